@@ -1,0 +1,2 @@
+//! The `stiver` command.
+fn main() {}

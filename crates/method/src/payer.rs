@@ -1,0 +1,76 @@
+//! The payer's side of a method.
+
+use stiver_core::{Amount, Timestamp, challenge::Challenge, json::Object, name::{IntentName, MethodName}};
+
+use crate::{
+    BoxFuture,
+    artefact::{Artefact, Lookup, RailUnavailable, Refusal},
+};
+
+/// A method, for a payer.
+pub trait Payer: Send + Sync {
+    /// The method's name on the wire.
+    fn name(&self) -> &MethodName;
+    /// The intents it can answer.
+    fn intents(&self) -> &[IntentName];
+    /// The challenge in plain terms, for the budget and the human. Refuses what it could not pay. Pure.
+    fn policy_view(&self, challenge: &Challenge) -> Result<PolicyView, Unpayable>;
+    /// Signs a payment; moves nothing and sends nothing.
+    fn prepare<'a>(&'a self, challenge: &'a Challenge, now: Timestamp) -> BoxFuture<'a, Result<Artefact, PayError>>;
+    /// Makes the proof of a prepared payment, paying first where the rail works so. Repeatable.
+    fn execute<'a>(&'a self, artefact: &'a Artefact) -> BoxFuture<'a, Result<Proof, PayError>>;
+    /// What became of a prepared payment.
+    fn lookup<'a>(&'a self, artefact: &'a Artefact) -> BoxFuture<'a, Result<Lookup, RailUnavailable>>;
+}
+
+/// A challenge in plain terms.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyView {
+    /// The most that paying it can cost.
+    pub amount: Amount,
+    /// Who gets it, in the method's form.
+    pub payee: String,
+    /// The network, ledger or processor, in plain words.
+    pub network: String,
+    /// After this the payment cannot land any more.
+    pub expires: Option<Timestamp>,
+}
+
+/// What goes into the credential.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proof {
+    /// `payload`
+    pub payload: Object,
+    /// `source`
+    pub source: Option<String>,
+}
+
+/// Why a challenge cannot be paid by this method.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unpayable {
+    /// The request is not one this method understands.
+    #[error("the request is malformed: {0}")]
+    Malformed(String),
+    /// A currency, network or ledger that this payer has no account on.
+    #[error("{0}")]
+    NoAccount(String),
+}
+
+/// Why there is no payment.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PayError {
+    /// The challenge cannot be paid.
+    #[error("cannot be paid")]
+    Unpayable(#[source] Unpayable),
+    /// The key did not sign.
+    #[error("not signed")]
+    Sign(#[source] crate::signer::SignError),
+    /// The rail refused: nothing moved.
+    #[error("refused")]
+    Refused(#[source] Refusal),
+    /// Nobody knows: `lookup` decides.
+    #[error("outcome unknown: {0}")]
+    Unknown(String),
+}
