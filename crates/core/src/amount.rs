@@ -28,7 +28,10 @@ impl Currency {
     }
     /// `units` base units of this currency.
     pub fn units(&self, units: u128) -> Amount {
-        Amount { units, currency: self.clone() }
+        Amount {
+            units,
+            currency: self.clone(),
+        }
     }
 }
 

@@ -36,7 +36,10 @@ pub struct KeyRing {
 impl KeyRing {
     /// A ring with only a current secret.
     pub fn new(current: Secret) -> Self {
-        Self { current, previous: Vec::new() }
+        Self {
+            current,
+            previous: Vec::new(),
+        }
     }
     /// Adds a secret that still verifies until `until` (exclusive).
     #[must_use]
@@ -46,7 +49,10 @@ impl KeyRing {
     }
     /// Binds parameters under the current secret.
     pub fn bind(&self, params: Params) -> Challenge {
-        Challenge { id: self.current.id(&params), params }
+        Challenge {
+            id: self.current.id(&params),
+            params,
+        }
     }
     /// Verifies an echoed challenge, in constant time for each secret tried.
     pub fn verify(&self, echoed: &Challenge, now: Timestamp) -> Result<(), NotBound> {

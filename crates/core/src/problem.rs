@@ -82,7 +82,11 @@ pub struct Problem {
 impl Problem {
     /// A problem without a challenge.
     pub fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), challenge_id: None }
+        Self {
+            kind,
+            detail: detail.into(),
+            challenge_id: None,
+        }
     }
     /// The JSON body: `type`, `title`, `status`, `detail`, `challengeId`.
     pub fn to_json(&self) -> String {

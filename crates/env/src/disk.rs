@@ -1,6 +1,9 @@
 //! Disk: the few calls a log and small files need. Synchronous; used from tasks that may block.
 
-use std::{io, path::{Path, PathBuf}};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 /// A file system.
 pub trait Disk: Send + Sync {

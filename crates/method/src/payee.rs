@@ -21,13 +21,25 @@ pub trait PayeeCharge: Send + Sync {
     /// Checks a credential without I/O: format, policy, signature, in that order. Never called under a lock.
     fn precheck(&self, presented: Presented<'_>) -> Result<Plan, Refusal>;
     /// Settles. Repeatable: executing again what has moved money returns the same settlement.
-    fn execute<'a>(&'a self, artefact: &'a Artefact) -> BoxFuture<'a, Result<Settled, ExecuteError>>;
+    fn execute<'a>(
+        &'a self,
+        artefact: &'a Artefact,
+    ) -> BoxFuture<'a, Result<Settled, ExecuteError>>;
     /// What became of an artefact.
-    fn lookup<'a>(&'a self, artefact: &'a Artefact) -> BoxFuture<'a, Result<Lookup, RailUnavailable>>;
+    fn lookup<'a>(
+        &'a self,
+        artefact: &'a Artefact,
+    ) -> BoxFuture<'a, Result<Lookup, RailUnavailable>>;
     /// Prepares giving `amount` of a settled payment back, when the rail can. Signs, moves nothing.
-    fn prepare_refund<'a>(&'a self, refund: RefundRequest<'a>) -> BoxFuture<'a, Result<Artefact, RefundError>>;
+    fn prepare_refund<'a>(
+        &'a self,
+        refund: RefundRequest<'a>,
+    ) -> BoxFuture<'a, Result<Artefact, RefundError>>;
     /// Adds the method's signature to a receipt, when it signs receipts. The default adds nothing.
-    fn seal_receipt<'a>(&'a self, receipt: &'a mut stiver_core::Receipt) -> BoxFuture<'a, Result<(), crate::signer::SignError>> {
+    fn seal_receipt<'a>(
+        &'a self,
+        receipt: &'a mut stiver_core::Receipt,
+    ) -> BoxFuture<'a, Result<(), crate::signer::SignError>> {
         let _ = receipt;
         Box::pin(std::future::ready(Ok(())))
     }

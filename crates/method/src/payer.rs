@@ -1,6 +1,11 @@
 //! The payer's side of a method.
 
-use stiver_core::{Amount, Timestamp, challenge::Challenge, json::Object, name::{IntentName, MethodName}};
+use stiver_core::{
+    Amount, Timestamp,
+    challenge::Challenge,
+    json::Object,
+    name::{IntentName, MethodName},
+};
 
 use crate::{
     BoxFuture,
@@ -16,11 +21,18 @@ pub trait Payer: Send + Sync {
     /// The challenge in plain terms, for the budget and the human. Refuses what it could not pay. Pure.
     fn policy_view(&self, challenge: &Challenge) -> Result<PolicyView, Unpayable>;
     /// Signs a payment; moves nothing and sends nothing.
-    fn prepare<'a>(&'a self, challenge: &'a Challenge, now: Timestamp) -> BoxFuture<'a, Result<Artefact, PayError>>;
+    fn prepare<'a>(
+        &'a self,
+        challenge: &'a Challenge,
+        now: Timestamp,
+    ) -> BoxFuture<'a, Result<Artefact, PayError>>;
     /// Makes the proof of a prepared payment, paying first where the rail works so. Repeatable.
     fn execute<'a>(&'a self, artefact: &'a Artefact) -> BoxFuture<'a, Result<Proof, PayError>>;
     /// What became of a prepared payment.
-    fn lookup<'a>(&'a self, artefact: &'a Artefact) -> BoxFuture<'a, Result<Lookup, RailUnavailable>>;
+    fn lookup<'a>(
+        &'a self,
+        artefact: &'a Artefact,
+    ) -> BoxFuture<'a, Result<Lookup, RailUnavailable>>;
 }
 
 /// A challenge in plain terms.

@@ -67,7 +67,12 @@ pub enum Retention {
 impl Config {
     /// Defaults for a folder: 64 MiB segments, keep, 4,096 waiting.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
-        Self { folder: folder.into(), segment_bytes: 64 << 20, retention: Retention::Keep, queue_max: 4096 }
+        Self {
+            folder: folder.into(),
+            segment_bytes: 64 << 20,
+            retention: Retention::Keep,
+            queue_max: 4096,
+        }
     }
 }
 
@@ -78,7 +83,9 @@ pub struct Engine<M: Machine> {
 
 impl<M: Machine> Clone for Engine<M> {
     fn clone(&self) -> Self {
-        Self { _todo: self._todo.clone() }
+        Self {
+            _todo: self._todo.clone(),
+        }
     }
 }
 
