@@ -14,6 +14,7 @@ pub mod base64url;
 pub mod binding;
 pub mod challenge;
 pub mod credential;
+pub mod did;
 pub mod digest;
 mod header;
 pub mod json;

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod artefact;
+pub mod key;
 pub mod payee;
 pub mod payer;
 pub mod signer;

@@ -21,10 +21,14 @@ pub trait Payer: Send + Sync {
     /// The challenge in plain terms, for the budget and the human. Refuses what it could not pay. Pure.
     fn policy_view(&self, challenge: &Challenge) -> Result<PolicyView, Unpayable>;
     /// Signs a payment; moves nothing and sends nothing.
+    ///
+    /// Artefacts prepared with one [`CallKey`] share the rail's nonce where the rail has one: at
+    /// most one of them can land, so a logical call can be signed again without paying twice.
     fn prepare<'a>(
         &'a self,
         challenge: &'a Challenge,
         now: Timestamp,
+        call: CallKey,
     ) -> BoxFuture<'a, Result<Artefact, PayError>>;
     /// Makes the proof of a prepared payment, paying first where the rail works so. Repeatable.
     fn execute<'a>(&'a self, artefact: &'a Artefact) -> BoxFuture<'a, Result<Proof, PayError>>;
@@ -33,6 +37,23 @@ pub trait Payer: Send + Sync {
         &'a self,
         artefact: &'a Artefact,
     ) -> BoxFuture<'a, Result<Lookup, RailUnavailable>>;
+}
+
+/// Names one logical paid call: 16 random bytes, drawn once and journaled before anything is signed.
+///
+/// A rail with nonces uses them as the nonce of every payment of the call. Not a secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct CallKey([u8; 16]);
+
+impl CallKey {
+    /// From 16 bytes of a cryptographically secure source.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+    /// The 16 bytes.
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
 }
 
 /// A challenge in plain terms.
