@@ -30,6 +30,12 @@ pub trait Payer: Send + Sync {
         now: Timestamp,
         call: CallKey,
     ) -> BoxFuture<'a, Result<Artefact, PayError>>;
+    /// True when of all artefacts prepared with one [`CallKey`] at most one can ever land, whatever
+    /// their challenges say. Only then may a refused call be signed again before the fate of its
+    /// first authorisation is known.
+    fn shares_call_key(&self) -> bool {
+        false
+    }
     /// Makes the proof of a prepared payment, paying first where the rail works so. Repeatable.
     fn execute<'a>(&'a self, artefact: &'a Artefact) -> BoxFuture<'a, Result<Proof, PayError>>;
     /// What became of a prepared payment.
