@@ -1,2 +1,95 @@
-//! Project commands.
-fn main() {}
+//! The project's own commands: `cargo xtask check`, `test`, `fuzz`, `tidy`.
+//!
+//! Kept light on purpose: every other command waits for this one to build.
+#![forbid(unsafe_code)]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "this is a command line tool; its output is its product"
+)]
+
+mod check;
+mod fuzz;
+mod run;
+mod test;
+mod tidy;
+mod tools;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::workspace::Workspace;
+
+/// The project's own commands.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Everything that can be said about the code without running it.
+    Check {
+        /// Only these steps.
+        #[arg(value_enum)]
+        steps: Vec<check::Step>,
+    },
+    /// Runs the tests.
+    Test {
+        /// For every change: leaves out `slow_*` tests, doc-tests, fuzzing and the `no_std` proof.
+        #[arg(long)]
+        fast: bool,
+    },
+    /// Fuzzes every target, or one.
+    Fuzz {
+        /// The target, as its file in `fuzz/fuzz_targets` is named.
+        target: Option<String>,
+        /// Seconds for each target.
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+        /// Processes at a time when there are several targets.
+        #[arg(long, default_value_t = 2)]
+        jobs: usize,
+    },
+    /// The house rules that no other tool knows.
+    Tidy,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let outcome = Workspace::load().and_then(|workspace| match arguments.command {
+        Command::Check { steps } => check::run(&workspace, &steps),
+        Command::Test { fast } => test::run(
+            &workspace,
+            if fast {
+                test::Extent::Fast
+            } else {
+                test::Extent::All
+            },
+        ),
+        Command::Fuzz {
+            target,
+            seconds,
+            jobs,
+        } => fuzz::run(
+            &workspace,
+            &fuzz::Plan {
+                target,
+                seconds,
+                jobs,
+            },
+        ),
+        Command::Tidy => tidy::run(&workspace),
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

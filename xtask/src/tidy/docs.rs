@@ -1,0 +1,244 @@
+//! Documents: every one is linked from somewhere, every link leads somewhere, decisions are
+//! numbered without gaps.
+
+use std::{
+    collections::BTreeSet,
+    path::{Component, Path, PathBuf},
+};
+
+use super::{Finding, Tree};
+
+/// Where a reader, or the place that shows the repository, looks without a link.
+const FRONT_DOORS: &[&str] = &["README.md", "CHANGELOG.md"];
+
+/// Checks all documents.
+pub(super) fn check(tree: &Tree) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut reached = BTreeSet::new();
+    for (path, text) in tree.with_extension("md") {
+        for (line, target) in links(text) {
+            let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+            let aim = if file.is_empty() {
+                path.to_owned()
+            } else {
+                resolve(path, file)
+            };
+            if !tree.has(&aim) {
+                let message = format!("the link to `{target}` leads nowhere");
+                findings.push(Finding::at(path, line, message));
+                continue;
+            }
+            let page = tree
+                .texts
+                .get(&aim)
+                .filter(|_| aim.extension().is_some_and(|e| e == "md"));
+            if let Some(page) = page
+                && !anchor.is_empty()
+                && !anchors(page).contains(anchor)
+            {
+                let message = format!("`{}` has no heading for `#{anchor}`", aim.display());
+                findings.push(Finding::at(path, line, message));
+            }
+            if aim != path {
+                reached.insert(aim);
+            }
+        }
+    }
+    for (path, _) in tree.with_extension("md") {
+        let is_front = FRONT_DOORS.iter().any(|door| path == Path::new(door));
+        let is_fragment = path.starts_with("changes");
+        let is_linked = reached.iter().any(|aim| path == aim) || is_included(tree, path);
+        if !is_front && !is_fragment && !is_linked {
+            findings.push(Finding::file(path, "nothing links to this document"));
+        }
+    }
+    findings.extend(decisions(tree));
+    findings
+}
+
+/// The targets of inline links and link definitions that point into the repository, with their
+/// lines. Code blocks and code spans hold none.
+fn links(text: &str) -> Vec<(usize, &str)> {
+    let mut found = Vec::new();
+    let mut in_code_block = false;
+    for (number, line) in (1..).zip(text.lines()) {
+        if line.trim_start().starts_with("```") {
+            in_code_block = !in_code_block;
+        }
+        if in_code_block {
+            continue;
+        }
+        // Every second piece lies between backticks.
+        for outside in line.split('`').step_by(2) {
+            for rest in outside.split("](").skip(1) {
+                found.extend(rest.split_once(')').map(|(target, _)| (number, target)));
+            }
+        }
+        // A link around a code span: [`word`](target).
+        for rest in line.split("`](").skip(1) {
+            found.extend(rest.split_once(')').map(|(target, _)| (number, target)));
+        }
+        if line.starts_with('[')
+            && let Some((_, target)) = line.split_once("]: ")
+        {
+            found.push((number, target.trim()));
+        }
+    }
+    found.retain(|(_, target)| !target.contains("://") && !target.starts_with("mailto:"));
+    found.dedup();
+    found
+}
+
+/// A link's target as a path from the root.
+fn resolve(from: &Path, target: &str) -> PathBuf {
+    let mut path = PathBuf::new();
+    let folder = from.parent().unwrap_or(Path::new(""));
+    for part in folder.join(target.trim_end_matches('/')).components() {
+        match part {
+            Component::ParentDir => {
+                path.pop();
+            }
+            Component::Normal(part) => path.push(part),
+            _ => {}
+        }
+    }
+    path
+}
+
+/// The anchors of a page's headings, as the usual renderers name them.
+fn anchors(text: &str) -> BTreeSet<String> {
+    text.lines()
+        .filter(|line| line.starts_with('#'))
+        .map(|line| {
+            let title = line.trim_start_matches('#').trim().to_lowercase();
+            let kept = title
+                .chars()
+                .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+            kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+        })
+        .collect()
+}
+
+/// True when Rust code includes the document into its own documentation.
+fn is_included(tree: &Tree, path: &Path) -> bool {
+    let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
+        return false;
+    };
+    tree.with_extension("rs").any(|(_, text)| {
+        text.lines()
+            .any(|l| l.contains("include_str!") && l.contains(name))
+    })
+}
+
+/// Decisions are `NNNN-title.md`, from 0001, without gaps or twins.
+fn decisions(tree: &Tree) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut expected = 1_u32;
+    for (path, _) in tree.with_extension("md") {
+        if path.parent() != Some(Path::new("docs/decisions")) || path.ends_with("README.md") {
+            continue;
+        }
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
+        let number = name
+            .split_once('-')
+            .map(|(number, _)| number)
+            .unwrap_or_default();
+        if number == format!("{expected:04}") {
+            expected = expected.saturating_add(1);
+        } else {
+            let message = format!("decisions are numbered in order: {expected:04} comes here");
+            findings.push(Finding::file(path, message));
+        }
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn messages(files: &[(&str, &str)]) -> Vec<String> {
+        check(&Tree::of(files))
+            .iter()
+            .map(ToString::to_string)
+            .collect()
+    }
+
+    #[test]
+    fn linked_documents_with_live_links_are_fine() {
+        let files = [
+            (
+                "README.md",
+                "[a](docs/a.md#the-second-part)\n[`b`](docs/b.md)\n",
+            ),
+            (
+                "docs/a.md",
+                "# A\n## The second part\nBack to [the start](../README.md).\n",
+            ),
+            (
+                "docs/b.md",
+                "See [c] and <https://example.com>.\n\n[c]: c.md\n",
+            ),
+            (
+                "docs/c.md",
+                "`[no link](nowhere.md)`\n```\n[none](nowhere.md)\n```\n",
+            ),
+        ];
+        assert_eq!(messages(&files), [""; 0]);
+    }
+
+    #[test]
+    fn document_that_nothing_links_to_is_found() {
+        let files = [("README.md", ""), ("docs/a.md", "[itself](a.md)\n")];
+        assert_eq!(
+            messages(&files),
+            ["docs/a.md: nothing links to this document"]
+        );
+    }
+
+    #[test]
+    fn document_that_code_includes_is_linked() {
+        let files = [
+            ("docs/a.md", ""),
+            ("src/lib.rs", "#![doc = include_str!(\"../docs/a.md\")]\n"),
+        ];
+        assert_eq!(messages(&files), [""; 0]);
+    }
+
+    #[test]
+    fn broken_links_and_anchors_are_found() {
+        let files = [
+            ("README.md", "[a](docs/a.md#two)\n[b](docs/b.md)\n"),
+            ("docs/a.md", "# One\n"),
+        ];
+        assert_eq!(
+            messages(&files),
+            [
+                "README.md:1: `docs/a.md` has no heading for `#two`",
+                "README.md:2: the link to `docs/b.md` leads nowhere",
+            ]
+        );
+    }
+
+    #[test]
+    fn decisions_with_one_number_or_a_gap_are_found() {
+        let linked = "[1](docs/decisions/0001-a.md) [2](docs/decisions/0001-b.md)\
+                      [3](docs/decisions/0003-c.md)\n";
+        let files = [
+            ("README.md", linked),
+            ("docs/decisions/0001-a.md", ""),
+            ("docs/decisions/0001-b.md", ""),
+            ("docs/decisions/0003-c.md", ""),
+        ];
+        assert_eq!(
+            messages(&files),
+            [
+                "docs/decisions/0001-b.md: decisions are numbered in order: 0002 comes here",
+                "docs/decisions/0003-c.md: decisions are numbered in order: 0002 comes here",
+            ]
+        );
+    }
+}
