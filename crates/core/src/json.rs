@@ -1,9 +1,42 @@
-//! JSON from outside: strict to read (no duplicate keys, bounded depth), canonical to write (JCS, RFC 8785).
+//! JSON from outside: strict to read (no duplicate keys, bounded depth), canonical to write
+//! (JCS, RFC 8785).
+//!
+//! Strict means: what is read has one meaning for every reader, and prints canonically without
+//! changing. So two members of one key are refused, and so is an integer that a double would
+//! round (write it as a string).
+//!
+//! # Examples
+//! ```
+//! use stiver_core::json::{JsonError, Value};
+//! let value = Value::parse(br#"{"b": [1.0, 2e1], "a": null}"#)?;
+//! assert_eq!(value.to_jcs(), r#"{"a":null,"b":[1,20]}"#);
+//! let twice = Value::parse(br#"{"a": 1, "\u0061": 2}"#);
+//! assert!(matches!(twice, Err(JsonError::DuplicateKey { .. })));
+//! # Ok::<(), JsonError>(())
+//! ```
 
-use alloc::{collections::BTreeMap, string::String, sync::Arc, vec::Vec};
+mod error;
+mod jcs;
+mod number;
+mod object;
+mod parse;
+mod serde_impls;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+pub use error::{EncodedObjectError, JsonError};
+pub use number::Number;
+pub use object::{EncodedObject, Object};
+
+use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
 /// A JSON value. Object keys are unique.
-#[derive(Debug, Clone, PartialEq)]
+///
+/// Read by [`Value::parse`], a value is at most `limits::JSON_DEPTH_MAX` levels deep. One built in
+/// memory should keep to that too: peers refuse more, and printing recurses.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Value {
     /// `null`
     Null,
@@ -19,128 +52,120 @@ pub enum Value {
     Object(BTreeMap<String, Value>),
 }
 
-/// A finite double. Opaque, so that nobody computes money with it.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Number(f64);
-
-impl Number {
-    /// An integer of magnitude up to 2^53, which a double holds exactly.
-    pub fn from_integer(integer: i64) -> Option<Self> {
-        todo!()
-    }
-    /// The integer, when it is one of magnitude up to 2^53.
-    pub fn as_integer(self) -> Option<i64> {
-        todo!()
-    }
-}
-
 impl Value {
-    /// Parses strictly: at most `limits::JSON_BYTES_MAX` bytes and `limits::JSON_DEPTH_MAX` levels, no duplicate keys, nothing after.
+    /// Parses strictly: at most `limits::JSON_BYTES_MAX` bytes and `limits::JSON_DEPTH_MAX` levels,
+    /// no duplicate keys, nothing after.
+    ///
+    /// Levels count arrays and objects: `[{}]` has two. Keys are compared as they read, after
+    /// their escapes. Integers beyond 2^53 must be ones that print as they stand.
+    ///
+    /// # Spec
+    /// RFC 8259; RFC 8785 and RFC 7493 (I-JSON) on numbers, keys and surrogates.
+    ///
+    /// # Errors
+    /// The first rule broken, see [`JsonError`].
     pub fn parse(text: &[u8]) -> Result<Self, JsonError> {
-        todo!()
+        parse::parse(text)
     }
+
     /// The canonical form (RFC 8785).
+    #[must_use]
     pub fn to_jcs(&self) -> String {
-        todo!()
+        let mut out = String::new();
+        jcs::write_value(&mut out, self);
+        out
     }
+
     /// The string, if it is one.
+    #[must_use]
     pub fn as_str(&self) -> Option<&str> {
         match self {
             Self::String(text) => Some(text),
             _ => None,
         }
     }
-    /// The member of an object.
-    pub fn get(&self, key: &str) -> Option<&Self> {
+
+    /// The truth value, if it is one.
+    #[must_use]
+    pub fn as_bool(&self) -> Option<bool> {
         match self {
-            Self::Object(members) => members.get(key),
+            Self::Bool(truth) => Some(*truth),
             _ => None,
+        }
+    }
+
+    /// The integer, if it is a number that is one of magnitude up to 2^53.
+    #[must_use]
+    pub fn as_integer(&self) -> Option<i64> {
+        match self {
+            Self::Number(number) => number.as_integer(),
+            _ => None,
+        }
+    }
+
+    /// The elements, if it is an array.
+    #[must_use]
+    pub fn as_array(&self) -> Option<&[Self]> {
+        match self {
+            Self::Array(elements) => Some(elements),
+            _ => None,
+        }
+    }
+
+    /// The members, if it is an object.
+    #[must_use]
+    pub fn as_object(&self) -> Option<&BTreeMap<String, Self>> {
+        match self {
+            Self::Object(members) => Some(members),
+            _ => None,
+        }
+    }
+
+    /// The member of an object.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&Self> {
+        self.as_object()?.get(key)
+    }
+
+    /// What kind of value it is, in words.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Bool(_) => "a truth value",
+            Self::Number(_) => "a number",
+            Self::String(_) => "a string",
+            Self::Array(_) => "an array",
+            Self::Object(_) => "an object",
         }
     }
 }
 
-/// The text of a JSON object that was checked as [`Value::parse`] checks, kept byte for byte.
-/// Cheap to clone. `Debug` prints the length only: payloads hold credentials.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Object {
-    text: Arc<str>,
-}
-
-impl Object {
-    /// Checks a text and keeps it as it stands.
-    pub fn parse(text: &[u8]) -> Result<Self, JsonError> {
-        todo!()
-    }
-    /// Canonicalises members built in memory.
-    pub fn from_members(members: BTreeMap<String, Value>) -> Self {
-        todo!()
-    }
-    /// The text, byte for byte as it was read.
-    pub fn as_str(&self) -> &str {
-        &self.text
-    }
-    /// The members.
-    pub fn to_value(&self) -> Value {
-        todo!()
-    }
-    /// The members as a serde type, for a method's `wire` module. Unknown fields are that type's choice.
-    pub fn deserialize<'a, T: serde::Deserialize<'a>>(&'a self) -> Result<T, JsonError> {
-        todo!()
-    }
-    /// A serde type as canonical JSON. Fails when it is not an object.
-    pub fn serialize<T: serde::Serialize>(value: &T) -> Result<Self, JsonError> {
-        todo!()
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::String(text.into())
     }
 }
 
-impl core::fmt::Debug for Object {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "json::Object({} bytes)", self.text.len())
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Self::String(text)
     }
 }
 
-/// An object as it travels: unpadded base64url of JSON. The wire string is what bindings and echoes use.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct EncodedObject {
-    wire: Arc<str>,
-    object: Object,
-}
-
-impl EncodedObject {
-    /// Reads a wire string.
-    pub fn parse(wire: &str) -> Result<Self, EncodedObjectError> {
-        todo!()
-    }
-    /// Encodes an object: the canonical form (RFC 8785) of it, then base64url.
-    pub fn encode(object: &Object) -> Self {
-        todo!()
-    }
-    /// The wire string, as it was read.
-    pub fn wire(&self) -> &str {
-        &self.wire
-    }
-    /// The object.
-    pub fn object(&self) -> &Object {
-        &self.object
+impl From<bool> for Value {
+    fn from(truth: bool) -> Self {
+        Self::Bool(truth)
     }
 }
 
-/// Why a JSON text was refused. `offset` counts bytes from its start.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum JsonError {
-    /// Placeholder, the implementer completes this list.
-    #[error("not JSON")]
-    Syntax,
+impl From<Number> for Value {
+    fn from(number: Number) -> Self {
+        Self::Number(number)
+    }
 }
 
-/// Why an encoded object was refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum EncodedObjectError {
-    /// Not unpadded base64url.
-    #[error("not unpadded base64url")]
-    Base64(#[source] crate::base64url::Base64UrlError),
-    /// Base64url of something that is no acceptable JSON object.
-    #[error("not a JSON object")]
-    Json(#[source] JsonError),
+impl From<u32> for Value {
+    fn from(integer: u32) -> Self {
+        Self::Number(Number::from(integer))
+    }
 }

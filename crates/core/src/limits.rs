@@ -34,3 +34,11 @@ pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 pub const SOURCE_BYTES_MAX: usize = 512;
 /// Shortest challenge-binding secret, bytes, wherever secrets are configured.
 pub const SECRET_BYTES_MIN: usize = 32;
+/// Longest challenge id, bytes. Ours have 43.
+pub const CHALLENGE_ID_BYTES_MAX: usize = 256;
+/// Longest body digest field, bytes: room for `sha-512` and more beside `sha-256`.
+pub const DIGEST_BYTES_MAX: usize = 1024;
+/// Longest human amount (`0.01 USD`), bytes: 39 digits, a point, a space and a currency code.
+pub const HUMAN_AMOUNT_BYTES_MAX: usize = 256;
+/// Longest `digest` parameter of a challenge, bytes.
+pub const DIGEST_PARAM_BYTES_MAX: usize = 128;
