@@ -1,8 +1,62 @@
 //! What is kept of one credential.
+//!
+//! ```text
+//!            ┌───────► Failed
+//!            │
+//!  (claim) ► Settling ─────► Settled ──────► Delivering ──────► Delivered ► Disputed ► Reversed
+//!                            │     ▲ handler      │
+//!                            │     │ failed       │
+//!                            │     └──────────────┤
+//!                            ▼                    │
+//!                        Refunding ◄──────────────┘
+//!                            │
+//!                            └───────► Refunded
+//! ```
+//!
+//! `Failed`, `Delivered`, `Refunded`, `Disputed` and `Reversed` are terminal: nothing is left for
+//! the server to do. A claim that is not terminal is never dropped. A terminal one is gone from its
+//! `retain_until` on, with its replay keys.
 
-use std::sync::Arc;
+use std::{fmt, ops::Deref, sync::Arc};
 
 use stiver_core::Timestamp;
+use zeroize::Zeroizing;
+
+/// Bytes that move money: wiped from memory when the last holder lets go. Cheap to clone. `Debug`
+/// prints the length only.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecretBytes(Arc<Zeroizing<Vec<u8>>>);
+
+impl From<Vec<u8>> for SecretBytes {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(Arc::new(Zeroizing::new(bytes)))
+    }
+}
+
+impl From<&[u8]> for SecretBytes {
+    fn from(bytes: &[u8]) -> Self {
+        bytes.to_vec().into()
+    }
+}
+
+impl From<Zeroizing<Vec<u8>>> for SecretBytes {
+    fn from(bytes: Zeroizing<Vec<u8>>) -> Self {
+        Self(Arc::new(bytes))
+    }
+}
+
+impl Deref for SecretBytes {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SecretBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SecretBytes({} bytes)", self.len())
+    }
+}
 
 /// One credential that won its challenge, and how far its payment and delivery have come.
 #[derive(Clone, PartialEq, Eq)]
@@ -13,7 +67,8 @@ pub struct Claim {
     pub credential_hash: [u8; 32],
     /// SHA-256 over HTTP method, normalised target and body digest.
     pub request_hash: [u8; 32],
-    /// SHA-256 of the Idempotency-Key, when one was sent.
+    /// SHA-256 over realm, *proven* payer and Idempotency-Key, when one was sent: see
+    /// [`NewClaim::idempotency_key_hash`](crate::NewClaim::idempotency_key_hash).
     pub idempotency_key_hash: Option<[u8; 32]>,
     /// The server's own record of terms, payer, payee and resource: bytes the store does not read.
     pub details: Arc<[u8]>,
@@ -23,29 +78,34 @@ pub struct Claim {
     pub owner: u64,
     /// Until when the owner's work is left alone, by the store's clock.
     pub lease_until: Timestamp,
-    /// Fencing epoch: raised by every take-over; an [`crate::Advance`] with an older one is refused.
+    /// Fencing epoch: raised by every take-over; an [`crate::Advance`] with an older one is
+    /// refused.
     pub epoch: u64,
     /// The id of the attempt that created it, so that an ambiguous commit can be asked about.
     pub attempt: [u8; 16],
     /// When it was created.
     pub created_at: Timestamp,
-    /// Until when it is kept: not before the method's proof can no longer be replayed.
+    /// Until when it is kept when it is terminal: not before the method's proof can no longer be
+    /// replayed. Put off when it ends late: see [`TERMINAL_RETAIN_MS`](crate::TERMINAL_RETAIN_MS).
     pub retain_until: Timestamp,
     /// How many times the handler was started.
     pub deliveries_started: u32,
 }
 
 /// How far a claim is. `settlement`, `artefact`, `refusal` and `receipt` are the server's bytes.
+/// `Debug` prints the name only.
 ///
-/// `Settling → Settled → Delivering → Delivered`, with `Settling → Failed`, `Delivering → Settled` (the handler failed and
-/// may run again), `Settled → Refunding → Refunded`, `Delivering → Refunding`, and `Delivered → Disputed → Reversed`.
+/// `Settling → Settled → Delivering → Delivered`, with `Settling → Delivering` (both steps in one
+/// write), `Settling → Failed`, `Delivering → Settled` (the handler failed and may run again),
+/// `Settled → Refunding → Refunded`, `Delivering → Refunding`, and
+/// `Delivered → Disputed → Reversed`. No other transition exists.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ClaimState {
     /// The artefact may have been executed.
     Settling {
-        /// What is executed. Wiped from memory and never written again once terminal.
-        artefact: Arc<[u8]>,
+        /// What is executed. Let go when the state is left, and never written again.
+        artefact: SecretBytes,
     },
     /// Money has moved; nothing is delivered.
     Settled {
@@ -68,8 +128,8 @@ pub enum ClaimState {
     Refunding {
         /// The settlement.
         settlement: Arc<[u8]>,
-        /// The one refund artefact of this payment.
-        artefact: Arc<[u8]>,
+        /// The one refund artefact of this payment. Let go when the state is left.
+        artefact: SecretBytes,
     },
     /// Given back.
     Refunded {
@@ -82,6 +142,110 @@ pub enum ClaimState {
     Disputed(Delivery),
     /// Taken back by the rail (chargeback, reorganisation).
     Reversed(Delivery),
+}
+
+impl Claim {
+    /// True when the lease has ended or was freed: anybody may take it over.
+    pub fn lease_ended(&self, now: Timestamp) -> bool {
+        now >= self.lease_until
+    }
+}
+
+impl fmt::Debug for Claim {
+    /// Prints no bytes of details, proofs or responses.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Claim")
+            .field("challenge_id", &self.challenge_id)
+            .field("state", &self.state)
+            .field("owner", &self.owner)
+            .field("lease_until", &self.lease_until)
+            .field("epoch", &self.epoch)
+            .field("created_at", &self.created_at)
+            .field("retain_until", &self.retain_until)
+            .field("deliveries_started", &self.deliveries_started)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ClaimState {
+    /// Every state's name, in the order of [`Reply::Counts`](crate::Reply::Counts).
+    pub const NAMES: [&str; 9] = [
+        "settling",
+        "settled",
+        "delivering",
+        "delivered",
+        "failed",
+        "refunding",
+        "refunded",
+        "disputed",
+        "reversed",
+    ];
+
+    /// The name, one of [`ClaimState::NAMES`].
+    pub fn name(&self) -> &'static str {
+        Self::NAMES[self.index()]
+    }
+
+    /// True when nothing is left for the server to do.
+    pub fn is_terminal(&self) -> bool {
+        match self {
+            Self::Settling { .. }
+            | Self::Settled { .. }
+            | Self::Delivering { .. }
+            | Self::Refunding { .. } => false,
+            Self::Delivered(_)
+            | Self::Failed { .. }
+            | Self::Refunded { .. }
+            | Self::Disputed(_)
+            | Self::Reversed(_) => true,
+        }
+    }
+
+    /// True when an Idempotency-Key stays bound to the claim: not when nothing was paid, or what
+    /// was paid was given back, since the same call may then be paid anew.
+    pub fn binds_idempotency_key(&self) -> bool {
+        !matches!(self, Self::Failed { .. } | Self::Refunded { .. })
+    }
+
+    /// The delivery, when there was one.
+    pub fn delivery(&self) -> Option<&Delivery> {
+        match self {
+            Self::Delivered(delivery) | Self::Disputed(delivery) | Self::Reversed(delivery) => {
+                Some(delivery)
+            }
+            _ => None,
+        }
+    }
+
+    pub(crate) fn delivery_mut(&mut self) -> Option<&mut Delivery> {
+        match self {
+            Self::Delivered(delivery) | Self::Disputed(delivery) | Self::Reversed(delivery) => {
+                Some(delivery)
+            }
+            _ => None,
+        }
+    }
+
+    /// The position in [`ClaimState::NAMES`].
+    pub(crate) fn index(&self) -> usize {
+        match self {
+            Self::Settling { .. } => 0,
+            Self::Settled { .. } => 1,
+            Self::Delivering { .. } => 2,
+            Self::Delivered(_) => 3,
+            Self::Failed { .. } => 4,
+            Self::Refunding { .. } => 5,
+            Self::Refunded { .. } => 6,
+            Self::Disputed(_) => 7,
+            Self::Reversed(_) => 8,
+        }
+    }
+}
+
+impl fmt::Debug for ClaimState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
 }
 
 /// A finished delivery.
@@ -104,6 +268,33 @@ pub struct StoredResponse {
     pub headers: Vec<(String, Vec<u8>)>,
     /// The whole body.
     pub body: Vec<u8>,
-    /// When it is dropped.
+    /// When it is dropped: gone from this instant on.
     pub expires_at: Timestamp,
 }
+
+impl StoredResponse {
+    /// What it counts for in the limits: body, header names and values, and a little for each.
+    pub fn weight(&self) -> u64 {
+        let fields = self.headers.iter().fold(0, |sum: usize, (name, value)| {
+            sum.saturating_add(name.len())
+                .saturating_add(value.len())
+                .saturating_add(FIELD_OVERHEAD_BYTES)
+        });
+        u64::try_from(self.body.len().saturating_add(fields)).unwrap_or(u64::MAX)
+    }
+}
+
+impl fmt::Debug for StoredResponse {
+    /// Prints no header and no body: they may hold what was paid for.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "StoredResponse({}, {} bytes)",
+            self.status,
+            self.body.len()
+        )
+    }
+}
+
+/// Memory counted for one header field besides its text, bytes.
+const FIELD_OVERHEAD_BYTES: usize = 48;

@@ -1,16 +1,20 @@
 //! What a store can be asked: plain data.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use stiver_core::Timestamp;
 
-use crate::claim::{Claim, StoredResponse};
+use crate::claim::{Claim, SecretBytes, StoredResponse};
 
 /// One conditional write, or a question.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Command {
     /// Claims a challenge and all replay keys, atomically: one winner.
+    ///
+    /// Answered by the first that is true: [`Reply::TooLarge`]; [`Reply::Won`] when this attempt
+    /// has won before and nobody took over since; [`Reply::Exists`]; [`Reply::IdempotencyHit`] or
+    /// [`Reply::IdempotencyConflict`]; [`Reply::ReplayKeyUsed`]; [`Reply::Full`]; [`Reply::Won`].
     Claim(NewClaim),
     /// Moves a claim on.
     Advance {
@@ -21,7 +25,8 @@ pub enum Command {
         /// To what.
         to: Advance,
     },
-    /// Takes a claim over when its lease has ended (or was released) and it is not terminal.
+    /// Takes a claim over when its lease has ended (or was released) and it is not terminal. Raises
+    /// the epoch.
     TakeOver {
         /// Which.
         challenge_id: String,
@@ -30,7 +35,7 @@ pub enum Command {
         /// The new lease, milliseconds from the store's now.
         lease_ms: u64,
     },
-    /// Extends the caller's lease.
+    /// Extends the caller's lease; never shortens it.
     Renew {
         /// Which.
         challenge_id: String,
@@ -46,10 +51,10 @@ pub enum Command {
     },
     /// Lists claims that are not terminal and whose lease has ended, oldest first.
     Unfinished {
-        /// At most so many.
+        /// At most so many, and at most [`UNFINISHED_MAX`](crate::UNFINISHED_MAX).
         limit: usize,
     },
-    /// Counts by state.
+    /// Counts by state, in the order of [`ClaimState::NAMES`](crate::ClaimState::NAMES).
     Count,
 }
 
@@ -62,14 +67,19 @@ pub struct NewClaim {
     pub credential_hash: [u8; 32],
     /// See [`Claim`].
     pub request_hash: [u8; 32],
-    /// See [`Claim`].
+    /// SHA-256 over realm, payer and Idempotency-Key, when one was sent. It binds the key to
+    /// `request_hash` for as long as the claim is kept.
+    ///
+    /// The payer must be the one *proven* by the method, never a claimed `source`: whoever presents
+    /// the same hash is handed the earlier claim, and with it the stored response. Without a proven
+    /// payer, hash the credential itself in its place, or send none.
     pub idempotency_key_hash: Option<[u8; 32]>,
     /// SHA-256 of (method name, replay key), each.
     pub replay_keys: Vec<[u8; 32]>,
     /// See [`Claim`].
     pub details: Arc<[u8]>,
     /// The artefact that settling will execute: the claim begins in `Settling`.
-    pub artefact: Arc<[u8]>,
+    pub artefact: SecretBytes,
     /// See [`Claim`].
     pub owner: u64,
     /// The lease, milliseconds from the store's now.
@@ -80,8 +90,24 @@ pub struct NewClaim {
     pub retain_until: Timestamp,
 }
 
-/// Where to move a claim.
-#[derive(Clone)]
+impl fmt::Debug for NewClaim {
+    /// Prints no bytes of proofs or details.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewClaim")
+            .field("challenge_id", &self.challenge_id)
+            .field("replay_keys", &self.replay_keys.len())
+            .field("owner", &self.owner)
+            .field("lease_ms", &self.lease_ms)
+            .field("retain_until", &self.retain_until)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where to move a claim. Submitted again by the same epoch when it is there already, it is
+/// answered [`Reply::Advanced`] and changes nothing, so an unanswered one may be repeated.
+///
+/// An epoch belongs to one worker: two tasks that share one would both be told that they advanced.
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Advance {
     /// `Settling → Settled`, or straight on to `Delivering` when `deliver`.
@@ -110,7 +136,7 @@ pub enum Advance {
     /// `Settled | Delivering → Refunding`.
     Refund {
         /// The refund's artefact.
-        artefact: Arc<[u8]>,
+        artefact: SecretBytes,
     },
     /// `Refunding → Refunded`.
     Refunded {
@@ -119,25 +145,69 @@ pub enum Advance {
     },
     /// Frees the lease, state unchanged: somebody else, or the same credential again, may go on.
     Release,
+    /// `Delivered → Disputed`.
+    Disputed,
+    /// `Disputed → Reversed`. A stored response is dropped: it is not paid for any more.
+    Reversed,
+}
+
+impl Advance {
+    /// The name, for logs.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Settled { deliver: false, .. } => "settled",
+            Self::Settled { deliver: true, .. } => "settled and deliver",
+            Self::Failed { .. } => "failed",
+            Self::Deliver => "deliver",
+            Self::Delivered { .. } => "delivered",
+            Self::DeliveryFailed => "delivery failed",
+            Self::Refund { .. } => "refund",
+            Self::Refunded { .. } => "refunded",
+            Self::Release => "release",
+            Self::Disputed => "disputed",
+            Self::Reversed => "reversed",
+        }
+    }
+}
+
+impl fmt::Debug for Advance {
+    /// Prints the name only.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
 }
 
 /// What a store answers.
-#[derive(Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reply {
     /// [`Command::Claim`], [`Command::TakeOver`]: it is yours.
     Won(Box<Claim>),
-    /// [`Command::Claim`]: this challenge has a claim (perhaps the caller's own, told by credential hash).
+    /// [`Command::Claim`]: this challenge has a claim (perhaps the caller's own, told by credential
+    /// hash).
     Exists(Box<Claim>),
+    /// [`Command::Claim`]: the Idempotency-Key is bound to this earlier claim, over another
+    /// challenge but the same request. Nothing was claimed and nothing is to be charged.
+    IdempotencyHit(Box<Claim>),
+    /// [`Command::Claim`]: the Idempotency-Key is bound to another request.
+    IdempotencyConflict,
     /// [`Command::Claim`]: another challenge's claim holds one of the replay keys.
     ReplayKeyUsed,
-    /// [`Command::Claim`]: the store is at its limit of claims.
+    /// [`Command::Claim`]: the store is at its limit of claims, or of their bytes.
     Full,
+    /// [`Command::Claim`], [`Command::Advance`]: a part is larger than its limit. Nothing changed.
+    TooLarge {
+        /// Which part.
+        part: &'static str,
+        /// The limit: bytes, or for replay keys their number.
+        limit: usize,
+    },
     /// [`Command::Advance`], [`Command::Renew`]: done.
     Advanced(Box<Claim>),
     /// [`Command::Advance`], [`Command::Renew`]: the epoch is not the claim's any more.
     Fenced,
-    /// [`Command::Advance`]: not from this state; [`Command::TakeOver`]: terminal, or its lease has not ended.
+    /// [`Command::Advance`]: not from this state; [`Command::Renew`]: terminal;
+    /// [`Command::TakeOver`]: terminal, or its lease has not ended.
     Refused(Box<Claim>),
     /// [`Command::Get`]
     Found(Box<Claim>),

@@ -1,31 +1,33 @@
 //! The server's durable truth: claims, the delivery journal and idempotent responses.
 //!
-//! Commands are plain data, each one conditional write that the store evaluates, answered in one round trip and
-//! durable before it is answered.
+//! Commands are plain data, each one conditional write that the store evaluates, answered in one
+//! round trip and durable before it is answered.
 #![forbid(unsafe_code)]
 
 pub mod claim;
 pub mod command;
+pub mod limits;
 
 use stiver_env::BoxFuture;
 
-pub use claim::{Claim, ClaimState, Delivery, StoredResponse};
+pub use claim::{Claim, ClaimState, Delivery, SecretBytes, StoredResponse};
 pub use command::{Advance, Command, NewClaim, Reply};
+pub use limits::{LEASE_MS_MAX, Limits, TERMINAL_RETAIN_MS, UNFINISHED_MAX};
 
 /// A store.
 pub trait Store: Send + Sync {
     /// Submits one command.
     fn submit(&self, command: Command) -> BoxFuture<'_, Result<Reply, StoreError>>;
-    /// False only when no claim for this challenge was ever durable here: a cheap way to skip a look-up. Never decides
-    /// anything by itself: [`Command::Claim`] does.
+    /// False only when no claim for this challenge is kept here: a cheap way to skip a look-up.
+    /// Never decides anything by itself: [`Command::Claim`] does.
     fn might_know(&self, challenge_id: &str) -> bool {
         let _ = challenge_id;
         true
     }
 }
 
-/// The store has no answer. The command may or may not have been carried out: the same command with the same attempt id
-/// may be submitted again.
+/// The store has no answer. The command may or may not have been carried out: the same command with
+/// the same attempt id may be submitted again.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the store has no answer: {0}")]
 pub struct StoreError(pub String);

@@ -70,7 +70,7 @@ pub fn new_claim(n: u64) -> NewClaim {
         idempotency_key_hash: None,
         replay_keys: vec![hash(b'k', n)],
         details: Arc::from(format!("details {n}").as_bytes()),
-        artefact: Arc::from(format!("artefact {n}").as_bytes()),
+        artefact: format!("artefact {n}").into_bytes().into(),
         owner: 1,
         lease_ms: LEASE_MS,
         attempt: attempt(n),

@@ -1,0 +1,59 @@
+//! Every limit of the store, by name.
+
+/// Most claims kept by default: a million.
+pub const CLAIMS_MAX: usize = 1_000_000;
+/// Most memory that claims may take together by default, bytes: 1 GiB. Stored responses are apart.
+pub const CLAIMS_BYTES_MAX: u64 = 1 << 30;
+/// Largest response that is stored by default, bytes: 1 MiB.
+pub const RESPONSE_BYTES_MAX: u64 = 1 << 20;
+/// Most memory that stored responses may take together by default, bytes: 256 MiB.
+pub const RESPONSES_BYTES_MAX: u64 = 256 << 20;
+
+/// Longest challenge id, bytes.
+pub const CHALLENGE_ID_BYTES_MAX: usize = 256;
+/// Most replay keys of one claim.
+pub const REPLAY_KEYS_MAX: usize = 16;
+/// Largest `details` of one claim, bytes.
+pub const DETAILS_BYTES_MAX: usize = 16 * 1024;
+/// Largest artefact, bytes: a credential of 32 KiB and what a method makes of it.
+pub const ARTEFACT_BYTES_MAX: usize = 64 * 1024;
+/// Largest settlement, refusal or refund record, bytes.
+pub const RECORD_BYTES_MAX: usize = 64 * 1024;
+/// Longest receipt value, bytes.
+pub const RECEIPT_BYTES_MAX: usize = stiver_core::limits::RECEIPT_BYTES_MAX;
+/// Longest lease, milliseconds: one hour. A longer one is cut to this.
+pub const LEASE_MS_MAX: u64 = 3_600_000;
+/// How long a claim is kept at least after it has become terminal, milliseconds: ten minutes. A
+/// payer whose payment was resolved late can still learn of it.
+pub const TERMINAL_RETAIN_MS: u64 = 600_000;
+/// Most claims in one [`Reply::Claims`](crate::Reply::Claims).
+pub const UNFINISHED_MAX: usize = 1024;
+/// Most claims, and most responses, whose memory is freed with one event: what is gone is not seen
+/// any more from that instant on, but freeing a million of them at once would stall the log.
+pub const FREED_PER_EVENT_MAX: usize = 64;
+
+/// The limits that an operator may set. The rest are constants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Most claims kept. At the limit a new claim is answered [`Reply::Full`](crate::Reply::Full).
+    pub claims_max: usize,
+    /// Most memory that claims may take together, bytes. Compared before a claim is made, so it is
+    /// passed by at most what one claim takes, and by what those in flight record later.
+    pub claims_bytes_max: u64,
+    /// Largest response that is stored, bytes. A larger one is not kept; its delivery is.
+    pub response_bytes_max: u64,
+    /// Most memory that stored responses may take together, bytes. Beyond it the response that was
+    /// delivered longest ago is dropped first: a repetition comes soon or not at all.
+    pub responses_bytes_max: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            claims_max: CLAIMS_MAX,
+            claims_bytes_max: CLAIMS_BYTES_MAX,
+            response_bytes_max: RESPONSE_BYTES_MAX,
+            responses_bytes_max: RESPONSES_BYTES_MAX,
+        }
+    }
+}
