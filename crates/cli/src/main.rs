@@ -1,2 +1,69 @@
-//! The `stiver` command.
-fn main() {}
+//! The `stiver` command: charge and pay over HTTP.
+#![forbid(unsafe_code)]
+
+mod args;
+mod commands;
+mod demo;
+mod failure;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+use serde_json::json;
+
+use crate::{
+    args::{Cli, Command},
+    failure::{Failure, FailureKind},
+    output::Output,
+};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let output = Output::new(&cli.global);
+    let result = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::from)
+        .and_then(|runtime| runtime.block_on(run(cli.command, output)));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => report(&failure, output),
+    }
+}
+
+/// Says what went wrong: to people on standard error, to programs as an object on standard output too.
+fn report(failure: &Failure, output: Output) -> ExitCode {
+    let code = failure.kind.exit_code();
+    if failure.kind != FailureKind::DryRun {
+        let message = failure.message();
+        let object = json!({
+            "ok": false,
+            "error": {"kind": failure.kind.name(), "message": message, "exitCode": code},
+        });
+        // Nobody reads along when these fail: the exit code still tells.
+        let _ = output.object(&object);
+        let _ = output.error(&message);
+    }
+    ExitCode::from(code)
+}
+
+async fn run(command: Command, output: Output) -> Result<(), Failure> {
+    let env = stiver_env::native::env();
+    match command {
+        Command::Demo(args) => demo::run(&args, output).await,
+        Command::Init(args) => commands::init::run(&args, &env, output),
+        Command::Serve(args) => commands::serve::run(&args, &env, output).await,
+        Command::Get(args) => commands::get::run(&args, &env, output).await,
+        Command::Wallet(args) => commands::wallet::run(&args, &env, output).await,
+        Command::Ledger(args) => commands::ledger::run(&args, &env, output).await,
+        Command::Inspect(args) => commands::inspect::run(&args, output),
+        Command::Mint(args) => commands::mint::run(&args, &env, output),
+        Command::Completions { shell } => {
+            let mut command = Cli::command();
+            clap_complete::generate(shell, &mut command, "stiver", &mut std::io::stdout());
+            Ok(())
+        }
+        Command::DemoSensor => demo::sensor::run().await,
+    }
+}

@@ -1,0 +1,304 @@
+//! The command line as it is typed. Nothing is resolved here.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+   0  done
+   1  something else failed
+   2  the command line or a file is wrong: nothing was done
+   3  network: the server could not be reached; nothing was paid
+   4  the payment failed; the message says whether money moved
+   5  too expensive, or refused by your own rules: nothing was paid
+   6  the server refused: its answer is no success
+   7  unknown whether money moved: run `stiver get --resume` before paying again
+  10  a dry run is complete: nothing was paid";
+
+/// Charge and pay over HTTP: machine payments with 402 Payment Required.
+///
+/// `stiver demo` shows all of it on this machine. `stiver init` and `stiver serve` put a price on an API,
+/// `stiver wallet new` and `stiver get` pay for one.
+#[derive(Debug, Parser)]
+#[command(name = "stiver", version, after_help = EXIT_CODES, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    #[command(flatten)]
+    pub(crate) global: Global,
+}
+
+/// Flags of every command.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Global {
+    /// Print one JSON object instead of text.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// When to colour.
+    #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN")]
+    pub(crate) color: ColorChoice,
+}
+
+/// When to colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ColorChoice {
+    /// On a terminal, unless NO_COLOR is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show charging and paying, end to end, with real processes on this machine.
+    Demo(Demo),
+    /// Write a gateway's configuration, keys and data folder.
+    Init(Init),
+    /// Run the gateway: charge for the API behind it.
+    Serve(Serve),
+    /// Fetch a URL, and pay for it when it asks.
+    Get(Get),
+    /// Keys and accounts to pay with.
+    #[command(subcommand)]
+    Wallet(Wallet),
+    /// Issue money, and look at the books, of the gateway's ledger.
+    #[command(subcommand)]
+    Ledger(Ledger),
+    /// Decode a challenge, a credential, a receipt or a problem.
+    Inspect(Inspect),
+    /// Make a challenge by hand.
+    Mint(Mint),
+    /// Print a shell's completion script.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// The sensor of the demo: a small HTTP API.
+    #[command(hide = true)]
+    DemoSensor,
+}
+
+/// `stiver demo`
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// Run only this scene; may be given several times.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) scene: Vec<String>,
+    /// List the scenes.
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// Leave it running, and print commands to try. Ctrl-C ends it.
+    #[arg(long)]
+    pub(crate) keep: bool,
+}
+
+/// `stiver init`
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// The folder to write into.
+    #[arg(default_value = ".", value_name = "FOLDER")]
+    pub(crate) folder: PathBuf,
+    /// The API to charge for.
+    #[arg(long, default_value = "http://127.0.0.1:3000", value_name = "URL")]
+    pub(crate) upstream: String,
+    /// Where the gateway listens.
+    #[arg(long, default_value = "127.0.0.1:8402", value_name = "ADDRESS")]
+    pub(crate) listen: String,
+    /// The protection space named in challenges; your host name is a good one.
+    #[arg(long, default_value = "localhost", value_name = "NAME")]
+    pub(crate) realm: String,
+    /// The price of every request, until you edit the file.
+    #[arg(long, default_value = "0.01 USD", value_name = "AMOUNT")]
+    pub(crate) price: String,
+}
+
+/// `stiver serve`
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// The configuration file that `stiver init` wrote.
+    #[arg(short, long, default_value = "stiver.toml", value_name = "FILE")]
+    pub(crate) config: PathBuf,
+}
+
+/// `stiver get`
+#[derive(Debug, Args)]
+pub(crate) struct Get {
+    /// The URL.
+    #[arg(required_unless_present_any = ["resume"])]
+    pub(crate) url: Option<String>,
+    /// The HTTP method; GET, or POST with --data.
+    #[arg(short = 'X', long, value_name = "METHOD")]
+    pub(crate) request: Option<String>,
+    /// A header, as `Name: value`; may be given several times.
+    #[arg(short = 'H', long, value_name = "HEADER")]
+    pub(crate) header: Vec<String>,
+    /// A request body; `@FILE` reads it from a file, `@-` from standard input.
+    #[arg(short, long, value_name = "DATA")]
+    pub(crate) data: Option<String>,
+    /// Write the body to a file instead of standard output.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Print the status line and the headers before the body.
+    #[arg(short, long)]
+    pub(crate) include: bool,
+    /// The most to pay for this request, such as "0.05 USD".
+    #[arg(long, value_name = "AMOUNT", env = "STIVER_MAX_AMOUNT")]
+    pub(crate) max_amount: Option<String>,
+    /// Show what would be paid, pay nothing, exit with 10.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Finish an earlier payment whose outcome is unknown: its number in `stiver wallet history`.
+    #[arg(long, value_name = "NUMBER", conflicts_with = "url")]
+    pub(crate) resume: Option<u64>,
+    /// Give up after this many seconds.
+    #[arg(short = 'm', long, value_name = "SECONDS", default_value_t = 60)]
+    pub(crate) max_time: u64,
+    #[command(flatten)]
+    pub(crate) wallet: WalletChoice,
+}
+
+/// Which wallet.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct WalletChoice {
+    /// The wallet to pay with.
+    #[arg(long, default_value = "default", env = "STIVER_WALLET", value_name = "NAME")]
+    pub(crate) wallet: String,
+    /// The folder of wallets; ~/.stiver when not given.
+    #[arg(long, env = "STIVER_HOME", value_name = "FOLDER")]
+    pub(crate) home: Option<PathBuf>,
+}
+
+/// `stiver wallet ...`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Wallet {
+    /// Make a key, and print what an issuer needs to fund it.
+    New {
+        /// Its name.
+        #[arg(default_value = "default")]
+        name: String,
+        /// The folder of wallets; ~/.stiver when not given.
+        #[arg(long, env = "STIVER_HOME", value_name = "FOLDER")]
+        home: Option<PathBuf>,
+    },
+    /// List the wallets.
+    List {
+        /// The folder of wallets; ~/.stiver when not given.
+        #[arg(long, env = "STIVER_HOME", value_name = "FOLDER")]
+        home: Option<PathBuf>,
+    },
+    /// Ask a ledger for the balance.
+    Balance {
+        /// Any URL of the gateway that holds the ledger; the last one paid when not given.
+        #[arg(long, value_name = "URL")]
+        gateway: Option<String>,
+        #[command(flatten)]
+        wallet: WalletChoice,
+    },
+    /// List payments, newest first.
+    History {
+        /// At most so many.
+        #[arg(short = 'n', long, default_value_t = 20)]
+        limit: usize,
+        #[command(flatten)]
+        wallet: WalletChoice,
+    },
+}
+
+/// `stiver ledger ...`
+///
+/// Through the running gateway when one holds the ledger, and directly on the files when none does.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Ledger {
+    /// Issue money to a wallet's key or an account.
+    Issue {
+        /// A `did:key:...` (its account is opened when it has none) or an account `acct_...`.
+        to: String,
+        /// How much, such as "10 USD".
+        amount: String,
+        #[command(flatten)]
+        config: ConfigChoice,
+    },
+    /// List the accounts and their balances.
+    Accounts {
+        #[command(flatten)]
+        config: ConfigChoice,
+    },
+    /// List the movements of an account, oldest first.
+    Statement {
+        /// The account.
+        account: String,
+        /// At most so many.
+        #[arg(short = 'n', long, default_value_t = 1000)]
+        limit: usize,
+        #[command(flatten)]
+        config: ConfigChoice,
+    },
+    /// Check that the books balance and that the log is whole.
+    Check {
+        #[command(flatten)]
+        config: ConfigChoice,
+    },
+}
+
+/// Which gateway.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ConfigChoice {
+    /// The gateway's configuration file.
+    #[arg(short, long, default_value = "stiver.toml", value_name = "FILE")]
+    pub(crate) config: PathBuf,
+}
+
+/// `stiver inspect`
+#[derive(Debug, Args)]
+pub(crate) struct Inspect {
+    /// A `WWW-Authenticate`, `Authorization` or `Payment-Receipt` value, with or without its field name, or a problem
+    /// document. Read from standard input when not given.
+    pub(crate) text: Option<String>,
+}
+
+/// `stiver mint`
+#[derive(Debug, Args)]
+pub(crate) struct Mint {
+    /// The file that holds the secret: its bytes as they are, without one trailing newline; or a gateway's file of
+    /// challenge secrets.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) secret_file: PathBuf,
+    /// The realm.
+    #[arg(long)]
+    pub(crate) realm: String,
+    /// The payment method.
+    #[arg(long)]
+    pub(crate) method: String,
+    /// The intent.
+    #[arg(long, default_value = "charge")]
+    pub(crate) intent: String,
+    /// The request, a JSON object.
+    #[arg(long, value_name = "JSON")]
+    pub(crate) request: String,
+    /// When it expires, such as 2026-12-01T00:00:00Z.
+    #[arg(long, value_name = "DATE")]
+    pub(crate) expires: Option<String>,
+    /// A body digest, such as `sha-256=:...:`.
+    #[arg(long)]
+    pub(crate) digest: Option<String>,
+    /// A description for people.
+    #[arg(long)]
+    pub(crate) description: Option<String>,
+    /// Correlation data, a JSON object of strings.
+    #[arg(long, value_name = "JSON")]
+    pub(crate) opaque: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,9 @@
+//! One file for each command.
+
+pub(crate) mod get;
+pub(crate) mod init;
+pub(crate) mod inspect;
+pub(crate) mod ledger;
+pub(crate) mod mint;
+pub(crate) mod serve;
+pub(crate) mod wallet;
