@@ -1,33 +1,80 @@
-//! Binding a challenge id to its parameters by HMAC-SHA256 (section 5.1.2.1.1), under a ring of secrets.
+//! Binding a challenge id to its parameters by HMAC-SHA256 (section 5.1.2.1.1), under a ring of
+//! secrets.
 
 use crate::{
-    challenge::{Challenge, Params},
+    base64url,
+    challenge::{Challenge, DigestText, Expires, Params},
+    json::EncodedObject,
+    limits,
     name::ChallengeId,
     time::Timestamp,
 };
 use alloc::vec::Vec;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use subtle::{Choice, ConstantTimeEq};
+
+#[cfg(test)]
+mod tests;
+
+/// Bytes of an id before base64url: one SHA-256 output.
+const TAG_BYTES: usize = 32;
 
 /// One binding secret, its HMAC key schedule computed once. No `Debug`; wiped on drop.
 pub struct Secret {
-    _todo: (),
+    keyed: Hmac<Sha256>,
 }
 
 impl Secret {
     /// From key bytes of any length: the id function sets no minimum.
     pub fn from_bytes(bytes: &[u8]) -> Self {
-        todo!()
+        Self {
+            keyed: Hmac::new_from_slice(bytes)
+                .expect("HMAC takes a key of any length because it hashes the long ones"),
+        }
     }
     /// From configured key bytes: at least `limits::SECRET_BYTES_MIN`.
+    ///
+    /// # Errors
+    /// [`SecretTooShort`]
     pub fn configured(bytes: &[u8]) -> Result<Self, SecretTooShort> {
-        todo!()
+        if bytes.len() < limits::SECRET_BYTES_MIN {
+            return Err(SecretTooShort { bytes: bytes.len() });
+        }
+        Ok(Self::from_bytes(bytes))
     }
-    /// The id of these parameters: base64url of HMAC-SHA256 over the seven wire strings joined by `|`.
+    /// The id of these parameters: base64url of HMAC-SHA256 over the seven wire strings joined by
+    /// `|`.
     pub fn id(&self, params: &Params) -> ChallengeId {
-        todo!()
+        ChallengeId::new(&base64url::encode(&self.tag(params)))
+            .expect("base64url of 32 bytes is an id because it is 43 visible ASCII characters")
+    }
+
+    /// The HMAC of the seven slots. None of them can hold a `|`, so that no two sets of
+    /// parameters give the same input.
+    fn tag(&self, params: &Params) -> [u8; TAG_BYTES] {
+        let slots = [
+            params.realm.as_str(),
+            params.method.as_str(),
+            params.intent.as_str(),
+            params.request.wire(),
+            params.expires.as_ref().map_or("", Expires::as_str),
+            params.digest.as_ref().map_or("", DigestText::as_str),
+            params.opaque.as_ref().map_or("", EncodedObject::wire),
+        ];
+        let mut mac = self.keyed.clone();
+        for (index, slot) in slots.into_iter().enumerate() {
+            if index > 0 {
+                mac.update(b"|");
+            }
+            mac.update(slot.as_bytes());
+        }
+        mac.finalize().into_bytes().into()
     }
 }
 
-/// One current secret and any number of previous ones, each with the instant after which it verifies nothing.
+/// One current secret and any number of previous ones, each with the instant after which it
+/// verifies nothing.
 pub struct KeyRing {
     current: Secret,
     previous: Vec<(Secret, Timestamp)>,
@@ -47,6 +94,16 @@ impl KeyRing {
         self.previous.push((secret, until));
         self
     }
+    /// Makes `new` the current secret. The one before still verifies until `previous_until`
+    /// (exclusive): choose the longest life of a challenge after now.
+    pub fn rotate(&mut self, new: Secret, previous_until: Timestamp) {
+        let old = core::mem::replace(&mut self.current, new);
+        self.previous.push((old, previous_until));
+    }
+    /// Drops, and so wipes, the previous secrets whose time is over.
+    pub fn forget_ended(&mut self, now: Timestamp) {
+        self.previous.retain(|(_, until)| *until > now);
+    }
     /// Binds parameters under the current secret.
     pub fn bind(&self, params: Params) -> Challenge {
         Challenge {
@@ -54,9 +111,23 @@ impl KeyRing {
             params,
         }
     }
-    /// Verifies an echoed challenge, in constant time for each secret tried.
+    /// Verifies an echoed challenge, in constant time for each secret tried. All secrets whose
+    /// time is not over are tried, whether one matched or not.
+    ///
+    /// # Errors
+    /// [`NotBound`], for every reason there may be.
     pub fn verify(&self, echoed: &Challenge, now: Timestamp) -> Result<(), NotBound> {
-        todo!()
+        let tag = base64url::decode(echoed.id.as_str().as_bytes()).map_err(|_| NotBound)?;
+        let mut bound = self.current.tag(&echoed.params).ct_eq(tag.as_slice());
+        for (secret, until) in &self.previous {
+            let matches = secret.tag(&echoed.params).ct_eq(tag.as_slice());
+            bound |= matches & Choice::from(u8::from(*until > now));
+        }
+        if bool::from(bound) {
+            Ok(())
+        } else {
+            Err(NotBound)
+        }
     }
 }
 

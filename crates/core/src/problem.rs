@@ -1,7 +1,17 @@
 //! Problem details (RFC 9457; section 8.2 of the draft).
 
-use crate::name::ChallengeId;
-use alloc::string::String;
+use crate::{
+    json::{JsonError, Value},
+    name::ChallengeId,
+};
+use alloc::{collections::BTreeMap, string::String};
+use core::fmt::Write as _;
+
+#[cfg(test)]
+mod tests;
+
+/// The media type of a problem body.
+pub const MEDIA_TYPE: &str = "application/problem+json";
 
 /// Every problem type we answer with. `type_uri`, `title` and `status` are one total match each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -50,21 +60,109 @@ pub enum ProblemKind {
 }
 
 impl ProblemKind {
-    /// The `type` URI: `https://paymentauth.org/problems/...` for those of the draft, `urn:stiver:problem:...` for ours.
+    /// Every kind.
+    pub const ALL: [Self; 20] = [
+        Self::PaymentRequired,
+        Self::PaymentInsufficient,
+        Self::PaymentExpired,
+        Self::VerificationFailed,
+        Self::MethodUnsupported,
+        Self::MalformedCredential,
+        Self::InvalidChallenge,
+        Self::MultipleCredentials,
+        Self::BadRequest,
+        Self::Forbidden,
+        Self::NotFound,
+        Self::PaymentInProgress,
+        Self::BodyTooLarge,
+        Self::IdempotencyConflict,
+        Self::TooManyRequests,
+        Self::CredentialTooLarge,
+        Self::Internal,
+        Self::UpstreamFailed,
+        Self::OutcomeUnknown,
+        Self::Unavailable,
+    ];
+
+    /// The `type` URI: `https://paymentauth.org/problems/...` for those of the draft,
+    /// `urn:stiver:problem:...` for ours.
     pub fn type_uri(self) -> &'static str {
-        todo!()
+        match self {
+            Self::PaymentRequired => "https://paymentauth.org/problems/payment-required",
+            Self::PaymentInsufficient => "https://paymentauth.org/problems/payment-insufficient",
+            Self::PaymentExpired => "https://paymentauth.org/problems/payment-expired",
+            Self::VerificationFailed => "https://paymentauth.org/problems/verification-failed",
+            Self::MethodUnsupported => "https://paymentauth.org/problems/method-unsupported",
+            Self::MalformedCredential => "https://paymentauth.org/problems/malformed-credential",
+            Self::InvalidChallenge => "https://paymentauth.org/problems/invalid-challenge",
+            Self::MultipleCredentials => "urn:stiver:problem:multiple-credentials",
+            Self::BadRequest => "urn:stiver:problem:bad-request",
+            Self::Forbidden => "urn:stiver:problem:forbidden",
+            Self::NotFound => "urn:stiver:problem:not-found",
+            Self::PaymentInProgress => "urn:stiver:problem:payment-in-progress",
+            Self::BodyTooLarge => "urn:stiver:problem:body-too-large",
+            Self::IdempotencyConflict => "urn:stiver:problem:idempotency-conflict",
+            Self::TooManyRequests => "urn:stiver:problem:too-many-requests",
+            Self::CredentialTooLarge => "urn:stiver:problem:credential-too-large",
+            Self::Internal => "urn:stiver:problem:internal",
+            Self::UpstreamFailed => "urn:stiver:problem:upstream-failed",
+            Self::OutcomeUnknown => "urn:stiver:problem:outcome-unknown",
+            Self::Unavailable => "urn:stiver:problem:unavailable",
+        }
     }
     /// The `title`.
     pub fn title(self) -> &'static str {
-        todo!()
+        match self {
+            Self::PaymentRequired => "Payment Required",
+            Self::PaymentInsufficient => "Payment Insufficient",
+            Self::PaymentExpired => "Payment Expired",
+            Self::VerificationFailed => "Payment Verification Failed",
+            Self::MethodUnsupported => "Payment Method Unsupported",
+            Self::MalformedCredential => "Malformed Credential",
+            Self::InvalidChallenge => "Invalid Challenge",
+            Self::MultipleCredentials => "Multiple Credentials",
+            Self::BadRequest => "Bad Request",
+            Self::Forbidden => "Forbidden",
+            Self::NotFound => "Not Found",
+            Self::PaymentInProgress => "Payment In Progress",
+            Self::BodyTooLarge => "Request Body Too Large",
+            Self::IdempotencyConflict => "Idempotency Key Reused",
+            Self::TooManyRequests => "Too Many Requests",
+            Self::CredentialTooLarge => "Credential Too Large",
+            Self::Internal => "Internal Error",
+            Self::UpstreamFailed => "Upstream Failed",
+            Self::OutcomeUnknown => "Payment Outcome Unknown",
+            Self::Unavailable => "Service Unavailable",
+        }
     }
     /// The HTTP status.
     pub fn status(self) -> u16 {
-        todo!()
+        match self {
+            Self::PaymentRequired => 402,
+            Self::PaymentInsufficient => 402,
+            Self::PaymentExpired => 402,
+            Self::VerificationFailed => 402,
+            Self::MethodUnsupported => 400,
+            Self::MalformedCredential => 402,
+            Self::InvalidChallenge => 402,
+            Self::MultipleCredentials => 400,
+            Self::BadRequest => 400,
+            Self::Forbidden => 403,
+            Self::NotFound => 404,
+            Self::PaymentInProgress => 409,
+            Self::BodyTooLarge => 413,
+            Self::IdempotencyConflict => 422,
+            Self::TooManyRequests => 429,
+            Self::CredentialTooLarge => 431,
+            Self::Internal => 500,
+            Self::UpstreamFailed => 502,
+            Self::OutcomeUnknown => 503,
+            Self::Unavailable => 503,
+        }
     }
     /// The kind with this `type` URI.
     pub fn from_type_uri(uri: &str) -> Option<Self> {
-        todo!()
+        Self::ALL.into_iter().find(|kind| kind.type_uri() == uri)
     }
 }
 
@@ -90,8 +188,24 @@ impl Problem {
     }
     /// The JSON body: `type`, `title`, `status`, `detail`, `challengeId`.
     pub fn to_json(&self) -> String {
-        todo!()
+        let mut json = String::from(r#"{"type":"#);
+        push_string(&mut json, self.kind.type_uri());
+        json.push_str(r#","title":"#);
+        push_string(&mut json, self.kind.title());
+        write!(json, r#","status":{},"detail":"#, self.kind.status())
+            .expect("writing to a String cannot fail because it only grows");
+        push_string(&mut json, &self.detail);
+        if let Some(id) = &self.challenge_id {
+            json.push_str(r#","challengeId":"#);
+            push_string(&mut json, id.as_str());
+        }
+        json.push('}');
+        json
     }
+}
+
+fn push_string(json: &mut String, text: &str) {
+    json.push_str(&Value::String(text.into()).to_jcs());
 }
 
 /// A problem as a client reads it from a server: any type, any status.
@@ -112,8 +226,38 @@ pub struct ReceivedProblem {
 }
 
 impl ReceivedProblem {
-    /// Reads a body.
-    pub fn parse(body: &[u8]) -> Result<Self, crate::json::JsonError> {
-        todo!()
+    /// Reads a body of at most `limits::JSON_BYTES_MAX` bytes. Members of a wrong type count as
+    /// absent, as RFC 9457 has it, and so do all of them when the body is JSON but no object.
+    ///
+    /// # Errors
+    /// [`JsonError`] when the body is no acceptable JSON.
+    pub fn parse(body: &[u8]) -> Result<Self, JsonError> {
+        let mut members = match Value::parse(body)? {
+            Value::Object(members) => members,
+            _ => BTreeMap::new(),
+        };
+        let mut text = |name: &str| match members.remove(name) {
+            Some(Value::String(text)) => Some(text),
+            _ => None,
+        };
+        let type_uri = text("type").unwrap_or_else(|| "about:blank".into());
+        let title = text("title");
+        let detail = text("detail");
+        let challenge_id = text("challengeId");
+        let status = match members.get("status") {
+            Some(Value::Number(number)) => number
+                .as_integer()
+                .and_then(|status| u16::try_from(status).ok())
+                .filter(|status| (100..=599).contains(status)),
+            _ => None,
+        };
+        Ok(Self {
+            kind: ProblemKind::from_type_uri(&type_uri),
+            type_uri,
+            title,
+            status,
+            detail,
+            challenge_id,
+        })
     }
 }
