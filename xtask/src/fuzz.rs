@@ -50,7 +50,7 @@ pub(crate) fn run(workspace: &Workspace, plan: &Plan) -> Result<()> {
         plan.seconds > 0 && plan.jobs > 0,
         "--seconds and --jobs start at 1"
     );
-    let known = targets(&workspace.root.join("fuzz/fuzz_targets"))?;
+    let known = targets(&workspace.root.join("fuzz/src/bin"))?;
     let chosen = match &plan.target {
         None => known,
         Some(name) if known.contains(name) => vec![name.clone()],
@@ -172,7 +172,10 @@ impl Running {
         let log = fs::read(&self.log).with_context(|| format!("reading {}", self.log.display()))?;
         let log = String::from_utf8_lossy(&log);
         if !status.success() {
-            bail!("{log}\nfuzz target `{}` ended with {status}", self.target);
+            // Lines that start with a number sign tell how the search went, not what it found.
+            let found: Vec<&str> = log.lines().filter(|line| !line.starts_with('#')).collect();
+            let found = found.join("\n");
+            bail!("{found}\nfuzz target `{}` ended with {status}", self.target);
         }
         let runs = log.lines().rev().find(|line| line.starts_with("Done "));
         println!("{:>16}  {}", self.target, runs.unwrap_or("ran"));
@@ -195,7 +198,7 @@ mod tests {
     fn every_fuzz_target_has_a_seed() {
         let workspace = Workspace::load().unwrap();
         let fuzz = workspace.root.join("fuzz");
-        for target in targets(&fuzz.join("fuzz_targets")).unwrap() {
+        for target in targets(&fuzz.join("src/bin")).unwrap() {
             let folder = fuzz.join("corpus").join(&target);
             let seeds = fs::read_dir(&folder).map_or(0, |entries| {
                 entries

@@ -46,7 +46,7 @@ enum Command {
     },
     /// Fuzzes every target, or one.
     Fuzz {
-        /// The target, as its file in `fuzz/fuzz_targets` is named.
+        /// The target, as its file in `fuzz/src/bin` is named.
         target: Option<String>,
         /// Seconds for each target.
         #[arg(long, default_value_t = 60)]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::{Finding, Tree};
 
 /// Files that cargo itself finds, by their parent folder.
-const ROOT_FOLDERS: &[&str] = &["benches", "bin", "examples", "fuzz_targets", "tests"];
+const ROOT_FOLDERS: &[&str] = &["benches", "bin", "examples", "tests"];
 
 /// Finds every file that its parent module does not declare.
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
