@@ -38,6 +38,8 @@ const INSTRUMENTATION: &[&str] = &[
 pub(crate) struct Plan {
     /// One target, or all of them.
     pub(crate) target: Option<String>,
+    /// One file to run the target on, instead of a search.
+    pub(crate) input: Option<PathBuf>,
     /// Seconds for each.
     pub(crate) seconds: u64,
     /// How many at a time.
@@ -57,6 +59,9 @@ pub(crate) fn run(workspace: &Workspace, plan: &Plan) -> Result<()> {
         Some(name) => bail!("no fuzz target `{name}`; there are: {}", known.join(", ")),
     };
     let programs = build(workspace, plan.target.as_deref())?;
+    if let (Some(target), Some(input)) = (&plan.target, &plan.input) {
+        return run::succeed(Command::new(programs.join(target)).arg(input));
+    }
     let mut failed = Vec::new();
     for batch in chosen.chunks(plan.jobs) {
         let started: Vec<Running> = batch

@@ -16,7 +16,7 @@ mod tidy;
 mod tools;
 mod workspace;
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
@@ -48,6 +48,9 @@ enum Command {
     Fuzz {
         /// The target, as its file in `fuzz/src/bin` is named.
         target: Option<String>,
+        /// Runs the target on this one file, such as a crash it found.
+        #[arg(long, requires = "target")]
+        input: Option<PathBuf>,
         /// Seconds for each target.
         #[arg(long, default_value_t = 60)]
         seconds: u64,
@@ -73,12 +76,14 @@ fn main() -> ExitCode {
         ),
         Command::Fuzz {
             target,
+            input,
             seconds,
             jobs,
         } => fuzz::run(
             &workspace,
             &fuzz::Plan {
                 target,
+                input,
                 seconds,
                 jobs,
             },

@@ -1,6 +1,7 @@
 //! Running programs and reporting what they did.
 
 use std::{
+    path::Path,
     process::Command,
     time::{Duration, Instant},
 };
@@ -38,7 +39,9 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
 
 /// The program and its arguments, for a person.
 pub(crate) fn shown(command: &Command) -> String {
-    let mut text = command.get_program().to_string_lossy().into_owned();
+    let program = Path::new(command.get_program());
+    let name = program.file_name().unwrap_or(program.as_os_str());
+    let mut text = name.to_string_lossy().into_owned();
     for argument in command.get_args() {
         text.push(' ');
         text.push_str(&argument.to_string_lossy());

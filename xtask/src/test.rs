@@ -50,6 +50,7 @@ pub(crate) fn run(workspace: &Workspace, extent: Extent) -> Result<()> {
             steps.step("no_std", || check::no_std(workspace));
             let plan = fuzz::Plan {
                 target: None,
+                input: None,
                 seconds: FUZZ_SECONDS,
                 jobs: FUZZ_JOBS,
             };

@@ -11,6 +11,16 @@ use super::{Finding, Tree};
 /// Where a reader, or the place that shows the repository, looks without a link.
 const FRONT_DOORS: &[&str] = &["README.md", "CHANGELOG.md"];
 
+/// What a note in `changes/` may start with, before a colon.
+const CHANGE_KINDS: &[&str] = &[
+    "Added",
+    "Changed",
+    "Fixed",
+    "Removed",
+    "Security",
+    "Stored format",
+];
+
 /// Checks all documents.
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -47,12 +57,15 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     for (path, _) in tree.with_extension("md") {
         let is_front = FRONT_DOORS.iter().any(|door| path == Path::new(door));
         let is_fragment = path.starts_with("changes");
-        let is_linked = reached.iter().any(|aim| path == aim) || is_included(tree, path);
+        let folder = path.parent().unwrap_or(path);
+        let is_linked =
+            reached.iter().any(|aim| path == aim || folder == aim) || is_included(tree, path);
         if !is_front && !is_fragment && !is_linked {
             findings.push(Finding::file(path, "nothing links to this document"));
         }
     }
     findings.extend(decisions(tree));
+    findings.extend(changes(tree));
     findings
 }
 
@@ -156,6 +169,21 @@ fn decisions(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
+/// Each note on a change says in its first word what kind of change it is.
+fn changes(tree: &Tree) -> Vec<Finding> {
+    tree.with_extension("md")
+        .filter(|(path, _)| path.starts_with("changes") && !path.ends_with("README.md"))
+        .filter(|(_, text)| {
+            let kind = text.split_once(": ").map_or("", |(kind, _)| kind);
+            !CHANGE_KINDS.contains(&kind)
+        })
+        .map(|(path, _)| {
+            let message = format!("must start with one of: {}", CHANGE_KINDS.join(", "));
+            Finding::file(path, message)
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -200,6 +228,20 @@ mod tests {
     }
 
     #[test]
+    fn link_to_a_folder_reaches_the_documents_in_it() {
+        let files = [
+            ("README.md", "[All](docs/), [decisions](docs/decisions/)\n"),
+            ("docs/a.md", ""),
+            ("docs/decisions/0001-a.md", ""),
+            ("docs/spec/b.md", ""),
+        ];
+        assert_eq!(
+            messages(&files),
+            ["docs/spec/b.md: nothing links to this document"]
+        );
+    }
+
+    #[test]
     fn document_that_code_includes_is_linked() {
         let files = [
             ("docs/a.md", ""),
@@ -239,6 +281,24 @@ mod tests {
                 "docs/decisions/0001-b.md: decisions are numbered in order: 0002 comes here",
                 "docs/decisions/0003-c.md: decisions are numbered in order: 0002 comes here",
             ]
+        );
+    }
+
+    #[test]
+    fn note_on_a_change_says_what_kind_it_is() {
+        let files = [
+            ("changes/README.md", "Start each file.\n"),
+            (
+                "changes/fine.md",
+                "Stored format: logs hold their version.\n",
+            ),
+            ("changes/unkind.md", "Receipts are smaller.\n"),
+        ];
+        let found = messages(&files);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(
+            found[0].starts_with("changes/unkind.md: must start with"),
+            "{found:?}"
         );
     }
 }
