@@ -31,6 +31,15 @@ pub struct Env {
     pub spawner: Arc<dyn Spawner>,
 }
 
+impl Env {
+    /// `N` fresh random bytes.
+    pub fn random<const N: usize>(&self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.entropy.fill(&mut bytes);
+        bytes
+    }
+}
+
 /// Wall-clock time and timers.
 pub trait Clock: Send + Sync {
     /// Now, by the wall clock. May step; users of it state what a step does to them.

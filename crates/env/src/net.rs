@@ -10,6 +10,9 @@ use crate::BoxFuture;
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
+/// A connection that was accepted, and who it is from (`None` for a Unix socket).
+pub type Accepted = (Box<dyn Stream>, Option<SocketAddr>);
+
 /// A network.
 pub trait Net: Send + Sync {
     /// Listens on a TCP address.
@@ -24,8 +27,8 @@ pub trait Net: Send + Sync {
 
 /// A listening socket.
 pub trait Listener: Send {
-    /// The next connection, and who it is from (`None` for a Unix socket).
-    fn accept(&mut self) -> BoxFuture<'_, io::Result<(Box<dyn Stream>, Option<SocketAddr>)>>;
+    /// The next connection.
+    fn accept(&mut self) -> BoxFuture<'_, io::Result<Accepted>>;
     /// The address it listens on (`None` for a Unix socket).
     fn local_address(&self) -> Option<SocketAddr>;
 }
