@@ -443,3 +443,6 @@ pub enum CurrencyError {
         decimals: u8,
     },
 }
+
+#[cfg(test)]
+mod tests;

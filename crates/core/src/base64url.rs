@@ -70,3 +70,6 @@ pub enum Base64UrlError {
     #[error("the last base64url character has stray bits set")]
     TrailingBits,
 }
+
+#[cfg(test)]
+mod tests;

@@ -164,3 +164,6 @@ pub enum DigestError {
         bytes: usize,
     },
 }
+
+#[cfg(test)]
+mod tests;

@@ -203,3 +203,6 @@ pub enum NameError {
         offset: usize,
     },
 }
+
+#[cfg(test)]
+mod tests;

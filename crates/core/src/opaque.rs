@@ -175,3 +175,6 @@ pub enum OpaqueError {
     #[error("the opaque key \"t\" is not a time in milliseconds")]
     IssuedAt(#[source] AmountError),
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,13 +31,16 @@ impl Timestamp {
 
     /// From milliseconds since the epoch; later than [`Timestamp::MAX`] is clamped to it.
     #[must_use]
-    pub fn from_millis(millis: u64) -> Self {
-        Self(millis.min(Self::MAX.0))
+    pub const fn from_millis(millis: u64) -> Self {
+        if millis > Self::MAX.0 {
+            return Self::MAX;
+        }
+        Self(millis)
     }
 
     /// Milliseconds since the epoch.
     #[must_use]
-    pub fn as_millis(self) -> u64 {
+    pub const fn as_millis(self) -> u64 {
         self.0
     }
 
@@ -131,3 +134,6 @@ pub enum TimestampError {
     #[error("the date-time lies after the year 9999 in UTC")]
     TooLate,
 }
+
+#[cfg(test)]
+mod tests;

@@ -59,3 +59,6 @@ fn is_hazard(character: char) -> bool {
             | '\u{E0000}'..='\u{E007F}' // tags: invisible ASCII
         )
 }
+
+#[cfg(test)]
+mod tests;

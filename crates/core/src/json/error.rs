@@ -40,16 +40,22 @@ pub enum JsonError {
         offset: usize,
     },
     /// A number beyond the largest double.
-    #[error("the JSON value holds a number that is not finite")]
-    NotFinite,
+    #[error("the number at byte {offset} of the JSON text is beyond the largest double")]
+    NotFinite {
+        /// Of its first character.
+        offset: usize,
+    },
     /// Two members of one object have the same key.
     #[error("the key {:?} stands twice in one JSON object, at byte {offset}", Untrusted(.key))]
     DuplicateKey {
         /// The key, its escapes resolved.
         key: String,
-        /// Near the second one.
+        /// Of the quote that ends the second one.
         offset: usize,
     },
+    /// A key that a JSON library keeps for itself.
+    #[error("the JSON text holds a key that begins with $serde_json::private::, which is reserved")]
+    ReservedKey,
     /// Not the grammar of JSON.
     #[error("not JSON at byte {offset}")]
     Syntax {

@@ -6,6 +6,9 @@ use crate::limits::{JSON_BYTES_MAX, JSON_DEPTH_MAX};
 use core::{cell::Cell, ops::Range};
 use serde::de::DeserializeSeed as _;
 
+/// A double holds every integer of so many digits: 10^15 is below 2^53.
+const EXACT_DIGITS: usize = 15;
+
 /// Parses a text, see [`Value::parse`].
 pub(super) fn parse(text: &[u8]) -> Result<Value, JsonError> {
     if text.len() > JSON_BYTES_MAX {
@@ -80,18 +83,24 @@ fn number_end(bytes: &[u8], offset: usize) -> usize {
     offset.saturating_add(length)
 }
 
-/// Refuses an integer literal that a double would change.
+/// Refuses an integer literal that a double would change, and any number beyond the doubles.
 fn check_number(text: &str, range: Range<usize>) -> Result<(), JsonError> {
     let offset = range.start;
     let literal = text.get(range).unwrap_or_default();
     let digits = literal.strip_prefix('-').unwrap_or(literal);
-    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return match literal.parse::<f64>() {
+            Ok(double) if double.is_infinite() => Err(JsonError::NotFinite { offset }),
+            // The grammar is the parser's to judge.
+            _ => Ok(()),
+        };
+    }
+    // A needless zero in front is the parser's to refuse, too.
+    if digits.len() <= EXACT_DIGITS || digits.starts_with('0') {
         return Ok(());
     }
     match Number::from_exact_digits(literal) {
         Some(_) => Ok(()),
-        // A needless zero in front is the parser's to refuse.
-        None if digits.starts_with('0') => Ok(()),
         None => Err(JsonError::InexactInteger { offset }),
     }
 }

@@ -15,6 +15,10 @@ use serde::{
     ser::{SerializeMap as _, SerializeSeq as _},
 };
 
+/// serde_json tells its own types (numbers among them, once any crate in the build turns on
+/// `arbitrary_precision`) by keys that begin so. A peer that sends one plays tricks.
+const SERDE_JSON_PRIVATE: &str = "$serde_json::private::";
+
 /// Builds a [`Value`] from any deserializer that describes itself, by our rules.
 ///
 /// serde's errors are texts, so the typed one is left in `refused`.
@@ -91,7 +95,7 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
     fn visit_f64<E: Error>(self, double: f64) -> Result<Value, E> {
         Number::from_double(double)
             .map(Value::Number)
-            .ok_or_else(|| self.refuse(JsonError::NotFinite))
+            .ok_or_else(|| self.refuse(JsonError::NotFinite { offset: 0 }))
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Value, E> {
@@ -115,6 +119,9 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
         let seed = self.deeper()?;
         let mut object = BTreeMap::new();
         while let Some(key) = members.next_key::<String>()? {
+            if key.starts_with(SERDE_JSON_PRIVATE) {
+                return Err(self.refuse(JsonError::ReservedKey));
+            }
             match object.entry(key) {
                 Entry::Vacant(entry) => {
                     entry.insert(members.next_value_seed(seed)?);
