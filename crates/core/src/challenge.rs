@@ -2,17 +2,23 @@
 
 use crate::{
     header::{Challenges, RawBody, RawChallenge, RawParam},
-    json::{EncodedObject, EncodedObjectError, Value},
+    json::EncodedObject,
     limits,
-    name::{ChallengeId, IntentName, MethodName, NameError, Realm},
+    name::{ChallengeId, IntentName, MethodName, Realm},
     time::{Timestamp, TimestampError},
 };
 use alloc::{borrow::Cow, string::String, vec::Vec};
 
+mod error;
+mod fields;
+
 pub use crate::header::HeaderError;
+pub use error::ChallengeError;
+pub(crate) use fields::Fields;
+pub use fields::Param;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// The name of the authentication scheme.
 pub const SCHEME: &str = "Payment";
@@ -142,168 +148,6 @@ impl DigestText {
     /// The wire text.
     pub fn as_str(&self) -> &str {
         &self.0
-    }
-}
-
-/// The parameters of a Payment challenge that the draft defines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Param {
-    /// `id`
-    Id,
-    /// `realm`
-    Realm,
-    /// `method`
-    Method,
-    /// `intent`
-    Intent,
-    /// `request`
-    Request,
-    /// `expires`
-    Expires,
-    /// `digest`
-    Digest,
-    /// `description`
-    Description,
-    /// `opaque`
-    Opaque,
-}
-
-impl Param {
-    /// All of them.
-    pub const ALL: [Self; 9] = [
-        Self::Id,
-        Self::Realm,
-        Self::Method,
-        Self::Intent,
-        Self::Request,
-        Self::Expires,
-        Self::Digest,
-        Self::Description,
-        Self::Opaque,
-    ];
-
-    /// The name on the wire.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Id => "id",
-            Self::Realm => "realm",
-            Self::Method => "method",
-            Self::Intent => "intent",
-            Self::Request => "request",
-            Self::Expires => "expires",
-            Self::Digest => "digest",
-            Self::Description => "description",
-            Self::Opaque => "opaque",
-        }
-    }
-
-    fn from_header_name(name: &[u8]) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|param| name.eq_ignore_ascii_case(param.name().as_bytes()))
-    }
-}
-
-impl core::fmt::Display for Param {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// The texts of the parameters, as a header or a credential gives them, before they are checked.
-#[derive(Default)]
-pub(crate) struct Fields<'a> {
-    texts: [Option<Cow<'a, str>>; 9],
-}
-
-impl<'a> Fields<'a> {
-    pub(crate) fn set(&mut self, param: Param, text: Cow<'a, str>) {
-        *self.slot(param) = Some(text);
-    }
-
-    fn slot(&mut self, param: Param) -> &mut Option<Cow<'a, str>> {
-        let [
-            id,
-            realm,
-            method,
-            intent,
-            request,
-            expires,
-            digest,
-            description,
-            opaque,
-        ] = &mut self.texts;
-        match param {
-            Param::Id => id,
-            Param::Realm => realm,
-            Param::Method => method,
-            Param::Intent => intent,
-            Param::Request => request,
-            Param::Expires => expires,
-            Param::Digest => digest,
-            Param::Description => description,
-            Param::Opaque => opaque,
-        }
-    }
-
-    fn required(&mut self, param: Param) -> Result<Cow<'a, str>, ChallengeError> {
-        let text = self
-            .slot(param)
-            .take()
-            .ok_or(ChallengeError::Missing { param })?;
-        if text.is_empty() {
-            return Err(ChallengeError::Empty { param });
-        }
-        Ok(text)
-    }
-
-    /// Checks every rule of a challenge, the required parameters first, in the order of the draft.
-    pub(crate) fn into_challenge(mut self) -> Result<Challenge, ChallengeError> {
-        let id = ChallengeId::new(&self.required(Param::Id)?).map_err(ChallengeError::Id)?;
-        let realm = Realm::new(&self.required(Param::Realm)?).map_err(ChallengeError::Realm)?;
-        let method =
-            MethodName::new(&self.required(Param::Method)?).map_err(ChallengeError::Method)?;
-        let intent =
-            IntentName::new(&self.required(Param::Intent)?).map_err(ChallengeError::Intent)?;
-        let request = EncodedObject::parse(&self.required(Param::Request)?)
-            .map_err(ChallengeError::Request)?;
-        let expires = match self.slot(Param::Expires).take() {
-            Some(text) => Some(Expires::parse(&text).map_err(ChallengeError::Expires)?),
-            None => None,
-        };
-        let digest = match self.slot(Param::Digest).take() {
-            Some(text) => Some(DigestText::new(&text)?),
-            None => None,
-        };
-        let opaque = match self.slot(Param::Opaque).take() {
-            Some(text) => Some(flat_object(&text)?),
-            None => None,
-        };
-        let description = self.slot(Param::Description).take().map(Cow::into_owned);
-        Ok(Challenge {
-            id,
-            params: Params {
-                realm,
-                method,
-                intent,
-                request,
-                expires,
-                digest,
-                description,
-                opaque,
-            },
-        })
-    }
-}
-
-/// An `opaque`: an encoded object whose values are strings.
-fn flat_object(wire: &str) -> Result<EncodedObject, ChallengeError> {
-    let encoded = EncodedObject::parse(wire).map_err(ChallengeError::Opaque)?;
-    match encoded.object().to_value() {
-        Value::Object(members) if members.values().all(|value| value.as_str().is_some()) => {
-            Ok(encoded)
-        }
-        _ => Err(ChallengeError::OpaqueNotFlat),
     }
 }
 
@@ -461,100 +305,4 @@ impl core::fmt::Display for Challenge {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(&self.to_header())
     }
-}
-
-/// Why a challenge was refused: one variant for each rule.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ChallengeError {
-    /// All lines together are over [`limits::CHALLENGE_HEADER_BYTES_MAX`].
-    #[error(
-        "WWW-Authenticate is over {} bytes",
-        limits::CHALLENGE_HEADER_BYTES_MAX
-    )]
-    HeaderTooLong {
-        /// Bytes up to and with the line that went over.
-        bytes: usize,
-    },
-    /// More than [`limits::CHALLENGES_MAX`] challenges; those after are not read.
-    #[error("more than {} Payment challenges", limits::CHALLENGES_MAX)]
-    TooManyChallenges,
-    /// The line breaks here.
-    #[error("malformed WWW-Authenticate")]
-    Header(#[source] HeaderError),
-    /// `Payment` followed by a single word.
-    #[error("the Payment challenge has a word in place of parameters")]
-    NoParams,
-    /// More than [`limits::AUTH_PARAMS_MAX`] parameters.
-    #[error(
-        "{count} parameters in one challenge, at most {} are read",
-        limits::AUTH_PARAMS_MAX
-    )]
-    TooManyParams {
-        /// How many.
-        count: usize,
-    },
-    /// A parameter stands twice, letter case apart.
-    #[error("the parameter `{name}` stands twice")]
-    DuplicateParam {
-        /// Its name in lower case, cut at [`limits::NAME_BYTES_MAX`].
-        name: String,
-    },
-    /// A value is no UTF-8.
-    #[error("`{param}` is not UTF-8")]
-    NotUtf8 {
-        /// Which.
-        param: Param,
-    },
-    /// A required parameter is absent.
-    #[error("`{param}` is missing")]
-    Missing {
-        /// Which.
-        param: Param,
-    },
-    /// A parameter that must have a value is empty.
-    #[error("`{param}` is empty")]
-    Empty {
-        /// Which.
-        param: Param,
-    },
-    /// `id` breaks its grammar.
-    #[error("`id` is malformed")]
-    Id(#[source] NameError),
-    /// `realm` breaks its grammar.
-    #[error("`realm` is malformed")]
-    Realm(#[source] NameError),
-    /// `method` breaks its grammar.
-    #[error("`method` is malformed")]
-    Method(#[source] NameError),
-    /// `intent` breaks its grammar.
-    #[error("`intent` is malformed")]
-    Intent(#[source] NameError),
-    /// `request` is no base64url JSON object.
-    #[error("`request` is malformed")]
-    Request(#[source] EncodedObjectError),
-    /// `expires` is no RFC 3339 date-time.
-    #[error("`expires` is malformed")]
-    Expires(#[source] TimestampError),
-    /// `digest` is over [`limits::DIGEST_PARAM_BYTES_MAX`].
-    #[error(
-        "`digest` is {bytes} bytes long, at most {} are read",
-        limits::DIGEST_PARAM_BYTES_MAX
-    )]
-    DigestTooLong {
-        /// Its length in bytes.
-        bytes: usize,
-    },
-    /// `digest` holds something else than visible ASCII, or `|`.
-    #[error("`digest` holds a character that it may not, at byte {offset}")]
-    DigestCharacter {
-        /// Where, from the start of the value.
-        offset: usize,
-    },
-    /// `opaque` is no base64url JSON object.
-    #[error("`opaque` is malformed")]
-    Opaque(#[source] EncodedObjectError),
-    /// `opaque` has a member that is no string.
-    #[error("`opaque` is no flat object of strings")]
-    OpaqueNotFlat,
 }

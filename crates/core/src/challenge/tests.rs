@@ -1,10 +1,13 @@
 //! Challenges: the draft's examples, every rule, and printing against reading.
 
 use super::*;
-use crate::{base64url, json::Object};
+use crate::{
+    base64url,
+    json::{Object, Value},
+};
 use alloc::{format, string::ToString, vec};
 
-mod properties;
+pub(crate) mod properties;
 
 /// `{"amount":"1000","currency":"USD","recipient":"acct_123"}`, as the draft prints it.
 const REQUEST: &str =
@@ -118,7 +121,7 @@ fn a_description_is_read_as_utf8_and_never_breaks_a_challenge() {
 
 #[test]
 fn the_examples_of_the_draft_are_read() {
-    let file = crate::json::Value::parse(include_bytes!("../../vectors/challenges.json")).unwrap();
+    let file = Value::parse(include_bytes!("../../vectors/challenges.json")).unwrap();
     let Some(Value::Array(cases)) = file.get("cases") else {
         panic!("no cases");
     };
@@ -128,7 +131,7 @@ fn the_examples_of_the_draft_are_read() {
         let read = parse_one(text("header")).unwrap();
         assert_eq!(read.id.as_str(), text("id"));
         assert_eq!(read.params.method.as_str(), text("method"));
-        let request = crate::json::Value::parse(text("request").as_bytes()).unwrap();
+        let request = Value::parse(text("request").as_bytes()).unwrap();
         assert_eq!(read.params.request.object().to_value(), request);
         assert_eq!(parse_one(&read.to_header()).unwrap(), read);
     }

@@ -117,7 +117,7 @@ fn a_broken_line_ends_with_one_error_after_what_could_be_read() {
     check(
         br#"Basic realm="a", Payment a="b"#,
         "Basic(realm=a) !the quoted text that starts at byte 27 does not end",
-    )
+    );
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn each_way_to_break_a_line_has_its_error() {
     check(b"Payment a=b=c", "!a comma is missing at byte 11");
     check(
         b"Payment a= ,b=1",
-        "Payment<68> b() !a space is missing after the scheme at byte 13",
+        "Payment<68> !a space is missing after the scheme at byte 13",
     );
     check(
         b"Payment x=1, a= ,b=1",
