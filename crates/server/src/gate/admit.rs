@@ -1,0 +1,228 @@
+//! One request through the gate.
+
+use stiver_core::{
+    Credential, Problem,
+    credential::{Presented, presented},
+    limits::CREDENTIAL_BYTES_MAX,
+};
+
+use super::{Gate, settle::Claimed};
+use crate::{
+    error::GateError,
+    hash,
+    idempotency::IdempotencyKey,
+    limits::{SETTLING_MAX, TARGET_BYTES_MAX},
+    outcome::{Outcome, Refused},
+    request::Request,
+    route::{Pricing, Route},
+};
+use std::{future::Future, sync::Arc};
+
+/// What identifies the asker of one request.
+pub(super) struct Asked {
+    pub(super) credential_hash: [u8; 32],
+    pub(super) request_hash: [u8; 32],
+    pub(super) key_hash: Option<[u8; 32]>,
+}
+
+/// The price of one request, worked out at most once and only when it is needed.
+struct Lazy<P> {
+    make: Option<P>,
+    made: Option<Pricing>,
+}
+
+impl<P, F> Lazy<P>
+where
+    P: FnOnce() -> F,
+    F: Future<Output = Pricing>,
+{
+    async fn get(&mut self) -> Pricing {
+        if let Some(make) = self.make.take() {
+            self.made = Some(make().await);
+        }
+        self.made
+            .clone()
+            .expect("the price is made once, because its maker is taken once")
+    }
+}
+
+impl Gate {
+    /// Decides what becomes of a request.
+    ///
+    /// `price` is called at most once, and not at all for a credential that is known already: what
+    /// was paid is served under the terms it was paid for. It must not change any state, because
+    /// unpaid requests call it too.
+    ///
+    /// Dropping the future at any point is safe: the same credential goes on from the journal.
+    ///
+    /// # Spec
+    /// draft-httpauth-payment-00, sections 3 to 8; Z1, Z12, Z43, Z44.
+    pub async fn admit<P, F>(&self, request: &Request<'_>, price: P) -> Outcome
+    where
+        P: FnOnce() -> F,
+        F: Future<Output = Pricing>,
+    {
+        let mut pricing = Lazy {
+            make: Some(price),
+            made: None,
+        };
+        match self.consider(request, &mut pricing).await {
+            Ok(outcome) => outcome,
+            Err(error) => self.answer(&error, request, &mut pricing).await,
+        }
+    }
+
+    /// [`Gate::admit`] with a route that is known beforehand.
+    pub async fn admit_at(&self, request: &Request<'_>, route: &Arc<Route>) -> Outcome {
+        self.admit(request, || {
+            std::future::ready(Pricing::Priced(Arc::clone(route)))
+        })
+        .await
+    }
+
+    async fn consider<P, F>(
+        &self,
+        request: &Request<'_>,
+        pricing: &mut Lazy<P>,
+    ) -> Result<Outcome, GateError>
+    where
+        P: FnOnce() -> F,
+        F: Future<Output = Pricing>,
+    {
+        let bytes = request.target.len();
+        if bytes > TARGET_BYTES_MAX {
+            return Err(GateError::TargetTooLong { bytes });
+        }
+        let token = match presented(request.authorization.iter().copied()) {
+            Presented::One(token) => token,
+            Presented::Several => return Err(GateError::SeveralCredentials),
+            Presented::None => return self.unpaid(request, pricing).await,
+        };
+        if token.len() > CREDENTIAL_BYTES_MAX {
+            return Err(GateError::CredentialTooLarge { bytes: token.len() });
+        }
+        if request.method == "HEAD" {
+            return Err(GateError::Head);
+        }
+        let key =
+            IdempotencyKey::parse(request.idempotency_key).map_err(GateError::IdempotencyKey)?;
+        let credential = Credential::parse(token).map_err(GateError::Malformed)?;
+        let now = self.now();
+        let bound = self.keys().verify(&credential.challenge, now).is_ok()
+            && credential.challenge.params.realm == self.inner.realm;
+        let asked = Asked {
+            credential_hash: hash::of("stiver credential", &[token]),
+            request_hash: request.hash(),
+            key_hash: key.map(IdempotencyKey::hash),
+        };
+        let id = credential.challenge.id.as_str();
+        let known = self.find(id).await.map_err(GateError::JournalLost)?;
+        // A credential that was verified once stays good for what it bought, also when its secret
+        // has left the ring. Its hash is the proof.
+        let known = known.filter(|claim| bound || claim.credential_hash == asked.credential_hash);
+        if let Some(claim) = known {
+            return self.resume(&asked, claim).await;
+        }
+        if !bound {
+            return Err(GateError::NotBound);
+        }
+        let route = match pricing.get().await {
+            Pricing::Priced(route) => route,
+            Pricing::Free => return Ok(Outcome::Free),
+            Pricing::Denied(problem) => return Ok(Outcome::Refuse(Refused::plain(problem))),
+        };
+        let checked = self.check(request, &route, &credential, key.is_some(), now)?;
+        let _place = self
+            .inner
+            .settling
+            .take(SETTLING_MAX)
+            .ok_or(GateError::Busy)?;
+        match self.claim(&asked, &credential, &checked).await? {
+            Claimed::Won(hold) => self.settle_and_grant(hold, true).await,
+            Claimed::Known(claim) => self.resume(&asked, claim).await,
+        }
+    }
+
+    async fn unpaid<P, F>(
+        &self,
+        request: &Request<'_>,
+        pricing: &mut Lazy<P>,
+    ) -> Result<Outcome, GateError>
+    where
+        P: FnOnce() -> F,
+        F: Future<Output = Pricing>,
+    {
+        match pricing.get().await {
+            Pricing::Free => Ok(Outcome::Free),
+            Pricing::Denied(problem) => Ok(Outcome::Refuse(Refused::plain(problem))),
+            Pricing::Priced(_) => {
+                IdempotencyKey::parse(request.idempotency_key)
+                    .map_err(GateError::IdempotencyKey)?;
+                Err(GateError::NoCredential)
+            }
+        }
+    }
+
+    /// Turns an error into an answer, with fresh challenges where paying is the remedy.
+    async fn answer<P, F>(
+        &self,
+        error: &GateError,
+        request: &Request<'_>,
+        pricing: &mut Lazy<P>,
+    ) -> Outcome
+    where
+        P: FnOnce() -> F,
+        F: Future<Output = Pricing>,
+    {
+        let meaning = error.meaning();
+        log(error);
+        if !meaning.challenge && meaning.kind.status() >= 403 {
+            return Outcome::Refuse(error.refused());
+        }
+        match pricing.get().await {
+            // Whatever is wrong with the credential: nobody asks for one.
+            Pricing::Free => Outcome::Free,
+            Pricing::Denied(problem) if meaning.challenge => {
+                Outcome::Refuse(Refused::plain(problem))
+            }
+            Pricing::Priced(route) if meaning.challenge => {
+                let challenges = match self.challenges(request, &route).await {
+                    Ok(challenges) => challenges,
+                    Err(error) => {
+                        log(&error);
+                        return Outcome::Refuse(error.refused());
+                    }
+                };
+                let mut refused = error.refused();
+                refused.problem.challenge_id =
+                    challenges.first().map(|challenge| challenge.id.clone());
+                refused.challenges = challenges;
+                Outcome::Refuse(refused)
+            }
+            Pricing::Priced(_) | Pricing::Denied(_) => Outcome::Refuse(error.refused()),
+        }
+    }
+}
+
+impl GateError {
+    /// The answer without challenges.
+    pub(crate) fn refused(&self) -> Refused {
+        let meaning = self.meaning();
+        Refused {
+            problem: Problem::new(meaning.kind, self.to_string()),
+            challenges: Vec::new(),
+            retry_after: meaning.retry_after,
+        }
+    }
+}
+
+/// Tells the operator. The text holds no credential; the cause may say more than the peer learns.
+pub(crate) fn log(error: &GateError) {
+    let status = error.meaning().kind.status();
+    let cause = std::error::Error::source(error).map(ToString::to_string);
+    if status >= 500 {
+        tracing::warn!(status, %error, cause, "refused");
+    } else {
+        tracing::debug!(status, %error, "refused");
+    }
+}

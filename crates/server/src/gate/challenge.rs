@@ -1,0 +1,133 @@
+//! Issuing challenges. Changes no state: a challenge exists only on the wire.
+
+use std::collections::BTreeMap;
+
+use stiver_core::{
+    Challenge,
+    accept::AcceptPayment,
+    challenge::{DigestText, Expires, Params},
+    json::EncodedObject,
+    limits::CHALLENGE_HEADER_BYTES_MAX,
+    name::IntentName,
+    opaque::Opaque,
+};
+use stiver_method::payee::Quote;
+
+use super::Gate;
+use crate::{
+    error::GateError,
+    request::{BodyState, Request},
+    route::{Offer, PriceBasis, Route},
+};
+
+impl Gate {
+    /// Fresh challenges for a request, filtered and ordered by its `Accept-Payment`.
+    ///
+    /// An offer whose method cannot quote just now is left out. No two challenges share an id.
+    ///
+    /// # Spec
+    /// draft-httpauth-payment-00, sections 5.1 and 6 (CORE-12 to CORE-26, CORE-37 to CORE-40).
+    pub(super) async fn challenges(
+        &self,
+        request: &Request<'_>,
+        route: &Route,
+    ) -> Result<Vec<Challenge>, GateError> {
+        let mut challenges = Vec::with_capacity(route.offers.len());
+        let mut failure = GateError::NoQuote;
+        let mut bytes = 0;
+        for offer in ranked(request, route) {
+            match self.challenge(request, route, offer).await {
+                Ok(challenge) => {
+                    bytes += challenge.to_header().len();
+                    if bytes > CHALLENGE_HEADER_BYTES_MAX {
+                        failure = GateError::Misconfigured;
+                        break;
+                    }
+                    challenges.push(challenge);
+                }
+                Err(error) => failure = error,
+            }
+        }
+        if challenges.is_empty() {
+            Err(failure)
+        } else {
+            Ok(challenges)
+        }
+    }
+
+    async fn challenge(
+        &self,
+        request: &Request<'_>,
+        route: &Route,
+        offer: &Offer,
+    ) -> Result<Challenge, GateError> {
+        let now = self.now();
+        let expires = Expires::at(now.plus_millis(route.challenge_lifetime_ms));
+        let quote = Quote {
+            price: &offer.price,
+            description: route.description.as_deref(),
+            external_id: route.external_id.as_deref(),
+            now,
+            expires: expires.instant(),
+        };
+        let quoted = offer.method.quote(quote).await.map_err(|error| {
+            tracing::warn!(method = %offer.method(), %error, "an offer was left out");
+            GateError::NoQuote
+        })?;
+        let mut nonce = [0; 16];
+        self.inner.env.entropy.fill(&mut nonce);
+        let price_revision = match &route.basis {
+            PriceBasis::Fixed => None,
+            PriceBasis::Computed { revision } => Some(revision.clone()),
+        };
+        let opaque = Opaque {
+            nonce,
+            scope: request.scope(),
+            issued_at: now,
+            price_revision,
+            digest: None,
+            extra: BTreeMap::new(),
+        };
+        let opaque = opaque.encode().map_err(|_| GateError::Misconfigured)?;
+        let digest = match request.body {
+            BodyState::Digest(digest) => {
+                let text = DigestText::new(&digest.to_header());
+                Some(text.map_err(|_| GateError::Misconfigured)?)
+            }
+            BodyState::None | BodyState::Unbound => None,
+        };
+        Ok(self.keys().bind(Params {
+            realm: self.inner.realm.clone(),
+            method: offer.method().clone(),
+            intent: IntentName::charge(),
+            request: EncodedObject::encode(&quoted),
+            expires: Some(expires),
+            digest,
+            description: route.description.clone(),
+            opaque: Some(opaque),
+        }))
+    }
+}
+
+/// The offers the client can pay by, best first. All of them when it does not say, says it wrong,
+/// or can pay none.
+fn ranked<'r>(request: &Request<'_>, route: &'r Route) -> Vec<&'r Offer> {
+    let all = || route.offers.iter().collect();
+    let Ok(Some(accept)) = AcceptPayment::parse(request.accept_payment.iter().copied()) else {
+        return all();
+    };
+    let charge = IntentName::charge();
+    let names: Vec<_> = route
+        .offers
+        .iter()
+        .map(|offer| (offer.method(), &charge))
+        .collect();
+    let ranked = accept.rank(&names);
+    if ranked.is_empty() {
+        return all();
+    }
+    ranked
+        .into_iter()
+        .filter_map(|index| route.offers.get(index))
+        .collect()
+}

@@ -1,0 +1,165 @@
+//! The checks of a credential that is not known yet. Pure but for the method's own code.
+
+use std::sync::Arc;
+
+use stiver_core::{
+    Credential, Timestamp, challenge::DigestText, digest::BodyDigest, name::IntentName,
+    opaque::Opaque,
+};
+use stiver_method::payee::{self, PayeeCharge, Plan, Terms};
+
+use super::Gate;
+use crate::{
+    error::GateError,
+    record::Details,
+    request::{BodyState, Request},
+    route::{PriceBasis, Route, StoreResponses, UpstreamRepeats},
+};
+
+/// A credential that passed every check.
+pub(super) struct Checked {
+    pub(super) method: Arc<dyn PayeeCharge>,
+    pub(super) plan: Plan,
+    pub(super) details: Details,
+    pub(super) retain_until: Timestamp,
+}
+
+impl Gate {
+    /// Checks a bound credential against its request and route, in the order of the module docs.
+    pub(super) fn check(
+        &self,
+        request: &Request<'_>,
+        route: &Route,
+        credential: &Credential,
+        has_key: bool,
+        now: Timestamp,
+    ) -> Result<Checked, GateError> {
+        let params = &credential.challenge.params;
+        let expires = params.expires.as_ref().ok_or(GateError::Foreign)?;
+        if expires.has_passed(now) {
+            return Err(GateError::Expired {
+                at: expires.instant(),
+            });
+        }
+        let opaque = params.opaque.as_ref().ok_or(GateError::Foreign)?;
+        let opaque = Opaque::decode(opaque).map_err(|_| GateError::Foreign)?;
+        if params.intent != IntentName::charge() {
+            return Err(GateError::IntentNotOffered);
+        }
+        if !route
+            .offers
+            .iter()
+            .any(|offer| offer.method() == &params.method)
+        {
+            return Err(GateError::MethodNotOffered);
+        }
+        let scope = request.scope();
+        if opaque.scope != scope {
+            return Err(GateError::OtherScope);
+        }
+        let (method, terms) = terms(route, credential, &opaque)?;
+        let digest = same_body(request.body, params.digest.as_ref())?;
+        let presented = payee::Presented {
+            challenge: &credential.challenge,
+            payload: &credential.payload,
+            source: credential.source.as_deref(),
+            now,
+        };
+        let plan = method.precheck(presented).map_err(GateError::Refused)?;
+        let store_response_ms = match route.store_responses {
+            StoreResponses::Always => Some(route.response_lifetime_ms),
+            StoreResponses::WithIdempotencyKey => has_key.then_some(route.response_lifetime_ms),
+            StoreResponses::Never => None,
+        };
+        let repeatable = request.body != BodyState::Unbound
+            && (request.method_is_idempotent()
+                || route.upstream_repeats == UpstreamRepeats::HonoursKey);
+        let resume_until = now.plus_millis(route.resume_window_ms);
+        let retain_until = resume_until
+            .max(plan.replayable_until)
+            .max(expires.instant())
+            .max(now.plus_millis(store_response_ms.unwrap_or_default()));
+        let details = Details {
+            method: params.method.as_str().to_owned(),
+            amount: terms.amount,
+            payee: terms.payee,
+            payer: plan.payer.clone(),
+            source: credential.source.clone(),
+            resource: scope,
+            request_digest: digest,
+            price_revision: opaque.price_revision,
+            on_failure: route.on_failure,
+            repeatable,
+            attempts_max: route.attempts_max,
+            resume_until,
+            replayable_until: plan.replayable_until,
+            store_response_ms,
+            agreement: None,
+        };
+        Ok(Checked {
+            method,
+            plan,
+            details,
+            retain_until,
+        })
+    }
+}
+
+/// The terms of the echoed request, when they are the route's.
+fn terms(
+    route: &Route,
+    credential: &Credential,
+    opaque: &Opaque,
+) -> Result<(Arc<dyn PayeeCharge>, Terms), GateError> {
+    let params = &credential.challenge.params;
+    let mut offers = route
+        .offers
+        .iter()
+        .filter(|offer| offer.method() == &params.method)
+        .peekable();
+    let method = offers.peek().map(|offer| Arc::clone(&offer.method));
+    let method = method.ok_or(GateError::MethodNotOffered)?;
+    let terms = method
+        .terms(params.request.object())
+        .map_err(GateError::Refused)?;
+    let same = match &route.basis {
+        PriceBasis::Fixed => {
+            if opaque.price_revision.is_some() {
+                return Err(GateError::OtherRevision);
+            }
+            offers.any(|offer| *offer.terms == terms)
+        }
+        PriceBasis::Computed { revision } => {
+            if opaque.price_revision.as_ref() != Some(revision) {
+                return Err(GateError::OtherRevision);
+            }
+            let currency = terms.amount.currency();
+            offers.any(|offer| offer.price.currency() == currency)
+                && method
+                    .expected_terms(&terms.amount)
+                    .is_ok_and(|expected| expected == terms)
+        }
+    };
+    if same {
+        Ok((method, terms))
+    } else {
+        Err(GateError::OtherTerms)
+    }
+}
+
+/// The digest of the body, when it is the one that the challenge was issued for.
+fn same_body(
+    body: BodyState,
+    challenge: Option<&DigestText>,
+) -> Result<Option<BodyDigest>, GateError> {
+    match (body, challenge) {
+        (BodyState::None | BodyState::Unbound, None) => Ok(None),
+        (BodyState::Digest(body), Some(text)) => match BodyDigest::parse(text.as_str()) {
+            Ok(digest) if digest == body => Ok(Some(body)),
+            _ => Err(GateError::OtherBody),
+        },
+        (BodyState::None | BodyState::Unbound, Some(_)) | (BodyState::Digest(_), None) => {
+            Err(GateError::OtherBody)
+        }
+    }
+}

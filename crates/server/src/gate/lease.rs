@@ -1,0 +1,109 @@
+//! Leases of claims at work. One task renews them all; it ends when there are none.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+
+use stiver_store::{Command, Reply};
+
+use super::{Gate, Inner};
+use crate::limits::{LEASE_MS, LEASE_RENEW_MS};
+
+/// The claims that this gate works on, and whether the renewing task runs.
+#[derive(Default)]
+pub(crate) struct Leases(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    next: u64,
+    held: HashMap<u64, Held>,
+    renewing: bool,
+}
+
+#[derive(Clone)]
+struct Held {
+    challenge_id: String,
+    epoch: u64,
+}
+
+impl Leases {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Stops renewing one lease.
+    pub(crate) fn end(&self, ticket: u64) {
+        self.state().held.remove(&ticket);
+    }
+}
+
+impl Gate {
+    /// Keeps renewing the lease of this claim until [`Leases::end`].
+    pub(crate) fn keep_lease(&self, challenge_id: &str, epoch: u64) -> u64 {
+        let (ticket, start) = {
+            let mut state = self.inner.leases.state();
+            let ticket = state.next;
+            state.next = ticket.wrapping_add(1);
+            state.held.insert(
+                ticket,
+                Held {
+                    challenge_id: challenge_id.to_owned(),
+                    epoch,
+                },
+            );
+            let start = !state.renewing;
+            state.renewing = true;
+            (ticket, start)
+        };
+        if start {
+            let gate = std::sync::Arc::downgrade(&self.inner);
+            self.inner.env.spawner.spawn(Box::pin(renew(gate)));
+        }
+        ticket
+    }
+}
+
+async fn renew(gate: Weak<Inner>) {
+    loop {
+        let pause = match gate.upgrade() {
+            Some(inner) => inner.env.clock.sleep(Duration::from_millis(LEASE_RENEW_MS)),
+            None => return,
+        };
+        pause.await;
+        let Some(inner) = gate.upgrade() else { return };
+        let held: Vec<(u64, Held)> = {
+            let mut state = inner.leases.state();
+            if state.held.is_empty() {
+                state.renewing = false;
+                return;
+            }
+            state
+                .held
+                .iter()
+                .map(|(ticket, held)| (*ticket, held.clone()))
+                .collect()
+        };
+        for (
+            ticket,
+            Held {
+                challenge_id,
+                epoch,
+            },
+        ) in held
+        {
+            let command = Command::Renew {
+                challenge_id,
+                epoch,
+                lease_ms: LEASE_MS,
+            };
+            match inner.store.submit(command).await {
+                // A lost lease shows at the next step of the journal, which is fenced.
+                Ok(Reply::Fenced | Reply::Absent) => inner.leases.end(ticket),
+                Ok(_) => {}
+                Err(error) => tracing::warn!(%error, "a lease was not renewed"),
+            }
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! The gate: decides what becomes of a request, and moves a payment through the journal.
+//!
+//! ```text
+//!           ┌ lookup: never ──────────────► Failed                (402 with the rail's reason)
+//! claim ► Settling ── execute ► Settled ─► Delivering ─► Delivered (stored response, or 402)
+//!           │                     ▲            │ │
+//!           └ unknown: 503        └─ failed ◄──┘ └─► Refunding ─► Refunded
+//! ```
+//!
+//! Checks run in this order, cheapest first. Nothing before the claim changes any state.
+//!
+//! 1. limits on target and credential, one credential only, HEAD
+//! 2. the credential parses
+//! 3. the HMAC binding under the current or a previous secret, and the realm
+//! 4. known already? The same credential for the same request resumes by its journal state and
+//!    skips all that follows; so it does even when its secret is no longer on the ring
+//! 5. price of the request, then expiry
+//! 6. method, intent, scope, price revision, terms
+//! 7. body digest
+//! 8. the method's `precheck`
+//! 9. the durable claim, 10. settlement, 11. the handler
+//!
+//! Cost of one paid request: three SHA-256 (credential, request, replay key), one HMAC, the
+//! method's own signature check, and three journal writes (claim, settled, delivered).
+
+mod admit;
+mod builder;
+mod challenge;
+mod check;
+pub(crate) mod journal;
+mod lease;
+mod recover;
+mod refund;
+mod resume;
+mod settle;
+
+use std::sync::{
+    Arc, PoisonError, RwLock,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use stiver_core::{Currency, Timestamp, binding::KeyRing, name::Realm};
+use stiver_env::Env;
+use stiver_method::payee::PayeeCharge;
+use stiver_store::Store;
+
+use crate::record::RecordError;
+
+pub(crate) use admit::log;
+pub use builder::{BuildError, GateBuilder, PriceError};
+pub use recover::Recovered;
+
+/// The gate. Cheap to clone; all clones are one gate.
+#[derive(Clone)]
+pub struct Gate {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) realm: Realm,
+    keys: RwLock<Arc<KeyRing>>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) env: Env,
+    methods: Vec<Arc<dyn PayeeCharge>>,
+    currencies: Vec<Currency>,
+    /// Drawn at the start: tells this instance's claims from others'.
+    pub(crate) owner: u64,
+    settling: Count,
+    waiting: Count,
+    pub(crate) leases: lease::Leases,
+}
+
+impl Gate {
+    /// Starts building a gate.
+    pub fn builder(realm: Realm, keys: KeyRing, store: Arc<dyn Store>, env: Env) -> GateBuilder {
+        GateBuilder::new(realm, keys, store, env)
+    }
+
+    /// Replaces the key ring. Requests that are being checked finish under the old one.
+    ///
+    /// A secret that goes should stay on the ring as a previous one until its last challenge has
+    /// expired. Payments that were claimed under it resume even afterwards.
+    pub fn set_key_ring(&self, keys: KeyRing) {
+        let keys = Arc::new(keys);
+        *self
+            .inner
+            .keys
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = keys;
+    }
+
+    /// The realm of its challenges.
+    pub fn realm(&self) -> &Realm {
+        &self.inner.realm
+    }
+
+    /// The methods it can settle with.
+    pub fn methods(&self) -> &[Arc<dyn PayeeCharge>] {
+        &self.inner.methods
+    }
+
+    /// The environment it was built with.
+    pub fn env(&self) -> &Env {
+        &self.inner.env
+    }
+
+    pub(crate) fn keys(&self) -> Arc<KeyRing> {
+        Arc::clone(
+            &self
+                .inner
+                .keys
+                .read()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.inner.env.clock.now()
+    }
+
+    /// The method of a journal record.
+    pub(crate) fn method(&self, name: &str) -> Result<Arc<dyn PayeeCharge>, RecordError> {
+        let mut methods = self.inner.methods.iter();
+        let found = methods.find(|method| method.name().as_str() == name);
+        found
+            .cloned()
+            .ok_or_else(|| RecordError::UnknownMethod(name.to_owned()))
+    }
+}
+
+/// A bounded count of what is at work.
+#[derive(Default)]
+pub(crate) struct Count(Arc<AtomicUsize>);
+
+/// One place of a [`Count`], given back on drop.
+pub(crate) struct Place(Arc<AtomicUsize>);
+
+impl Count {
+    /// Takes a place, when fewer than `max` are taken.
+    pub(crate) fn take(&self, max: usize) -> Option<Place> {
+        let next = |taken: usize| (taken < max).then(|| taken + 1);
+        let taken = self
+            .0
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, next);
+        taken.is_ok().then(|| Place(Arc::clone(&self.0)))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}

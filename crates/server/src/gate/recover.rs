@@ -1,0 +1,182 @@
+//! Finishing what a crash or a lost client left behind.
+//!
+//! | state | what recovery does |
+//! |---|---|
+//! | `Settling` | asks the rail. It executes an artefact only once the rail could not accept it any more, to have its definite word: nobody is charged behind a client that went away |
+//! | `Settled`, `Delivering` | nothing while the same credential may still run the handler; after that the route's policy: refund or keep |
+//! | `Refunding` | executes the one refund again |
+//!
+//! A claim whose lease has not ended is never touched.
+
+use std::time::Duration;
+
+use stiver_store::{Advance, Claim, ClaimState, Command, Reply, StoreError};
+
+use super::{
+    Gate,
+    admit::log,
+    journal::Hold,
+    settle::{Fate, as_asked},
+};
+use crate::{
+    error::GateError,
+    limits::RECOVERY_BATCH_MAX,
+    record::{self, Details},
+};
+
+/// What one recovery pass did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Recovered {
+    /// Unfinished claims looked at.
+    pub seen: usize,
+    /// Payments found to have moved money.
+    pub settled: usize,
+    /// Payments found never to move money.
+    pub failed: usize,
+    /// Payments given back, or being given back.
+    pub refunded: usize,
+    /// Payments kept without delivery.
+    pub kept: usize,
+    /// Claims left for their client, for the rail, or for another instance.
+    pub left: usize,
+    /// Claims that could not be read or moved on; the log says why.
+    pub errors: usize,
+}
+
+impl Gate {
+    /// One pass over the unfinished claims whose lease has ended. Run it at the start, and then
+    /// from time to time: see [`Gate::keep_recovering`].
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store does not list its claims.
+    pub async fn recover(&self) -> Result<Recovered, StoreError> {
+        let command = Command::Unfinished {
+            limit: RECOVERY_BATCH_MAX,
+        };
+        let mut done = Recovered::default();
+        let Reply::Claims(claims) = self.ask(command).await? else {
+            return Err(StoreError(
+                "the list of unfinished claims was not given".to_owned(),
+            ));
+        };
+        for claim in claims {
+            done.seen += 1;
+            if let Err(error) = self.recover_one(&claim, &mut done).await {
+                log(&error);
+                done.errors += 1;
+            }
+        }
+        if done.seen > 0 {
+            tracing::info!(?done, "recovery pass");
+        }
+        Ok(done)
+    }
+
+    /// Recovers again and again, with this pause between passes. Never returns: spawn it.
+    pub async fn keep_recovering(&self, pause: Duration) {
+        loop {
+            if let Err(error) = self.recover().await {
+                tracing::warn!(%error, "recovery pass failed");
+            }
+            self.inner.env.clock.sleep(pause).await;
+        }
+    }
+
+    async fn recover_one(&self, claim: &Claim, done: &mut Recovered) -> Result<(), GateError> {
+        let details = Details::decode(&claim.details).map_err(GateError::Record)?;
+        let waits = match &claim.state {
+            ClaimState::Settled { settlement } | ClaimState::Delivering { settlement } => {
+                let settled = record::decode_settled(settlement).map_err(GateError::Record)?;
+                as_asked(&settled, &details) && self.may_run(claim, &details)
+            }
+            _ => false,
+        };
+        if waits {
+            done.left += 1;
+            return Ok(());
+        }
+        let Ok(hold) = self.take_over(&claim.challenge_id).await? else {
+            done.left += 1;
+            return Ok(());
+        };
+        match &hold.claim.state {
+            ClaimState::Settling { .. } => self.recover_settling(hold, &details, done).await,
+            ClaimState::Settled { .. } | ClaimState::Delivering { .. } => {
+                self.recover_settled(hold, &details, done).await
+            }
+            ClaimState::Refunding { .. } => {
+                self.go_on_refunding(hold).await?;
+                done.refunded += 1;
+                Ok(())
+            }
+            _ => Err(GateError::JournalOutOfStep),
+        }
+    }
+
+    async fn recover_settling(
+        &self,
+        mut hold: Hold,
+        details: &Details,
+        done: &mut Recovered,
+    ) -> Result<(), GateError> {
+        let ClaimState::Settling { artefact } = &hold.claim.state else {
+            return Err(GateError::JournalOutOfStep);
+        };
+        let artefact = record::decode_artefact(artefact).map_err(GateError::Record)?;
+        let method = self.method(&details.method).map_err(GateError::Record)?;
+        let mut fate = self.look_up(&method, &artefact).await;
+        if matches!(fate, Fate::Unknown) && self.now() >= details.replayable_until {
+            fate = self.execute(&method, &artefact).await;
+        }
+        match fate {
+            Fate::Done(settled) => {
+                let settlement = record::encode_settled(&settled).into();
+                hold.advance(Advance::Settled {
+                    settlement,
+                    deliver: false,
+                })
+                .await?;
+                done.settled += 1;
+                let good = as_asked(&settled, details);
+                if good && self.may_run(&hold.claim, details) {
+                    hold.release().await;
+                    return Ok(());
+                }
+                self.recover_settled(hold, details, done).await
+            }
+            Fate::Never(refusal) => {
+                let refusal = record::encode_refusal(&refusal).into();
+                hold.advance(Advance::Failed { refusal }).await?;
+                done.failed += 1;
+                Ok(())
+            }
+            Fate::Unknown => {
+                hold.release().await;
+                done.left += 1;
+                Ok(())
+            }
+        }
+    }
+
+    async fn recover_settled(
+        &self,
+        hold: Hold,
+        details: &Details,
+        done: &mut Recovered,
+    ) -> Result<(), GateError> {
+        let (ClaimState::Settled { settlement } | ClaimState::Delivering { settlement }) =
+            &hold.claim.state
+        else {
+            return Err(GateError::JournalOutOfStep);
+        };
+        let settled = record::decode_settled(settlement).map_err(GateError::Record)?;
+        let method = self.method(&details.method).map_err(GateError::Record)?;
+        match self.give_up(hold, &method, details, &settled).await {
+            GateError::DeliveryRefunded | GateError::DeliveryRefunding => done.refunded += 1,
+            GateError::DeliveryKept => done.kept += 1,
+            error => return Err(error),
+        }
+        Ok(())
+    }
+}

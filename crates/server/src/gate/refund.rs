@@ -1,0 +1,143 @@
+//! When delivery is given up: the payment goes back, or is kept.
+
+use std::sync::Arc;
+
+use stiver_core::{Problem, problem::ProblemKind};
+use stiver_method::{
+    artefact::Settled,
+    payee::{PayeeCharge, RefundRequest},
+};
+use stiver_store::{Advance, ClaimState, StoredResponse};
+
+use super::{Gate, journal::Hold, settle::Fate};
+use crate::{
+    error::GateError,
+    receipt,
+    record::{self, Details},
+    route::OnFailure,
+};
+
+/// Why a payment goes back, for the payer's statement.
+const REASON: &str = "delivery failed";
+
+impl Gate {
+    /// Ends a payment whose delivery will not be tried again. The error is the answer to send.
+    pub(crate) async fn give_up(
+        &self,
+        hold: Hold,
+        method: &Arc<dyn PayeeCharge>,
+        details: &Details,
+        settled: &Settled,
+    ) -> GateError {
+        let ended = match details.on_failure {
+            OnFailure::Keep => self.keep(hold, method, details, settled).await,
+            OnFailure::Retry | OnFailure::Refund => {
+                self.refund(hold, method, details, settled).await
+            }
+        };
+        ended.unwrap_or_else(|error| error)
+    }
+
+    /// Gives the payment back, where the method can; else keeps it.
+    async fn refund(
+        &self,
+        mut hold: Hold,
+        method: &Arc<dyn PayeeCharge>,
+        details: &Details,
+        settled: &Settled,
+    ) -> Result<GateError, GateError> {
+        let request = RefundRequest {
+            settled,
+            amount: &settled.amount,
+            reason: REASON,
+            key: hold.claim.attempt,
+            now: self.now(),
+        };
+        let artefact = match method.prepare_refund(request).await {
+            Ok(artefact) => artefact,
+            Err(error) => {
+                tracing::warn!(method = %method.name(), %error, "no refund: the payment is kept");
+                return self.keep(hold, method, details, settled).await;
+            }
+        };
+        let record = record::encode_artefact(&artefact).into();
+        hold.advance(Advance::Refund { artefact: record }).await?;
+        Ok(match self.go_on_refunding(hold).await? {
+            GateError::Refunded => GateError::DeliveryRefunded,
+            _ => GateError::DeliveryRefunding,
+        })
+    }
+
+    /// Executes the one refund of a claim in `Refunding`. The error says how far it came.
+    pub(super) async fn go_on_refunding(&self, mut hold: Hold) -> Result<GateError, GateError> {
+        let ClaimState::Refunding { artefact, .. } = &hold.claim.state else {
+            return Err(GateError::JournalOutOfStep);
+        };
+        let artefact = record::decode_artefact(artefact).map_err(GateError::Record)?;
+        let details = Details::decode(&hold.claim.details).map_err(GateError::Record)?;
+        let method = self.method(&details.method).map_err(GateError::Record)?;
+        match self.execute(&method, &artefact).await {
+            Fate::Done(refund) => {
+                let refund_record = record::encode_settled(&refund).into();
+                hold.advance(Advance::Refunded {
+                    refund: refund_record,
+                })
+                .await?;
+                tracing::info!(
+                    challenge_id = %hold.claim.challenge_id,
+                    amount = %refund.amount,
+                    "refunded"
+                );
+                Ok(GateError::Refunded)
+            }
+            Fate::Never(refusal) => {
+                tracing::error!(
+                    challenge_id = %hold.claim.challenge_id,
+                    reason = %refusal.detail,
+                    "a refund was refused: it stays open until the operator settles it"
+                );
+                hold.release().await;
+                Ok(GateError::Refunding)
+            }
+            Fate::Unknown => {
+                hold.release().await;
+                Ok(GateError::Refunding)
+            }
+        }
+    }
+
+    /// Keeps the payment: it counts as delivered, and what is stored for the same credential is
+    /// the refusal, so that nobody is asked to pay again for it.
+    async fn keep(
+        &self,
+        mut hold: Hold,
+        method: &Arc<dyn PayeeCharge>,
+        details: &Details,
+        settled: &Settled,
+    ) -> Result<GateError, GateError> {
+        if matches!(hold.claim.state, ClaimState::Settled { .. }) {
+            hold.advance(Advance::Deliver).await?;
+        }
+        let kept = GateError::DeliveryKept;
+        let problem = Problem::new(ProblemKind::UpstreamFailed, kept.to_string());
+        let receipt =
+            receipt::print(method, details, settled, &hold.claim.challenge_id, None).await;
+        let response = StoredResponse {
+            status: problem.kind.status(),
+            headers: vec![
+                (
+                    "content-type".to_owned(),
+                    b"application/problem+json".to_vec(),
+                ),
+                ("cache-control".to_owned(), b"no-store".to_vec()),
+            ],
+            body: problem.to_json().into_bytes(),
+            expires_at: hold.claim.retain_until,
+        };
+        let response = Some(Arc::new(response));
+        hold.advance(Advance::Delivered { receipt, response })
+            .await?;
+        tracing::warn!(challenge_id = %hold.claim.challenge_id, "given up: the payment is kept");
+        Ok(kept)
+    }
+}

@@ -1,0 +1,200 @@
+//! The same credential again: every journal state has its way on.
+
+use std::{sync::Arc, time::Duration};
+
+use stiver_method::{artefact::Settled, payee::PayeeCharge};
+use stiver_store::{Advance, Claim, ClaimState, Delivery};
+
+use super::{
+    Gate,
+    admit::Asked,
+    journal::{Hold, is_terminal},
+    settle::as_asked,
+};
+use crate::{
+    error::GateError,
+    grant::Grant,
+    limits::{WAIT_MS_MAX, WAIT_STEP_MS, WAIT_STEP_MS_MAX, WAITING_MAX},
+    outcome::{Outcome, Replay},
+    record::{self, Details},
+    route::OnFailure,
+};
+
+impl Gate {
+    /// Goes on with a claim that exists, when it is the asker's.
+    pub(super) async fn resume(
+        &self,
+        asked: &Asked,
+        mut claim: Box<Claim>,
+    ) -> Result<Outcome, GateError> {
+        whose(asked, &claim)?;
+        let mut wait = Wait::new(self);
+        loop {
+            if is_terminal(&claim.state) {
+                return self.ended(&claim);
+            }
+            let id = claim.challenge_id.clone();
+            match self.take_over(&id).await? {
+                Ok(hold) => return self.go_on(hold).await,
+                Err(None) => return Err(GateError::InProgress),
+                Err(Some(now)) if is_terminal(&now.state) => claim = now,
+                Err(Some(_)) => {
+                    wait.pause().await?;
+                    let found = self.find(&id).await.map_err(GateError::JournalLost)?;
+                    claim = found.ok_or(GateError::InProgress)?;
+                }
+            }
+        }
+    }
+
+    /// What a finished claim answers.
+    fn ended(&self, claim: &Claim) -> Result<Outcome, GateError> {
+        match &claim.state {
+            ClaimState::Delivered(delivery) => self.repeat(delivery),
+            ClaimState::Failed { refusal } => {
+                let refusal = record::decode_refusal(refusal).map_err(GateError::Record)?;
+                Err(GateError::Refused(refusal))
+            }
+            ClaimState::Refunded { .. } => Err(GateError::Refunded),
+            ClaimState::Disputed(_) | ClaimState::Reversed(_) => Err(GateError::Disputed),
+            _ => Err(GateError::JournalOutOfStep),
+        }
+    }
+
+    fn repeat(&self, delivery: &Delivery) -> Result<Outcome, GateError> {
+        match &delivery.response {
+            Some(response) if response.expires_at > self.now() => {
+                let succeeded = response.status < 400;
+                Ok(Outcome::Replay(Replay {
+                    response: Arc::clone(response),
+                    receipt: succeeded.then(|| Arc::clone(&delivery.receipt)),
+                }))
+            }
+            _ => Err(GateError::Redeemed),
+        }
+    }
+
+    /// Goes on with a claim that is now this gate's.
+    async fn go_on(&self, hold: Hold) -> Result<Outcome, GateError> {
+        let settlement = match &hold.claim.state {
+            ClaimState::Settling { .. } => return self.settle_and_grant(hold, false).await,
+            ClaimState::Refunding { .. } => return Err(self.go_on_refunding(hold).await?),
+            ClaimState::Settled { settlement } | ClaimState::Delivering { settlement } => {
+                record::decode_settled(settlement).map_err(GateError::Record)?
+            }
+            _ => return Err(GateError::JournalOutOfStep),
+        };
+        let details = Details::decode(&hold.claim.details).map_err(GateError::Record)?;
+        let method = self.method(&details.method).map_err(GateError::Record)?;
+        if !as_asked(&settlement, &details) {
+            hold.release().await;
+            return Err(GateError::SettlementDiffers);
+        }
+        if !self.may_run(&hold.claim, &details) {
+            return Err(self.give_up(hold, &method, &details, &settlement).await);
+        }
+        let hold = self.start_again(hold).await?;
+        Ok(Outcome::Serve(
+            self.grant(hold, method, details, settlement),
+        ))
+    }
+
+    fn grant(
+        &self,
+        hold: Hold,
+        method: Arc<dyn PayeeCharge>,
+        details: Details,
+        settled: Settled,
+    ) -> Grant {
+        tracing::info!(
+            challenge_id = %hold.claim.challenge_id,
+            attempt = hold.claim.deliveries_started,
+            "delivery started again"
+        );
+        Grant::new(hold, method, details, settled)
+    }
+
+    /// `Settled → Delivering`, or for a run that was lost: `Delivering → Settled → Delivering`.
+    async fn start_again(&self, mut hold: Hold) -> Result<Hold, GateError> {
+        if matches!(hold.claim.state, ClaimState::Delivering { .. }) {
+            hold.advance(Advance::DeliveryFailed).await?;
+            let taken = self.take_over(&hold.claim.challenge_id).await?;
+            hold = taken.map_err(|_| GateError::InProgress)?;
+        }
+        hold.advance(Advance::Deliver).await?;
+        Ok(hold)
+    }
+
+    /// Whether the handler may be started for a claim: see [`OnFailure`].
+    pub(super) fn may_run(&self, claim: &Claim, details: &Details) -> bool {
+        let in_time = self.now() < details.resume_until;
+        let attempts = claim.deliveries_started < details.attempts_max;
+        let repeats = match claim.state {
+            // A run was lost: it may have had its effect.
+            ClaimState::Delivering { .. } => {
+                details.on_failure == OnFailure::Retry && details.repeatable
+            }
+            _ => claim.deliveries_started == 0 || details.on_failure == OnFailure::Retry,
+        };
+        in_time && attempts && repeats
+    }
+}
+
+/// Whether the asker is the one whose claim this is.
+fn whose(asked: &Asked, claim: &Claim) -> Result<(), GateError> {
+    if claim.credential_hash != asked.credential_hash {
+        return Err(GateError::ChallengeTaken);
+    }
+    let keys = (asked.key_hash, claim.idempotency_key_hash);
+    let same_key = matches!(keys, (Some(asked), Some(claimed)) if asked == claimed);
+    if claim.request_hash != asked.request_hash {
+        let conflict = GateError::IdempotencyConflict;
+        return Err(if same_key {
+            conflict
+        } else {
+            GateError::RedeemedElsewhere
+        });
+    }
+    match keys {
+        (Some(_), Some(_)) if !same_key => Err(GateError::IdempotencyConflict),
+        _ => Ok(()),
+    }
+}
+
+/// A bounded wait for somebody else's work on the same claim.
+struct Wait<'g> {
+    gate: &'g Gate,
+    place: Option<super::Place>,
+    step_ms: u64,
+    left_ms: u64,
+}
+
+impl<'g> Wait<'g> {
+    fn new(gate: &'g Gate) -> Self {
+        Self {
+            gate,
+            place: None,
+            step_ms: WAIT_STEP_MS,
+            left_ms: WAIT_MS_MAX,
+        }
+    }
+
+    async fn pause(&mut self) -> Result<(), GateError> {
+        if self.place.is_none() {
+            self.place = self.gate.inner.waiting.take(WAITING_MAX);
+        }
+        if self.place.is_none() || self.left_ms == 0 {
+            return Err(GateError::InProgress);
+        }
+        let step = self.step_ms.min(self.left_ms);
+        self.gate
+            .inner
+            .env
+            .clock
+            .sleep(Duration::from_millis(step))
+            .await;
+        self.left_ms -= step;
+        self.step_ms = (self.step_ms * 2).min(WAIT_STEP_MS_MAX);
+        Ok(())
+    }
+}

@@ -1,0 +1,199 @@
+//! The claim, and settlement.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use futures_util::future::{Either, select};
+use stiver_core::Credential;
+use stiver_method::{
+    artefact::{Artefact, ExecuteError, Lookup, Refusal, Settled},
+    payee::PayeeCharge,
+};
+use stiver_store::{Advance, Claim, ClaimState, Command, NewClaim, Reply};
+
+use super::{Gate, admit::Asked, check::Checked, journal::Hold};
+use crate::{
+    error::GateError,
+    grant::Grant,
+    hash,
+    limits::{LEASE_MS, RAIL_MS_MAX},
+    outcome::Outcome,
+    record::{self, Details},
+};
+
+/// Who won a challenge.
+pub(super) enum Claimed {
+    /// This request.
+    Won(Hold),
+    /// An earlier or a rival one.
+    Known(Box<Claim>),
+}
+
+/// What is known of an artefact after asking.
+pub(super) enum Fate {
+    /// It moved money.
+    Done(Box<Settled>),
+    /// It never will.
+    Never(Refusal),
+    /// Nobody can tell.
+    Unknown,
+}
+
+impl Gate {
+    /// Claims the challenge and every replay key, durably.
+    pub(super) async fn claim(
+        &self,
+        asked: &Asked,
+        credential: &Credential,
+        checked: &Checked,
+    ) -> Result<Claimed, GateError> {
+        let name = checked.method.name().as_str().as_bytes();
+        let keys = checked.plan.replay_keys.iter();
+        let mut attempt = [0; 16];
+        self.inner.env.entropy.fill(&mut attempt);
+        let command = Command::Claim(NewClaim {
+            challenge_id: credential.challenge.id.as_str().to_owned(),
+            credential_hash: asked.credential_hash,
+            request_hash: asked.request_hash,
+            idempotency_key_hash: asked.key_hash,
+            replay_keys: keys
+                .map(|key| hash::of("stiver replay key", &[name, key]))
+                .collect(),
+            details: checked.details.encode().into(),
+            artefact: record::encode_artefact(&checked.plan.artefact).into(),
+            owner: self.inner.owner,
+            lease_ms: LEASE_MS,
+            attempt,
+            retain_until: checked.retain_until,
+        });
+        // Asked twice under one attempt id: an answer that was lost does not lose the claim. When
+        // no answer comes at all, the claim may stand, and recovery may find its payment.
+        match self.ask(command).await.map_err(GateError::JournalLost)? {
+            Reply::Won(claim) => Ok(Claimed::Won(Hold::new(self, claim))),
+            Reply::Exists(claim) => Ok(Claimed::Known(claim)),
+            Reply::ReplayKeyUsed => Err(GateError::ProofUsed),
+            Reply::Full => Err(GateError::Busy),
+            _ => Err(GateError::JournalOutOfStep),
+        }
+    }
+
+    /// Settles a claim that stands in `Settling`, and starts its delivery in the same write.
+    ///
+    /// `fresh` says that the artefact was never executed; else its fate is looked up first.
+    pub(super) async fn settle_and_grant(
+        &self,
+        mut hold: Hold,
+        fresh: bool,
+    ) -> Result<Outcome, GateError> {
+        let ClaimState::Settling { artefact } = &hold.claim.state else {
+            return Err(GateError::JournalOutOfStep);
+        };
+        let artefact = record::decode_artefact(artefact).map_err(GateError::Record)?;
+        let details = Details::decode(&hold.claim.details).map_err(GateError::Record)?;
+        let method = self.method(&details.method).map_err(GateError::Record)?;
+        let fate = if fresh {
+            self.execute(&method, &artefact).await
+        } else {
+            match self.look_up(&method, &artefact).await {
+                Fate::Unknown => self.execute(&method, &artefact).await,
+                known => known,
+            }
+        };
+        match fate {
+            Fate::Done(settled) => {
+                let deliver = as_asked(&settled, &details);
+                let settlement = record::encode_settled(&settled).into();
+                hold.advance(Advance::Settled {
+                    settlement,
+                    deliver,
+                })
+                .await?;
+                if !deliver {
+                    hold.release().await;
+                    return Err(GateError::SettlementDiffers);
+                }
+                tracing::info!(
+                    challenge_id = %hold.claim.challenge_id,
+                    method = %details.method,
+                    amount = %settled.amount,
+                    "settled"
+                );
+                Ok(Outcome::Serve(Box::new(Grant::new(
+                    hold, method, details, *settled,
+                ))))
+            }
+            Fate::Never(refusal) => {
+                let record = record::encode_refusal(&refusal).into();
+                hold.advance(Advance::Failed { refusal: record }).await?;
+                Err(GateError::Refused(refusal))
+            }
+            Fate::Unknown => {
+                hold.release().await;
+                Err(GateError::OutcomeUnknown)
+            }
+        }
+    }
+
+    /// Executes an artefact, and asks what became of it when the rail does not say.
+    pub(super) async fn execute(&self, method: &Arc<dyn PayeeCharge>, artefact: &Artefact) -> Fate {
+        match self.in_time(method.execute(artefact)).await {
+            Some(Ok(settled)) => Fate::Done(Box::new(settled)),
+            Some(Err(ExecuteError::Refused(refusal))) => Fate::Never(refusal),
+            Some(Err(ExecuteError::Unknown(reason))) => {
+                tracing::warn!(method = %method.name(), %reason, "settlement outcome unknown");
+                self.look_up(method, artefact).await
+            }
+            None => {
+                tracing::warn!(method = %method.name(), "settlement took too long");
+                self.look_up(method, artefact).await
+            }
+        }
+    }
+
+    /// What became of an artefact.
+    pub(super) async fn look_up(&self, method: &Arc<dyn PayeeCharge>, artefact: &Artefact) -> Fate {
+        match self.in_time(method.lookup(artefact)).await {
+            Some(Ok(Lookup::Done(settled))) => Fate::Done(settled),
+            Some(Ok(Lookup::Never(refusal))) => Fate::Never(refusal),
+            Some(Ok(Lookup::Pending)) | None => Fate::Unknown,
+            Some(Err(error)) => {
+                tracing::warn!(method = %method.name(), %error, "look-up failed");
+                Fate::Unknown
+            }
+        }
+    }
+
+    /// The answer of a rail, unless it takes longer than [`RAIL_MS_MAX`].
+    pub(super) async fn in_time<T>(
+        &self,
+        call: impl Future<Output = T> + Send + Unpin,
+    ) -> Option<T> {
+        let end = self
+            .inner
+            .env
+            .clock
+            .sleep(Duration::from_millis(RAIL_MS_MAX));
+        match select(call, end).await {
+            Either::Left((answer, _)) => Some(answer),
+            Either::Right(((), _)) => None,
+        }
+    }
+}
+
+/// True when a settlement is what was asked for: at least the amount, to the payee.
+pub(super) fn as_asked(settled: &Settled, details: &Details) -> bool {
+    let enough = settled
+        .amount
+        .compare(&details.amount)
+        .is_ok_and(std::cmp::Ordering::is_ge);
+    if !enough || settled.payee != details.payee {
+        tracing::error!(
+            method = %details.method,
+            asked = %details.amount,
+            settled = %settled.amount,
+            same_payee = settled.payee == details.payee,
+            "the rail settled something else than was asked"
+        );
+        return false;
+    }
+    true
+}

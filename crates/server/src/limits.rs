@@ -1,0 +1,60 @@
+//! Every limit of the gate, by name and with its unit. Limits of the codec are in
+//! [`stiver_core::limits`].
+
+/// How long a claim belongs to the instance that works on it, milliseconds. After a crash, the
+/// same credential waits at most this long.
+pub const LEASE_MS: u64 = 15_000;
+/// How often the leases of running handlers are renewed, milliseconds: a third of [`LEASE_MS`].
+pub const LEASE_RENEW_MS: u64 = 5_000;
+/// How long a request waits for another one with the same credential, milliseconds.
+pub const WAIT_MS_MAX: u64 = 2_000;
+/// The first pause of a waiting request, milliseconds. Each further pause is twice as long.
+pub const WAIT_STEP_MS: u64 = 10;
+/// The longest pause of a waiting request, milliseconds.
+pub const WAIT_STEP_MS_MAX: u64 = 320;
+/// Most requests that wait for another one with the same credential, per gate. One more is answered
+/// at once.
+pub const WAITING_MAX: usize = 1_024;
+/// Most credentials between their claim and their settlement, per gate. One more is told to come
+/// back later; nothing is taken from it.
+pub const SETTLING_MAX: usize = 4_096;
+/// How long one call to a rail may take before its outcome counts as unknown, milliseconds.
+pub const RAIL_MS_MAX: u64 = 10_000;
+/// Longest request target (path and query) that the gate takes, bytes.
+pub const TARGET_BYTES_MAX: usize = 16 * 1024;
+/// Longest scope that rides in `opaque` and in receipts as it stands, bytes. A longer one is
+/// replaced by its digest.
+pub const SCOPE_BYTES_MAX: usize = 512;
+/// How long a challenge may be answered when the route does not say, milliseconds.
+pub const CHALLENGE_LIFETIME_MS: u64 = 5 * 60 * 1_000;
+/// Longest challenge lifetime a route may have, milliseconds.
+pub const CHALLENGE_LIFETIME_MS_MAX: u64 = 24 * 60 * 60 * 1_000;
+/// How long after its claim a credential may start the handler again, when the route does not say,
+/// milliseconds.
+pub const RESUME_WINDOW_MS: u64 = 60 * 60 * 1_000;
+/// Longest resume window a route may have, milliseconds.
+pub const RESUME_WINDOW_MS_MAX: u64 = 30 * 24 * 60 * 60 * 1_000;
+/// How often a handler is started for one payment, when the route does not say.
+pub const ATTEMPTS_MAX: u32 = 3;
+/// How long a stored response is repeated, when the route does not say, milliseconds.
+pub const RESPONSE_LIFETIME_MS: u64 = 60 * 60 * 1_000;
+/// Longest body of a response that is stored for repetition, bytes. A longer one is streamed and
+/// not stored.
+pub const STORED_BODY_BYTES_MAX: usize = 256 * 1024;
+/// Longest header section of a response that is stored for repetition, bytes.
+pub const STORED_HEADER_BYTES_MAX: usize = 32 * 1024;
+/// Longest request body that the tower layer reads before it charges, when the layer is not told,
+/// bytes.
+pub const SPOOLED_BODY_BYTES_MAX: usize = 1024 * 1024;
+/// Most bytes of request bodies that one tower layer holds at once, when it is not told.
+pub const SPOOLED_TOTAL_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// How long the tower layer waits for a whole request body, milliseconds.
+pub const SPOOL_MS_MAX: u64 = 30_000;
+/// The `Retry-After` of an answer that asks for the same credential again, seconds.
+pub const RETRY_AFTER_SECONDS: u32 = 1;
+/// The `Retry-After` of an answer that waits for a rail or for an upstream, seconds.
+pub const RETRY_AFTER_SLOW_SECONDS: u32 = 5;
+/// Most unfinished claims that one recovery pass looks at.
+pub const RECOVERY_BATCH_MAX: usize = 10_000;
+/// Most offers of one route.
+pub const OFFERS_MAX: usize = 16;

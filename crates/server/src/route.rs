@@ -1,0 +1,256 @@
+//! What a resource costs, and what becomes of the payment when it cannot be delivered.
+
+use std::{sync::Arc, time::Duration};
+
+use stiver_core::{Amount, Problem, name::MethodName};
+use stiver_method::payee::{PayeeCharge, QuoteError, Terms};
+
+use crate::limits;
+
+/// The answer to "what does this request cost?".
+#[derive(Clone)]
+pub enum Pricing {
+    /// Nothing: the request passes, whatever credential it carries.
+    Free,
+    /// What the route says.
+    Priced(Arc<Route>),
+    /// The request is refused with this problem, paid or not. No challenge goes with it.
+    Denied(Problem),
+}
+
+/// One way to pay: a method, and the price in a currency that it takes.
+///
+/// The terms are worked out once, here, so that comparing them costs nothing per request.
+#[derive(Clone)]
+pub struct Offer {
+    pub(crate) method: Arc<dyn PayeeCharge>,
+    pub(crate) price: Amount,
+    pub(crate) terms: Arc<Terms>,
+}
+
+impl Offer {
+    /// Checks that the method can ask this price.
+    ///
+    /// # Errors
+    /// [`QuoteError`] when the method does not take the currency or the amount.
+    pub fn new(method: Arc<dyn PayeeCharge>, price: Amount) -> Result<Self, QuoteError> {
+        let terms = Arc::new(method.expected_terms(&price)?);
+        Ok(Self {
+            method,
+            price,
+            terms,
+        })
+    }
+
+    /// The method.
+    pub fn method(&self) -> &MethodName {
+        self.method.name()
+    }
+
+    /// The price.
+    pub fn price(&self) -> &Amount {
+        &self.price
+    }
+}
+
+/// How a credential's price is compared with the route's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PriceBasis {
+    /// The price is the route's. A credential for another price is refused, so a change of price
+    /// takes effect at once.
+    Fixed,
+    /// The price was computed for one request. It stays good as long as its challenge, unless the
+    /// revision has changed: it is not computed again against the payer.
+    Computed {
+        /// Names the price list or the pricing code, for example `2025-06`.
+        revision: String,
+    },
+}
+
+/// What becomes of a payment when the handler or upstream fails after it.
+///
+/// | | handler never started | never reached | may have run, repeatable | may have run, not repeatable |
+/// |---|---|---|---|---|
+/// | `Retry` | runs again | runs again | runs again | refund, else keep |
+/// | `Refund` | runs again | refund, else keep | refund, else keep | refund, else keep |
+/// | `Keep` | runs again | keep | keep | keep |
+///
+/// "Runs again" needs the same credential, within the route's attempts and resume window; after
+/// those, the payment is refunded where the method can, else kept. "Repeatable" means an idempotent
+/// HTTP method, or an upstream that honours [`Paid::upstream_key`](crate::Paid::upstream_key).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnFailure {
+    /// The same credential may run the handler again.
+    Retry,
+    /// The payment is given back, where the method can.
+    Refund,
+    /// The payment is kept.
+    Keep,
+}
+
+/// Which successful responses are kept, to be repeated for the same credential.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreResponses {
+    /// None.
+    Never,
+    /// Those of requests with an `Idempotency-Key`.
+    WithIdempotencyKey,
+    /// All that fit.
+    Always,
+}
+
+/// Whether an upstream may be sent one request twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpstreamRepeats {
+    /// Only when the HTTP method is idempotent.
+    ByMethod,
+    /// Always: it honours the stable key of [`Paid::upstream_key`](crate::Paid::upstream_key), sent
+    /// as its `Idempotency-Key`.
+    HonoursKey,
+}
+
+/// A priced resource. Build it once and share it.
+#[derive(Clone)]
+pub struct Route {
+    pub(crate) offers: Vec<Offer>,
+    pub(crate) basis: PriceBasis,
+    pub(crate) description: Option<String>,
+    pub(crate) external_id: Option<String>,
+    pub(crate) challenge_lifetime_ms: u64,
+    pub(crate) on_failure: OnFailure,
+    pub(crate) resume_window_ms: u64,
+    pub(crate) attempts_max: u32,
+    pub(crate) store_responses: StoreResponses,
+    pub(crate) response_lifetime_ms: u64,
+    pub(crate) upstream_repeats: UpstreamRepeats,
+}
+
+impl Route {
+    /// A route with these offers, best first in the payee's eyes.
+    ///
+    /// # Errors
+    /// [`RouteError`] when there is no offer, or more than [`limits::OFFERS_MAX`].
+    pub fn new(offers: Vec<Offer>) -> Result<Self, RouteError> {
+        if offers.is_empty() {
+            return Err(RouteError::NoOffer);
+        }
+        if offers.len() > limits::OFFERS_MAX {
+            return Err(RouteError::TooManyOffers {
+                offers: offers.len(),
+            });
+        }
+        Ok(Self {
+            offers,
+            basis: PriceBasis::Fixed,
+            description: None,
+            external_id: None,
+            challenge_lifetime_ms: limits::CHALLENGE_LIFETIME_MS,
+            on_failure: OnFailure::Retry,
+            resume_window_ms: limits::RESUME_WINDOW_MS,
+            attempts_max: limits::ATTEMPTS_MAX,
+            store_responses: StoreResponses::WithIdempotencyKey,
+            response_lifetime_ms: limits::RESPONSE_LIFETIME_MS,
+            upstream_repeats: UpstreamRepeats::ByMethod,
+        })
+    }
+
+    /// The price was computed for this request under a named revision. See [`PriceBasis`].
+    #[must_use]
+    pub fn computed(mut self, revision: &str) -> Self {
+        self.basis = PriceBasis::Computed {
+            revision: revision.to_owned(),
+        };
+        self
+    }
+
+    /// A text for the payer's eyes. Nothing relies on it.
+    #[must_use]
+    pub fn description(mut self, text: &str) -> Self {
+        self.description = Some(text.to_owned());
+        self
+    }
+
+    /// The merchant's own reference, for methods that carry one.
+    #[must_use]
+    pub fn external_id(mut self, id: &str) -> Self {
+        self.external_id = Some(id.to_owned());
+        self
+    }
+
+    /// How long a challenge may be answered, at most [`limits::CHALLENGE_LIFETIME_MS_MAX`].
+    #[must_use]
+    pub fn challenge_lifetime(mut self, lifetime: Duration) -> Self {
+        self.challenge_lifetime_ms = millis(lifetime).min(limits::CHALLENGE_LIFETIME_MS_MAX);
+        self
+    }
+
+    /// What becomes of the payment when the handler fails. Default: [`OnFailure::Retry`].
+    #[must_use]
+    pub fn on_failure(mut self, choice: OnFailure) -> Self {
+        self.on_failure = choice;
+        self
+    }
+
+    /// How long after its claim a credential may start the handler, at most
+    /// [`limits::RESUME_WINDOW_MS_MAX`].
+    #[must_use]
+    pub fn resume_window(mut self, window: Duration) -> Self {
+        self.resume_window_ms = millis(window).min(limits::RESUME_WINDOW_MS_MAX);
+        self
+    }
+
+    /// How often the handler is started for one payment, at least once.
+    #[must_use]
+    pub fn attempts_max(mut self, attempts: u32) -> Self {
+        self.attempts_max = attempts.max(1);
+        self
+    }
+
+    /// Which responses are kept. Default: [`StoreResponses::WithIdempotencyKey`].
+    #[must_use]
+    pub fn store_responses(mut self, choice: StoreResponses) -> Self {
+        self.store_responses = choice;
+        self
+    }
+
+    /// How long a stored response is repeated.
+    #[must_use]
+    pub fn response_lifetime(mut self, lifetime: Duration) -> Self {
+        self.response_lifetime_ms = millis(lifetime).min(limits::RESUME_WINDOW_MS_MAX);
+        self
+    }
+
+    /// Whether the upstream may be sent one request twice. Default: by its HTTP method.
+    #[must_use]
+    pub fn upstream_repeats(mut self, choice: UpstreamRepeats) -> Self {
+        self.upstream_repeats = choice;
+        self
+    }
+
+    /// The offers.
+    pub fn offers(&self) -> &[Offer] {
+        &self.offers
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Why a route was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RouteError {
+    /// No offer: the resource could never be paid for.
+    #[error("a priced route needs at least one offer")]
+    NoOffer,
+    /// Over [`limits::OFFERS_MAX`].
+    #[error(
+        "{offers} offers are too many for one route; at most {} fit",
+        limits::OFFERS_MAX
+    )]
+    TooManyOffers {
+        /// How many.
+        offers: usize,
+    },
+}

@@ -1,0 +1,230 @@
+//! Bodies: reading a request's before it is charged, and a response's when it is to be stored.
+
+use std::{
+    collections::VecDeque,
+    pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::future::{Either as Raced, select};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::{BodyExt as _, Either, Full};
+use stiver_core::{Problem, digest::BodyDigest, problem::ProblemKind};
+use stiver_env::Clock;
+
+use super::{BoxError, price::BodyRule};
+use crate::{
+    BodyState, Refused,
+    limits::{RETRY_AFTER_SLOW_SECONDS, SPOOL_MS_MAX},
+};
+
+/// The body that the inner service gets: read in full, or the original that still streams.
+pub type RequestBody<B> = Either<Full<Bytes>, B>;
+
+/// The body that leaves: ours, the inner service's, or its beginning and then the rest.
+pub type ResponseBody<R> = Either<Full<Bytes>, Either<R, Prefixed<R>>>;
+
+/// A body whose first frames were read already.
+pub struct Prefixed<R> {
+    first: VecDeque<Frame<Bytes>>,
+    rest: Pin<Box<R>>,
+}
+
+impl<R: Body<Data = Bytes>> Body for Prefixed<R> {
+    type Data = Bytes;
+    type Error = R::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, R::Error>>> {
+        if let Some(frame) = self.first.pop_front() {
+            return Poll::Ready(Some(Ok(frame)));
+        }
+        self.rest.as_mut().poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.first.is_empty() && self.rest.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let read: usize = self
+            .first
+            .iter()
+            .filter_map(Frame::data_ref)
+            .map(Bytes::len)
+            .sum();
+        let read = u64::try_from(read).unwrap_or(u64::MAX);
+        let rest = self.rest.size_hint();
+        let mut hint = SizeHint::new();
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(upper.saturating_add(read));
+        }
+        hint.set_lower(rest.lower().saturating_add(read));
+        hint
+    }
+}
+
+/// A request body, ready for the gate.
+pub(super) struct Spooled<B> {
+    pub(super) state: BodyState,
+    pub(super) body: RequestBody<B>,
+    /// The share of the total that its bytes take, given back on drop.
+    pub(super) share: Share,
+}
+
+/// Bytes taken from a shared total.
+pub(super) struct Share {
+    total: Arc<AtomicUsize>,
+    taken: usize,
+}
+
+impl Share {
+    fn take(&mut self, bytes: usize, max: usize) -> bool {
+        let next = |taken: usize| taken.checked_add(bytes).filter(|sum| *sum <= max);
+        let taken = self
+            .total
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, next)
+            .is_ok();
+        if taken {
+            self.taken += bytes;
+        }
+        taken
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.total.fetch_sub(self.taken, Ordering::AcqRel);
+    }
+}
+
+/// Reads a request body by the rule. The error is the answer to send.
+pub(super) async fn spool<B>(
+    body: B,
+    rule: BodyRule,
+    clock: &dyn Clock,
+    total: &Arc<AtomicUsize>,
+    total_max: usize,
+) -> Result<Spooled<B>, Refused>
+where
+    B: Body<Data = Bytes>,
+{
+    let mut share = Share {
+        total: Arc::clone(total),
+        taken: 0,
+    };
+    if body.is_end_stream() {
+        return Ok(Spooled {
+            state: BodyState::None,
+            body: Either::Right(body),
+            share,
+        });
+    }
+    let bytes_max = match rule {
+        BodyRule::Stream => {
+            return Ok(Spooled {
+                state: BodyState::Unbound,
+                body: Either::Right(body),
+                share,
+            });
+        }
+        BodyRule::Digest { bytes_max } => bytes_max,
+    };
+    let over = || {
+        let detail = format!("the body is longer than the {bytes_max} bytes this resource takes");
+        Refused::plain(Problem::new(ProblemKind::BodyTooLarge, detail))
+    };
+    let declared = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    if declared > bytes_max {
+        return Err(over());
+    }
+    let read = async {
+        let mut body = pin!(body);
+        let mut read = BytesMut::with_capacity(declared);
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|_| unread("the body broke off before its end"))?;
+            let Ok(data) = frame.into_data() else {
+                continue;
+            };
+            if read.len() + data.len() > bytes_max {
+                return Err(over());
+            }
+            if !share.take(data.len(), total_max) {
+                return Err(full());
+            }
+            read.extend_from_slice(&data);
+        }
+        Ok(read.freeze())
+    };
+    let late = clock.sleep(Duration::from_millis(SPOOL_MS_MAX));
+    let bytes = match select(pin!(read), late).await {
+        Raced::Left((bytes, _)) => bytes?,
+        Raced::Right(((), _)) => return Err(unread("the body did not arrive in time")),
+    };
+    let state = match bytes.is_empty() {
+        true => BodyState::None,
+        false => BodyState::Digest(BodyDigest::of(&bytes)),
+    };
+    Ok(Spooled {
+        state,
+        body: Either::Left(Full::new(bytes)),
+        share,
+    })
+}
+
+fn unread(detail: &str) -> Refused {
+    Refused::plain(Problem::new(ProblemKind::BadRequest, detail))
+}
+
+fn full() -> Refused {
+    let detail = "too many request bodies are being read just now; nothing was taken";
+    let mut refused = Refused::plain(Problem::new(ProblemKind::Unavailable, detail));
+    refused.retry_after = Some(RETRY_AFTER_SLOW_SECONDS);
+    refused
+}
+
+/// A response body, read as far as it may be stored.
+pub(super) enum Buffered<R> {
+    /// All of it.
+    Whole(Bytes),
+    /// Too long to store, or with trailers: its beginning, and the rest.
+    Over(Prefixed<R>),
+    /// It broke off.
+    Broken(BoxError),
+}
+
+/// Reads a response body up to `bytes_max`.
+pub(super) async fn buffer<R>(body: R, bytes_max: usize) -> Buffered<R>
+where
+    R: Body<Data = Bytes>,
+    R::Error: Into<BoxError>,
+{
+    let mut rest = Box::pin(body);
+    let mut read = BytesMut::new();
+    while let Some(frame) = rest.frame().await {
+        let frame = match frame {
+            Ok(frame) => frame,
+            Err(error) => return Buffered::Broken(error.into()),
+        };
+        match frame.into_data() {
+            Ok(data) if read.len() + data.len() <= bytes_max => read.extend_from_slice(&data),
+            Ok(data) => {
+                let first = [Frame::data(read.freeze()), Frame::data(data)].into();
+                return Buffered::Over(Prefixed { first, rest });
+            }
+            Err(trailers) => {
+                let first = [Frame::data(read.freeze()), trailers].into();
+                return Buffered::Over(Prefixed { first, rest });
+            }
+        }
+    }
+    Buffered::Whole(read.freeze())
+}

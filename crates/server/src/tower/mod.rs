@@ -1,0 +1,78 @@
+//! The gate as a tower layer for HTTP services.
+//!
+//! [`PaymentLayer`] reads the request body up to a limit, asks a [`Price`], drives the
+//! [`Gate`](crate::Gate) and ends its [`Grant`](crate::Grant): the inner service only sees
+//! requests that are free or paid for. It finds a [`Paid`](crate::Paid) among the request
+//! extensions; Payment credentials are taken out of the headers, so that no handler logs one.
+//!
+//! What the inner service answers decides what becomes of the payment:
+//!
+//! | answer | then |
+//! |---|---|
+//! | status below 400 | delivered, with `Payment-Receipt` and `Cache-Control: private` |
+//! | status 400 to 499 | delivered, without a receipt: the request was wrong, not the payee |
+//! | status 500 or more, or an error | failed: see [`OnFailure`](crate::route::OnFailure) |
+//!
+//! A service that knows that it never reached its upstream puts
+//! [`PayeeFailure::NotReached`](crate::grant::PayeeFailure) into the extensions of its 5xx.
+
+mod body;
+mod cache;
+mod future;
+mod layer;
+mod price;
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http_body::Body;
+use tower_service::Service;
+
+pub use body::{Prefixed, RequestBody, ResponseBody};
+pub use layer::PaymentLayer;
+pub use price::{AsyncPrice, BodyRule, FixedPrice, Price};
+
+/// Any error.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A service that charges before it calls the inner one. Made by [`PaymentLayer`].
+#[derive(Clone)]
+pub struct Payment<S> {
+    inner: S,
+    layer: Arc<layer::Shared>,
+}
+
+impl<S, B, R> Service<http::Request<B>> for Payment<S>
+where
+    S: Service<http::Request<RequestBody<B>>, Response = http::Response<R>>,
+    S: Clone + Send + 'static,
+    S::Error: Into<BoxError> + Send,
+    S::Future: Send,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+    R: Body<Data = Bytes> + Send + 'static,
+    R::Error: Into<BoxError>,
+{
+    type Response = http::Response<ResponseBody<R>>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: http::Request<B>) -> Self::Future {
+        // The one that was made ready is the one to call; its clone gets ready for the next.
+        let clone = self.inner.clone();
+        let ready = std::mem::replace(&mut self.inner, clone);
+        Box::pin(future::charge(Arc::clone(&self.layer), ready, request))
+    }
+}
+
+#[cfg(test)]
+mod tests;

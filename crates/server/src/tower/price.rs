@@ -1,0 +1,103 @@
+//! What a request costs, asked per request.
+
+use std::sync::Arc;
+
+use http::request::Parts;
+use stiver_env::BoxFuture;
+
+use crate::{BodyState, Pricing, Route, limits::SPOOLED_BODY_BYTES_MAX};
+
+/// A price list.
+pub trait Price: Send + Sync + 'static {
+    /// Whether the body is read before the request is priced. Default: up to
+    /// [`SPOOLED_BODY_BYTES_MAX`].
+    fn body_rule(&self, parts: &Parts) -> BodyRule {
+        let _ = parts;
+        BodyRule::Digest {
+            bytes_max: SPOOLED_BODY_BYTES_MAX,
+        }
+    }
+
+    /// What the request costs. Unpaid requests ask too: it must change no state.
+    fn price<'a>(&'a self, parts: &'a Parts, body: BodyState) -> BoxFuture<'a, Pricing>;
+}
+
+/// What to do with a request body before the gate decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyRule {
+    /// Read it in full, and bind the challenge to its digest.
+    Digest {
+        /// Longest body, bytes; a longer one is refused with 413.
+        bytes_max: usize,
+    },
+    /// Let it stream past. The payment is not bound to it, and a run that may have begun is never
+    /// repeated.
+    Stream,
+}
+
+impl<F> Price for F
+where
+    F: Fn(&Parts, BodyState) -> Pricing + Send + Sync + 'static,
+{
+    fn price<'a>(&'a self, parts: &'a Parts, body: BodyState) -> BoxFuture<'a, Pricing> {
+        Box::pin(std::future::ready(self(parts, body)))
+    }
+}
+
+/// One route for every request.
+pub struct FixedPrice {
+    route: Arc<Route>,
+    body: BodyRule,
+}
+
+impl FixedPrice {
+    /// Bodies up to [`SPOOLED_BODY_BYTES_MAX`] are read and bound.
+    pub fn new(route: impl Into<Arc<Route>>) -> Self {
+        let body = BodyRule::Digest {
+            bytes_max: SPOOLED_BODY_BYTES_MAX,
+        };
+        Self {
+            route: route.into(),
+            body,
+        }
+    }
+
+    /// With another rule for bodies.
+    #[must_use]
+    pub fn body(mut self, rule: BodyRule) -> Self {
+        self.body = rule;
+        self
+    }
+}
+
+impl Price for FixedPrice {
+    fn body_rule(&self, _: &Parts) -> BodyRule {
+        self.body
+    }
+
+    fn price<'a>(&'a self, _: &'a Parts, _: BodyState) -> BoxFuture<'a, Pricing> {
+        Box::pin(std::future::ready(Pricing::Priced(Arc::clone(&self.route))))
+    }
+}
+
+/// An asynchronous closure as a price list.
+pub struct AsyncPrice<F>(F);
+
+impl<F> AsyncPrice<F>
+where
+    F: Fn(&Parts, BodyState) -> BoxFuture<'static, Pricing> + Send + Sync + 'static,
+{
+    /// Wraps a closure that returns a boxed future.
+    pub fn new(price: F) -> Self {
+        Self(price)
+    }
+}
+
+impl<F> Price for AsyncPrice<F>
+where
+    F: Fn(&Parts, BodyState) -> BoxFuture<'static, Pricing> + Send + Sync + 'static,
+{
+    fn price<'a>(&'a self, parts: &'a Parts, body: BodyState) -> BoxFuture<'a, Pricing> {
+        (self.0)(parts, body)
+    }
+}
