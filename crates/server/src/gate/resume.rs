@@ -105,13 +105,13 @@ impl Gate {
         method: Arc<dyn PayeeCharge>,
         details: Details,
         settled: Settled,
-    ) -> Grant {
+    ) -> Box<Grant> {
         tracing::info!(
             challenge_id = %hold.claim.challenge_id,
             attempt = hold.claim.deliveries_started,
             "delivery started again"
         );
-        Grant::new(hold, method, details, settled)
+        Box::new(Grant::new(hold, method, details, settled))
     }
 
     /// `Settled → Delivering`, or for a run that was lost: `Delivering → Settled → Delivering`.
