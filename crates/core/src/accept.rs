@@ -1,5 +1,18 @@
 //! `Accept-Payment`: what a client can pay with, and how a server ranks its offers by it
 //! (section 6).
+//!
+//! ```
+//! use stiver_core::{accept::AcceptPayment, name::{IntentName, MethodName}};
+//!
+//! let field = AcceptPayment::parse([&b"ledger/charge, stripe/*;q=0.5, tempo/charge;q=0"[..]])?
+//!     .expect("the field is present");
+//! let charge = IntentName::charge();
+//! let [tempo, stripe, ledger] = ["tempo", "stripe", "ledger"].map(MethodName::new);
+//! let (tempo, stripe, ledger) = (tempo?, stripe?, ledger?);
+//! let offers = [(&tempo, &charge), (&stripe, &charge), (&ledger, &charge)];
+//! assert_eq!(field.rank(&offers), [2, 1]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use crate::{
     header, limits,

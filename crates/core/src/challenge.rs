@@ -1,4 +1,28 @@
 //! The challenge: `WWW-Authenticate: Payment ...` (draft-httpauth-payment-00, section 5.1).
+//!
+//! ```
+//! use stiver_core::{
+//!     Challenge,
+//!     challenge::Params,
+//!     json::{EncodedObject, Object},
+//!     name::{ChallengeId, IntentName, MethodName, Realm},
+//! };
+//!
+//! let request = Object::parse(br#"{"amount":"1000","currency":"usd"}"#)?;
+//! let challenge = Challenge {
+//!     // A server takes the id from `binding::KeyRing::bind`.
+//!     id: ChallengeId::new("x7Tg2pLqR9mKvNwY3hBcZa")?,
+//!     params: Params::new(
+//!         Realm::new("api.example.com")?,
+//!         MethodName::new("ledger")?,
+//!         IntentName::charge(),
+//!         EncodedObject::encode(&request),
+//!     ),
+//! };
+//! let line = format!("Basic realm=\"staff\", {challenge}");
+//! assert_eq!(Challenge::parse_all([line.as_bytes()]), [Ok(challenge)]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use crate::{
     header::{Challenges, RawBody, RawChallenge, RawParam},
@@ -152,7 +176,8 @@ impl DigestText {
 }
 
 impl Challenge {
-    /// Prints the field value: `Payment id="...", realm="...", ...`, in ASCII.
+    /// Prints the field value: `Payment id="...", realm="...", ...`, in ASCII, every value as a
+    /// quoted-string.
     ///
     /// The description loses its control characters, and each character outside ASCII becomes
     /// `?`: many HTTP stacks refuse or garble a whole field over one byte above 127, and a payment
@@ -195,6 +220,11 @@ impl Challenge {
     /// Other schemes are skipped. A broken Payment challenge is an `Err` in its place and does not
     /// hide its neighbours, as long as the line can still be tokenised; a line that cannot ends
     /// with one `Err`.
+    ///
+    /// # Spec
+    /// Section 5.1, and RFC 9110, section 11.6.1, for the list. Stricter than the draft: a
+    /// parameter that stands twice is refused, names are compared without case, and `realm`,
+    /// `digest` and `expires` may not hold `|`.
     ///
     /// # Errors
     /// Each `Err` is one rule of [`ChallengeError`].

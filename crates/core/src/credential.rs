@@ -1,4 +1,24 @@
 //! The credential: `Authorization: Payment <base64url>` (section 5.2).
+//!
+//! ```
+//! use stiver_core::{
+//!     Challenge, Credential,
+//!     credential::{Presented, presented},
+//!     json::Object,
+//! };
+//!
+//! let line = r#"Payment id="a", realm="shop", method="ledger", intent="charge", request="e30""#;
+//! let challenge = Challenge::parse_all([line.as_bytes()]).remove(0)?;
+//! let payload = Object::parse(br#"{"signature":"..."}"#)?;
+//! let credential = Credential { challenge, payload, source: None };
+//!
+//! let authorization = credential.to_header();
+//! let Presented::One(token) = presented([authorization.as_bytes()]) else {
+//!     panic!("the line holds one credential");
+//! };
+//! assert_eq!(Credential::parse(token)?, credential);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use crate::{
     base64url::{self, Base64UrlError},
@@ -87,6 +107,11 @@ pub fn token_hash(token: &[u8]) -> [u8; 32] {
 
 impl Credential {
     /// Reads the base64url part of a header value.
+    ///
+    /// # Spec
+    /// Section 5.2. Unknown members are ignored. Stricter than the draft: no member may stand
+    /// twice at any depth, an optional member is absent or of its type and never `null`, and the
+    /// base64url has exactly one spelling.
     ///
     /// # Errors
     /// One variant of [`CredentialError`] for each rule; the size limit comes before any work.

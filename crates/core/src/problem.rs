@@ -186,7 +186,19 @@ impl Problem {
             challenge_id: None,
         }
     }
-    /// The JSON body: `type`, `title`, `status`, `detail`, `challengeId`.
+    /// The JSON body: `type`, `title`, `status`, `detail`, `challengeId`, in this order.
+    ///
+    /// ```
+    /// use stiver_core::{Problem, problem::ProblemKind};
+    ///
+    /// let problem = Problem::new(ProblemKind::MultipleCredentials, "send one credential");
+    /// assert_eq!(
+    ///     problem.to_json(),
+    ///     r#"{"type":"urn:stiver:problem:multiple-credentials","title":"Multiple Credentials","#
+    ///         .to_owned()
+    ///         + r#""status":400,"detail":"send one credential"}"#
+    /// );
+    /// ```
     pub fn to_json(&self) -> String {
         let mut json = String::from(r#"{"type":"#);
         push_string(&mut json, self.kind.type_uri());

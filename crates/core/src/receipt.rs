@@ -1,4 +1,18 @@
 //! The receipt: `Payment-Receipt: <base64url>` (section 5.3).
+//!
+//! ```
+//! use stiver_core::{Receipt, Timestamp, name::{ChallengeId, MethodName}};
+//!
+//! let receipt = Receipt {
+//!     method: MethodName::new("ledger")?,
+//!     timestamp: Timestamp::parse_rfc3339("2025-01-15T12:00:00Z")?,
+//!     reference: "tr_1".into(),
+//!     challenge_id: Some(ChallengeId::new("x7Tg2pLqR9mKvNwY3hBcZa")?),
+//!     extra: Default::default(),
+//! };
+//! assert_eq!(Receipt::parse(receipt.to_header().as_bytes())?, receipt);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use crate::{
     base64url::{self, Base64UrlError},

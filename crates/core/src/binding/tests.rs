@@ -205,6 +205,16 @@ fn a_configured_secret_has_at_least_32_bytes() {
     );
 }
 
+#[test]
+fn the_keyed_state_is_wiped_on_drop() {
+    // `Hmac` holds two hash states and carries no marker of its own: the states do.
+    fn wiped<T: zeroize::ZeroizeOnDrop>() -> bool {
+        core::mem::needs_drop::<T>()
+    }
+    assert!(wiped::<Sha256>());
+    assert!(core::mem::needs_drop::<Secret>());
+}
+
 /// Replaces one character, keeping the text acceptable for its slot.
 fn mutate(text: &str, at: usize, allowed: &str) -> String {
     let at = at % text.len();
