@@ -1,0 +1,128 @@
+//! Receipts that the ledger's key signs.
+//!
+//! A receipt says who paid whom how much, for which challenge and resource, by which order. It is
+//! deterministic CBOR, a map with these keys:
+//!
+//! | key | member | type |
+//! |---|---|---|
+//! | 0 | domain, `stiver-ledger/receipt/1` | text |
+//! | 1 | ledger | 16 bytes |
+//! | 2 | challenge id | text, absent when there was none |
+//! | 3 | transfer: the hash of its order | 32 bytes |
+//! | 4 | payer's account | 16 bytes |
+//! | 5 | payee's account | 16 bytes |
+//! | 6 | amount, base units | integer or bignum |
+//! | 7 | currency | text |
+//! | 8 | resource | text, absent when none was named |
+//! | 9 | time, milliseconds since 1970 | integer |
+
+use minicbor::{Decode, Encode};
+use stiver_core::{Timestamp, did::DidKey};
+
+use crate::{
+    cbor::{self, CborError},
+    id::{AccountId, LedgerId, TransferId},
+    key::{self, SignatureError},
+    text::CurrencyCode,
+};
+
+/// First member of every receipt.
+pub const RECEIPT_DOMAIN: &str = "stiver-ledger/receipt/1";
+
+/// What a ledger confirms of a payment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReceiptBody {
+    /// Which ledger.
+    pub ledger: LedgerId,
+    /// The challenge that was answered.
+    pub challenge: Option<String>,
+    /// The movement: the hash of the order that made it.
+    pub transfer: TransferId,
+    /// Who paid.
+    pub payer: AccountId,
+    /// Who was paid.
+    pub payee: AccountId,
+    /// How much, base units.
+    pub amount: u128,
+    /// Of what.
+    pub currency: CurrencyCode,
+    /// For what: HTTP method and path.
+    pub resource: Option<String>,
+    /// When the money moved, by the ledger's clock.
+    pub at: Timestamp,
+}
+
+#[derive(Encode, Decode)]
+#[cbor(map)]
+struct ReceiptMap<'b> {
+    #[b(0)]
+    domain: &'b str,
+    #[n(1)]
+    ledger: LedgerId,
+    #[b(2)]
+    challenge: Option<&'b str>,
+    #[n(3)]
+    transfer: TransferId,
+    #[n(4)]
+    payer: AccountId,
+    #[n(5)]
+    payee: AccountId,
+    #[n(6)]
+    amount: u128,
+    #[n(7)]
+    currency: CurrencyCode,
+    #[b(8)]
+    resource: Option<&'b str>,
+    #[cbor(n(9), with = "crate::cbor::time")]
+    at: Timestamp,
+}
+
+impl ReceiptBody {
+    /// The bytes to sign.
+    pub fn encode(&self) -> Vec<u8> {
+        cbor::encode(&ReceiptMap {
+            domain: RECEIPT_DOMAIN,
+            ledger: self.ledger,
+            challenge: self.challenge.as_deref(),
+            transfer: self.transfer,
+            payer: self.payer,
+            payee: self.payee,
+            amount: self.amount,
+            currency: self.currency.clone(),
+            resource: self.resource.as_deref(),
+            at: self.at,
+        })
+    }
+
+    /// Reads a receipt.
+    ///
+    /// # Errors
+    ///
+    /// [`CborError`] unless the bytes are the deterministic form of a receipt.
+    pub fn decode(bytes: &[u8]) -> Result<Self, CborError> {
+        let map: ReceiptMap<'_> = cbor::decode_strict(bytes)?;
+        if map.domain != RECEIPT_DOMAIN {
+            return Err(CborError::Malformed);
+        }
+        Ok(Self {
+            ledger: map.ledger,
+            challenge: map.challenge.map(str::to_owned),
+            transfer: map.transfer,
+            payer: map.payer,
+            payee: map.payee,
+            amount: map.amount,
+            currency: map.currency,
+            resource: map.resource.map(str::to_owned),
+            at: map.at,
+        })
+    }
+
+    /// Verifies a ledger's signature over this receipt.
+    ///
+    /// # Errors
+    ///
+    /// [`SignatureError`] when it is not this receipt that this key signed.
+    pub fn verify(&self, key: &DidKey, signature: &[u8; 64]) -> Result<(), SignatureError> {
+        key::verify(key, &self.encode(), signature)
+    }
+}

@@ -1,0 +1,204 @@
+//! Why an order was not executed.
+
+use stiver_core::Timestamp;
+
+use crate::{id::OrderHash, key::Roles};
+
+/// Why an order was not executed: nothing moved. The list is closed, and its order is the order of
+/// precedence: an order that breaks several rules gets the first.
+///
+/// | refusal | whose fault | may the same order be sent again? |
+/// |---|---|---|
+/// | `WrongLedger` to `NonceUsed` | signer | no |
+/// | `NotOperator` to `NotPermitted` | signer | no |
+/// | `AccountFrozen`, `PayeeFrozen`, `TooManyAccounts` | operator | yes, after a thaw |
+/// | `TooManyHolds`, `Insufficient` | signer | yes, when funds or holds are free |
+/// | the others | signer | no |
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// 1. The order names another ledger.
+    #[error("the order is for another ledger")]
+    WrongLedger,
+    /// 2. Its expiry has passed, by the ledger's clock.
+    #[error("the order expired at {}; sign a new one", at.to_rfc3339())]
+    Expired {
+        /// When.
+        at: Timestamp,
+    },
+    /// 3. Its expiry is further ahead than the ledger remembers nonces for.
+    #[error("the order expires too far ahead; the latest would be {}", latest.to_rfc3339())]
+    ExpiryTooFar {
+        /// The latest expiry accepted now.
+        latest: Timestamp,
+    },
+    /// 4. There is no such account.
+    #[error("the signing account does not exist; open it first")]
+    UnknownAccount,
+    /// 5. The key does not belong to the account, or no more.
+    #[error("the key does not belong to the account")]
+    KeyNotOfAccount,
+    /// 6. The key may not do this.
+    #[error("the key lacks the role {}", needed.names())]
+    KeyLacksRole {
+        /// What it would need.
+        needed: Roles,
+    },
+    /// 7. Another order of this account and nonce was executed: this one never will be.
+    #[error("another order with this nonce was executed")]
+    NonceUsed {
+        /// That order.
+        by: OrderHash,
+    },
+    /// 8. Only the operator may do this.
+    #[error("only the operator may do this")]
+    NotOperator,
+    /// 9. Only the currency's issuer may do this.
+    #[error("only the issuer of the currency may do this")]
+    NotIssuer,
+    /// 10. The ledger is permissioned: only the operator and issuers open accounts.
+    #[error("this ledger is permissioned: ask its operator to open the account")]
+    NotPermitted,
+    /// 11. The signing account is frozen.
+    #[error("the account is frozen")]
+    AccountFrozen,
+    /// 12. The ledger has no such currency.
+    #[error("the ledger has no such currency")]
+    UnknownCurrency,
+    /// 13. Nothing is no amount.
+    #[error("the amount is zero")]
+    ZeroAmount,
+    /// 14. The amount is over the account's limit.
+    #[error("the amount is over the account's limit of {limit} base units")]
+    OverLimit {
+        /// The limit, base units.
+        limit: u128,
+    },
+    /// 15. There is no such payee, capturer or account.
+    #[error("the other account does not exist; it must be opened first")]
+    UnknownPayee,
+    /// 16. An account cannot pay itself.
+    #[error("an account cannot pay itself")]
+    SelfPayment,
+    /// 17. The payee or capturer is frozen.
+    #[error("the payee is frozen")]
+    PayeeFrozen,
+    /// 18. The first key given is not the one the account id comes from.
+    #[error("the account id does not come from this first key")]
+    WrongFirstKey,
+    /// 19. The account exists already.
+    #[error("the account exists already")]
+    AccountExists,
+    /// 20. The ledger is full.
+    #[error("the ledger is at its limit of accounts")]
+    TooManyAccounts,
+    /// 21. The account has as many keys as it may.
+    #[error("the account is at its limit of keys; revoke one first")]
+    TooManyKeys,
+    /// 22. The account has no such key.
+    #[error("the account has no such key")]
+    UnknownKey,
+    /// 23. The account would be left without a key that can add keys.
+    #[error("the account's last key with the role admin cannot be given up; add another first")]
+    LastAdminKey,
+    /// 24. There is no such transfer, or its refund window has passed.
+    #[error("no such transfer, or its refund window has passed")]
+    UnknownTransfer,
+    /// 25. Only payments can be refunded.
+    #[error("only a payment can be refunded")]
+    NotRefundable,
+    /// 26. Only who was paid, or the operator, may refund.
+    #[error("only the account that was paid, or the operator, may refund")]
+    NotPayee,
+    /// 27. More than what was not yet refunded.
+    #[error("at most {remainder} base units are left to refund")]
+    RefundTooLarge {
+        /// What is left, base units.
+        remainder: u128,
+    },
+    /// 28. There is no such hold.
+    #[error("no such hold")]
+    UnknownHold,
+    /// 29. Only the capturer may post or void.
+    #[error("only the hold's capturer may do this")]
+    NotCapturer,
+    /// 30. The hold was posted for the last time, or voided.
+    #[error("the hold is closed")]
+    HoldClosed,
+    /// 31. The hold's end has passed.
+    #[error("the hold ended at {}", at.to_rfc3339())]
+    HoldEnded {
+        /// When.
+        at: Timestamp,
+    },
+    /// 32. The hold's condition is not met.
+    #[error("the condition of the hold is not met")]
+    ConditionNotMet,
+    /// 33. More than what remains of the hold.
+    #[error("at most {remainder} base units remain of the hold")]
+    PostTooLarge {
+        /// What remains, base units.
+        remainder: u128,
+    },
+    /// 34. The new hold's end has passed already.
+    #[error("the hold would end in the past")]
+    HoldEndPassed,
+    /// 35. The account has as many open holds as it may.
+    #[error("the account is at its limit of open holds")]
+    TooManyHolds,
+    /// 36. The account has less than that free.
+    #[error("{needed} base units are needed, {available} are free")]
+    Insufficient {
+        /// Base units needed.
+        needed: u128,
+        /// Base units free.
+        available: u128,
+    },
+    /// 37. A balance would not fit into 127 bits.
+    #[error("the amount is larger than a balance can be")]
+    Overflow,
+}
+
+/// Whose fault a refusal is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Whoever signed the order.
+    Signer,
+    /// Whoever runs the ledger, or decided about the account.
+    Operator,
+}
+
+/// Whether the same order may be sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// It will be refused for ever.
+    Never,
+    /// It may succeed until it expires.
+    UntilExpiry,
+}
+
+impl Refusal {
+    /// Whose fault it is.
+    pub fn fault(self) -> Fault {
+        match self {
+            Self::AccountFrozen | Self::PayeeFrozen | Self::TooManyAccounts => Fault::Operator,
+            _ => Fault::Signer,
+        }
+    }
+
+    /// Whether the same order may be sent again.
+    pub fn retry(self) -> Retry {
+        match self {
+            Self::UnknownAccount
+            | Self::AccountFrozen
+            | Self::OverLimit { .. }
+            | Self::UnknownPayee
+            | Self::PayeeFrozen
+            | Self::TooManyAccounts
+            | Self::TooManyKeys
+            | Self::TooManyHolds
+            | Self::ExpiryTooFar { .. }
+            | Self::Insufficient { .. } => Retry::UntilExpiry,
+            _ => Retry::Never,
+        }
+    }
+}

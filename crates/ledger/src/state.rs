@@ -1,0 +1,101 @@
+//! The state: pure, in memory, changed only by events.
+//!
+//! Conservation: every event's postings sum to zero per currency, so the balances of all accounts
+//! do too; only an issuer's own currency may be negative. [`State::apply`] refuses an event that
+//! breaks this, [`State::check`] goes through all of it again.
+
+mod apply;
+mod check;
+mod read;
+mod rules;
+mod snapshot;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use minicbor::{Decode, Encode};
+use stiver_core::{Amount, Currency, Timestamp};
+
+use crate::{
+    id::{AccountId, HoldId, Nonce, OrderHash},
+    rows::{AccountRow, CurrencyNumber, CurrencyRow, ExecutedRow, HoldRow, Origin},
+};
+pub(crate) use rules::Ruling;
+
+/// The whole ledger.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct State {
+    stored: Stored,
+    /// Which order used a nonce. From `stored.executed`.
+    nonces: BTreeMap<(AccountId, Nonce), OrderHash>,
+    /// Movements of each account by sequence. From `stored.executed`.
+    movements: BTreeMap<(AccountId, u64), OrderHash>,
+    /// When executed orders are forgotten. From `stored.executed`.
+    forgetting: BTreeSet<(Timestamp, OrderHash)>,
+    /// When open holds lapse. From `stored.holds`.
+    lapsing: BTreeSet<(Timestamp, HoldId)>,
+    /// The currencies as amounts need them. From `stored.currencies`.
+    currencies: Vec<Currency>,
+}
+
+/// What a snapshot holds; the rest of the state follows from it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
+struct Stored {
+    #[n(0)]
+    origin: Option<Origin>,
+    #[n(1)]
+    currencies: Vec<CurrencyRow>,
+    #[n(2)]
+    accounts: BTreeMap<AccountId, AccountRow>,
+    #[n(3)]
+    executed: BTreeMap<OrderHash, ExecutedRow>,
+    #[n(4)]
+    holds: BTreeMap<HoldId, HoldRow>,
+    /// Orders executed since the ledger began.
+    #[n(5)]
+    sequence: u64,
+}
+
+impl State {
+    fn currency_number(&self, code: &str) -> Option<CurrencyNumber> {
+        let at = self
+            .stored
+            .currencies
+            .iter()
+            .position(|row| row.code.as_str() == code)?;
+        CurrencyNumber::try_from(at).ok()
+    }
+
+    fn amount(&self, currency: CurrencyNumber, units: u128) -> Amount {
+        self.currencies[usize::from(currency)].units(units)
+    }
+
+    fn is_issuer(&self, account: &AccountId, currency: CurrencyNumber) -> bool {
+        self.stored.currencies[usize::from(currency)].issuer == *account
+    }
+
+    /// What an account could spend of a currency: posted, less held, plus what lapsed by now.
+    /// Negative for an issuer.
+    fn available(&self, id: &AccountId, currency: CurrencyNumber, now: Timestamp) -> i128 {
+        let Some(account) = self.stored.accounts.get(id) else {
+            return 0;
+        };
+        let (posted, held) = account.balance(currency);
+        let lapsed = self.lapsed(now).fold(0_u128, |sum, (_, hold)| {
+            if hold.payer == *id && hold.currency == currency {
+                sum.saturating_add(hold.remainder())
+            } else {
+                sum
+            }
+        });
+        let held = held.saturating_sub(lapsed);
+        posted.saturating_sub(i128::try_from(held).unwrap_or(i128::MAX))
+    }
+
+    /// Open holds whose end has passed, which the next event will lapse.
+    fn lapsed(&self, now: Timestamp) -> impl Iterator<Item = (HoldId, &HoldRow)> {
+        self.lapsing
+            .iter()
+            .take_while(move |(until, _)| *until <= now)
+            .filter_map(|(_, id)| Some((*id, self.stored.holds.get(id)?)))
+    }
+}

@@ -1,0 +1,437 @@
+//! How events change the state.
+
+use stiver_core::{Currency, Timestamp};
+
+use super::State;
+use crate::{
+    event::{Began, Event, EventKind, Executed, Registered},
+    id::{AccountId, HoldId, OrderHash},
+    key::{AccountKey, Roles},
+    order::{Action, Charge, Condition, Order, SignedOrder},
+    rows::{
+        AccountRow, ConditionRow, CurrencyNumber, Done, ExecutedRow, HoldRow, HoldRowState,
+        MoveRow, Posting,
+    },
+    text::Label,
+    view::TransferKind,
+};
+
+/// An event that the state cannot follow: log and state disagree.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Broken(pub(crate) String);
+
+fn broken(what: impl Into<String>) -> Broken {
+    Broken(what.into())
+}
+
+impl State {
+    /// Follows an event. After an error the state is of no use.
+    pub(crate) fn apply(&mut self, now: Timestamp, event: &Event) -> Result<(), Broken> {
+        match &event.0 {
+            EventKind::Began(began) => self.apply_began(began),
+            EventKind::Registered(registered) => self.apply_registered(now, registered),
+            EventKind::Executed(executed) => {
+                self.lapse(now)?;
+                self.forget(now);
+                self.apply_executed(now, executed)
+            }
+        }
+    }
+
+    fn apply_began(&mut self, began: &Began) -> Result<(), Broken> {
+        if self.stored.origin.is_some() {
+            return Err(broken("the ledger began twice"));
+        }
+        let operator = AccountRow::open(
+            began.operator_key,
+            Label::new("operator").ok(),
+            began.origin.at,
+        );
+        self.stored.accounts.insert(began.origin.operator, operator);
+        self.stored.origin = Some(began.origin.clone());
+        Ok(())
+    }
+
+    fn apply_registered(&mut self, now: Timestamp, event: &Registered) -> Result<(), Broken> {
+        let row = &event.currency;
+        if self.currency_number(row.code.as_str()).is_some() {
+            return Err(broken(format!("currency {} registered twice", row.code)));
+        }
+        if !self.stored.accounts.contains_key(&row.issuer) {
+            let account = AccountRow::open(event.issuer_key, event.owner.clone(), now);
+            self.stored.accounts.insert(row.issuer, account);
+        }
+        let currency = Currency::new(row.code.as_str(), row.decimals)
+            .map_err(|error| broken(format!("currency {}: {error}", row.code)))?;
+        self.currencies.push(currency);
+        self.stored.currencies.push(row.clone());
+        Ok(())
+    }
+
+    fn apply_executed(&mut self, now: Timestamp, event: &Executed) -> Result<(), Broken> {
+        let signed = &event.order;
+        let order = signed.order();
+        if self.stored.executed.contains_key(&signed.hash())
+            || self.nonces.contains_key(&(order.account, order.nonce))
+        {
+            return Err(broken(format!("order {} executed twice", signed.hash())));
+        }
+        self.open_if_first(now, order);
+        self.post(&event.postings)?;
+        let done = self.apply_action(now, signed, &event.postings)?;
+        let Some(origin) = &self.stored.origin else {
+            return Err(broken("an order was executed before the ledger began"));
+        };
+        let keep_until = order.expires.plus_millis(origin.memory_ms);
+        self.stored.sequence += 1;
+        let row = ExecutedRow {
+            account: order.account,
+            nonce: order.nonce,
+            keep_until,
+            sequence: self.stored.sequence,
+            at: now,
+            key: signed.key(),
+            done,
+        };
+        self.index(signed.hash(), &row);
+        self.stored.executed.insert(signed.hash(), row);
+        Ok(())
+    }
+
+    /// Keeps what follows from an executed row at hand.
+    pub(super) fn index(&mut self, hash: OrderHash, row: &ExecutedRow) {
+        self.nonces.insert((row.account, row.nonce), hash);
+        self.forgetting.insert((row.keep_until, hash));
+        if let Done::Moved(movement) = &row.done {
+            for account in [movement.debit, movement.credit] {
+                self.movements.insert((account, row.sequence), hash);
+            }
+        }
+    }
+
+    /// Mint and open make accounts.
+    fn open_if_first(&mut self, now: Timestamp, order: &Order) {
+        let (Action::Mint {
+            first_key: Some(key),
+            owner,
+            ..
+        }
+        | Action::Open {
+            first_key: key,
+            owner,
+        }) = &order.action
+        else {
+            return;
+        };
+        self.stored
+            .accounts
+            .entry(AccountId::of_first_key(key))
+            .or_insert_with(|| AccountRow::open(*key, owner.clone(), now));
+    }
+
+    /// Adds the postings to the balances. Debits equal credits in each currency, or nothing does.
+    fn post(&mut self, postings: &[Posting]) -> Result<(), Broken> {
+        for posting in postings {
+            let sum = postings
+                .iter()
+                .filter(|other| other.currency == posting.currency)
+                .try_fold(0_i128, |sum, other| sum.checked_add(other.delta));
+            if sum != Some(0) {
+                return Err(broken("the debits of an event are not its credits"));
+            }
+            if usize::from(posting.currency) >= self.currencies.len() {
+                return Err(broken("an event moves an unknown currency"));
+            }
+            let issuer = self.is_issuer(&posting.account, posting.currency);
+            let account = self
+                .stored
+                .accounts
+                .get_mut(&posting.account)
+                .ok_or_else(|| broken(format!("no account {}", posting.account)))?;
+            let row = account.balance_mut(posting.currency);
+            row.posted = row
+                .posted
+                .checked_add(posting.delta)
+                .ok_or_else(|| broken("a balance overflows"))?;
+            if row.posted < 0 && !issuer {
+                return Err(broken(format!(
+                    "account {} would be overdrawn",
+                    posting.account
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn apply_action(
+        &mut self,
+        now: Timestamp,
+        signed: &SignedOrder,
+        postings: &[Posting],
+    ) -> Result<Done, Broken> {
+        let order = signed.order();
+        match &order.action {
+            Action::Transfer { charge, .. } => {
+                let mut row = movement(TransferKind::Transfer, postings)?;
+                row.challenge = charge.as_ref().map(challenge_text);
+                Ok(Done::Moved(row))
+            }
+            Action::Mint { .. } => movement(TransferKind::Mint, postings).map(Done::Moved),
+            Action::Burn { .. } => movement(TransferKind::Burn, postings).map(Done::Moved),
+            Action::Refund {
+                transfer, reason, ..
+            } => {
+                let mut row = movement(TransferKind::Refund, postings)?;
+                row.refund_of = Some(*transfer);
+                row.reason.clone_from(reason);
+                self.add_refund(OrderHash::from(*transfer), row.units)?;
+                Ok(Done::Moved(row))
+            }
+            Action::Open { first_key, .. } => Ok(Done::Changed(AccountId::of_first_key(first_key))),
+            Action::Post { hold, last, .. } => {
+                let mut row = movement(TransferKind::Post, postings)?;
+                row.hold = Some(*hold);
+                self.take_from_hold(*hold, row.units, *last)?;
+                Ok(Done::Moved(row))
+            }
+            Action::Hold { .. } => {
+                self.add_hold(signed)?;
+                Ok(Done::Held)
+            }
+            Action::Void { hold } => {
+                self.close_hold(*hold, HoldRowState::Voided)?;
+                Ok(Done::Voided(*hold))
+            }
+            action => self.apply_change(now, order, action),
+        }
+    }
+
+    fn apply_change(
+        &mut self,
+        now: Timestamp,
+        order: &Order,
+        action: &Action,
+    ) -> Result<Done, Broken> {
+        let id = match action {
+            Action::Freeze { account, .. } | Action::Limit { account, .. } => *account,
+            _ => order.account,
+        };
+        let account = self
+            .stored
+            .accounts
+            .get_mut(&id)
+            .ok_or_else(|| broken(format!("no account {id}")))?;
+        match action {
+            Action::AddKey { key, roles } => add_key(account, now, key, *roles),
+            Action::RevokeKey { key } => account.keys.retain(|row| row.key != *key),
+            Action::Freeze { frozen, .. } => account.frozen = *frozen,
+            Action::Limit { amount, .. } => account.limit = *amount,
+            _ => return Err(broken("an action without a rule")),
+        }
+        Ok(Done::Changed(id))
+    }
+
+    fn add_refund(&mut self, transfer: OrderHash, units: u128) -> Result<(), Broken> {
+        let row = self.stored.executed.get_mut(&transfer);
+        let Some(Done::Moved(row)) = row.map(|row| &mut row.done) else {
+            return Err(broken("a refund of an unknown transfer"));
+        };
+        row.refunded = row
+            .refunded
+            .checked_add(units)
+            .filter(|refunded| *refunded <= row.units)
+            .ok_or_else(|| broken("more was refunded than was paid"))?;
+        Ok(())
+    }
+
+    fn add_hold(&mut self, signed: &SignedOrder) -> Result<(), Broken> {
+        let order = signed.order();
+        let Action::Hold {
+            capturer,
+            amount,
+            currency,
+            until,
+            condition,
+            charge,
+        } = &order.action
+        else {
+            return Err(broken("no hold"));
+        };
+        let currency = self
+            .currency_number(currency.as_str())
+            .ok_or_else(|| broken("a hold of an unknown currency"))?;
+        let id = HoldId::from(signed.hash());
+        let account = self.account_mut(&order.account)?;
+        account.open_holds = account.open_holds.saturating_add(1);
+        let balance = account.balance_mut(currency);
+        balance.held = balance
+            .held
+            .checked_add(*amount)
+            .ok_or_else(|| broken("holds overflow"))?;
+        if i128::try_from(balance.held).map_or(true, |held| held > balance.posted) {
+            return Err(broken("more is held than there is"));
+        }
+        if let Some(until) = until {
+            self.lapsing.insert((*until, id));
+        }
+        let row = HoldRow {
+            payer: order.account,
+            capturer: *capturer,
+            currency,
+            max: *amount,
+            captured: 0,
+            until_ms: until.map(Timestamp::as_millis),
+            condition: match condition {
+                Condition::None => ConditionRow::None,
+                Condition::Preimage(hash) => ConditionRow::Preimage(*hash),
+                Condition::Agreement(digest) => ConditionRow::Agreement(*digest),
+            },
+            state: HoldRowState::Open,
+            challenge: charge.as_ref().map(challenge_text),
+        };
+        self.stored.holds.insert(id, row);
+        Ok(())
+    }
+
+    fn take_from_hold(&mut self, id: HoldId, units: u128, last: bool) -> Result<(), Broken> {
+        let hold = self
+            .stored
+            .holds
+            .get_mut(&id)
+            .filter(|hold| hold.state == HoldRowState::Open)
+            .ok_or_else(|| broken("a post of no open hold"))?;
+        hold.captured = hold
+            .captured
+            .checked_add(units)
+            .filter(|captured| *captured <= hold.max)
+            .ok_or_else(|| broken("more was posted than was held"))?;
+        let (payer, currency, done) = (hold.payer, hold.currency, hold.captured == hold.max);
+        self.release(payer, currency, units)?;
+        if last || done {
+            self.close_hold(id, HoldRowState::Posted)?;
+        }
+        Ok(())
+    }
+
+    /// Closes an open hold: what remains of it is free again.
+    fn close_hold(&mut self, id: HoldId, to: HoldRowState) -> Result<(), Broken> {
+        let hold = self
+            .stored
+            .holds
+            .get_mut(&id)
+            .filter(|hold| hold.state == HoldRowState::Open)
+            .ok_or_else(|| broken("the end of no open hold"))?;
+        hold.state = to;
+        let (payer, currency, remainder) = (hold.payer, hold.currency, hold.remainder());
+        if let Some(until) = hold.until() {
+            self.lapsing.remove(&(until, id));
+        }
+        self.release(payer, currency, remainder)?;
+        let account = self.account_mut(&payer)?;
+        account.open_holds = account.open_holds.saturating_sub(1);
+        Ok(())
+    }
+
+    fn release(
+        &mut self,
+        payer: AccountId,
+        currency: CurrencyNumber,
+        units: u128,
+    ) -> Result<(), Broken> {
+        let balance = self.account_mut(&payer)?.balance_mut(currency);
+        balance.held = balance
+            .held
+            .checked_sub(units)
+            .ok_or_else(|| broken("more was freed than was held"))?;
+        Ok(())
+    }
+
+    fn account_mut(&mut self, id: &AccountId) -> Result<&mut AccountRow, Broken> {
+        self.stored
+            .accounts
+            .get_mut(id)
+            .ok_or_else(|| broken(format!("no account {id}")))
+    }
+
+    /// Ends the holds whose time is over.
+    fn lapse(&mut self, now: Timestamp) -> Result<(), Broken> {
+        let due: Vec<HoldId> = self.lapsed(now).map(|(id, _)| id).collect();
+        for id in due {
+            self.close_hold(id, HoldRowState::Lapsed)?;
+        }
+        Ok(())
+    }
+
+    /// Forgets executed orders whose memory is over, and their closed holds. An order whose hold is
+    /// still open is kept for as long again.
+    fn forget(&mut self, now: Timestamp) {
+        let memory_ms = self.stored.origin.as_ref().map_or(0, |row| row.memory_ms);
+        while let Some((due, hash)) = self.forgetting.first().copied()
+            && due <= now
+        {
+            self.forgetting.remove(&(due, hash));
+            let hold = HoldId::from(hash);
+            if self
+                .stored
+                .holds
+                .get(&hold)
+                .is_some_and(|hold| hold.state == HoldRowState::Open)
+                && let Some(row) = self.stored.executed.get_mut(&hash)
+            {
+                row.keep_until = now.plus_millis(memory_ms.max(1));
+                self.forgetting.insert((row.keep_until, hash));
+                continue;
+            }
+            self.stored.holds.remove(&hold);
+            if let Some(row) = self.stored.executed.remove(&hash) {
+                self.nonces.remove(&(row.account, row.nonce));
+                if let Done::Moved(movement) = &row.done {
+                    self.movements.remove(&(movement.debit, row.sequence));
+                    self.movements.remove(&(movement.credit, row.sequence));
+                }
+            }
+        }
+    }
+}
+
+fn add_key(account: &mut AccountRow, now: Timestamp, key: &stiver_core::did::DidKey, roles: Roles) {
+    if let Some(row) = account.keys.iter_mut().find(|row| row.key == *key) {
+        row.roles = roles;
+        return;
+    }
+    account.versions = account.versions.saturating_add(1);
+    account.keys.push(AccountKey {
+        key: *key,
+        roles,
+        version: account.versions,
+        added_at: now,
+    });
+}
+
+/// The row of a movement: its postings are a debit and a credit of the same amount.
+pub(super) fn movement(kind: TransferKind, postings: &[Posting]) -> Result<MoveRow, Broken> {
+    let [debit, credit] = postings else {
+        return Err(broken("a movement needs one debit and one credit"));
+    };
+    let units = u128::try_from(credit.delta).unwrap_or(0);
+    if units == 0 || debit.currency != credit.currency || debit.account == credit.account {
+        return Err(broken("a movement needs one debit and one credit"));
+    }
+    Ok(MoveRow {
+        kind,
+        debit: debit.account,
+        credit: credit.account,
+        currency: credit.currency,
+        units,
+        refunded: 0,
+        refund_of: None,
+        hold: None,
+        challenge: None,
+        reason: None,
+    })
+}
+
+fn challenge_text(charge: &Charge) -> Box<str> {
+    charge.challenge.as_str().into()
+}

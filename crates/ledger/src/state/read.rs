@@ -1,0 +1,286 @@
+//! What the state tells.
+
+use std::ops::Bound;
+
+use stiver_core::{Currency, Timestamp};
+
+use super::{State, apply::movement};
+use crate::{
+    id::{AccountId, HoldId, OrderHash, TransferId},
+    limits,
+    order::{Action, Condition, SignedOrder},
+    refusal::Refusal,
+    rows::{ConditionRow, Done, ExecutedRow, HoldRow, HoldRowState, MoveRow, Origin, Posting},
+    view::{
+        Account, Balance, Books, CurrencyBooks, Hold, HoldState, OrderStatus, Outcome, Remembered,
+        Statement, StatementRequest, Transfer, TransferKind,
+    },
+};
+
+impl State {
+    pub(crate) fn origin(&self) -> Option<&Origin> {
+        self.stored.origin.as_ref()
+    }
+
+    pub(crate) fn currencies(&self) -> &[Currency] {
+        &self.currencies
+    }
+
+    /// The issuer of a currency.
+    pub(crate) fn issuer(&self, code: &str) -> Option<AccountId> {
+        let number = self.currency_number(code)?;
+        Some(self.stored.currencies[usize::from(number)].issuer)
+    }
+
+    /// The outcome of an order that is remembered.
+    pub(crate) fn outcome(&self, hash: OrderHash) -> Option<Outcome> {
+        let row = self.stored.executed.get(&hash)?;
+        Some(match &row.done {
+            Done::Moved(movement) => Outcome::Transfer(self.view(hash, row, movement)),
+            Done::Held => Outcome::Held(HoldId::from(hash)),
+            Done::Voided(hold) => Outcome::Voided(*hold),
+            Done::Changed(account) => Outcome::Changed(*account),
+        })
+    }
+
+    /// The outcome that executing an order now will have: what [`State::outcome`] tells afterwards.
+    pub(crate) fn outcome_to_be(
+        &self,
+        now: Timestamp,
+        signed: &SignedOrder,
+        postings: &[Posting],
+    ) -> Outcome {
+        let order = signed.order();
+        let hash = signed.hash();
+        let kind = match &order.action {
+            Action::Transfer { .. } => TransferKind::Transfer,
+            Action::Mint { .. } => TransferKind::Mint,
+            Action::Burn { .. } => TransferKind::Burn,
+            Action::Refund { .. } => TransferKind::Refund,
+            Action::Post { .. } => TransferKind::Post,
+            Action::Hold { .. } => return Outcome::Held(HoldId::from(hash)),
+            Action::Void { hold } => return Outcome::Voided(*hold),
+            Action::Open { first_key, .. } => {
+                return Outcome::Changed(AccountId::of_first_key(first_key));
+            }
+            Action::Freeze { account, .. } | Action::Limit { account, .. } => {
+                return Outcome::Changed(*account);
+            }
+            Action::AddKey { .. } | Action::RevokeKey { .. } => {
+                return Outcome::Changed(order.account);
+            }
+        };
+        let mut row = movement(kind, postings)
+            .expect("a movement has two postings, because the rules made them");
+        match &order.action {
+            Action::Transfer { charge, .. } => {
+                row.challenge = charge
+                    .as_ref()
+                    .map(|charge| charge.challenge.as_str().into());
+            }
+            Action::Refund {
+                transfer, reason, ..
+            } => {
+                row.refund_of = Some(*transfer);
+                row.reason.clone_from(reason);
+            }
+            Action::Post { hold, .. } => row.hold = Some(*hold),
+            _ => {}
+        }
+        let executed = ExecutedRow {
+            account: order.account,
+            nonce: order.nonce,
+            keep_until: order.expires,
+            sequence: self.stored.sequence + 1,
+            at: now,
+            key: signed.key(),
+            done: Done::Held,
+        };
+        Outcome::Transfer(self.view(hash, &executed, &row))
+    }
+
+    fn view(&self, hash: OrderHash, row: &ExecutedRow, movement: &MoveRow) -> Transfer {
+        Transfer {
+            id: TransferId::from(hash),
+            sequence: row.sequence,
+            kind: movement.kind,
+            debit: movement.debit,
+            credit: movement.credit,
+            amount: self.amount(movement.currency, movement.units),
+            at: row.at,
+            key: row.key,
+            challenge: movement.challenge.as_deref().map(str::to_owned),
+            refund_of: movement.refund_of,
+            hold: movement.hold,
+            reason: movement.reason.as_ref().map(ToString::to_string),
+            refunded: self.amount(movement.currency, movement.refunded),
+        }
+    }
+
+    pub(crate) fn transfer(&self, id: TransferId) -> Option<Transfer> {
+        match self.outcome(OrderHash::from(id))? {
+            Outcome::Transfer(transfer) => Some(transfer),
+            _ => None,
+        }
+    }
+
+    /// What became of an order, as far as this state remembers.
+    pub(crate) fn status(&self, now: Timestamp, signed: &SignedOrder) -> Remembered {
+        let order = signed.order();
+        if let Some(outcome) = self.outcome(signed.hash()) {
+            return Remembered::Status(OrderStatus::Executed(outcome));
+        }
+        let never = |refusal| Remembered::Status(OrderStatus::Never(refusal));
+        let Some(origin) = &self.stored.origin else {
+            return never(Refusal::WrongLedger);
+        };
+        if order.ledger != origin.ledger {
+            return never(Refusal::WrongLedger);
+        }
+        if let Some(by) = self.nonces.get(&(order.account, order.nonce)) {
+            return never(Refusal::NonceUsed { by: *by });
+        }
+        if now < order.expires {
+            return Remembered::Status(OrderStatus::Pending);
+        }
+        if now >= order.expires.plus_millis(origin.memory_ms) {
+            return Remembered::Forgotten(signed.hash());
+        }
+        never(Refusal::Expired { at: order.expires })
+    }
+
+    pub(crate) fn account(&self, id: &AccountId) -> Option<Account> {
+        let row = self.stored.accounts.get(id)?;
+        Some(Account {
+            id: *id,
+            opened_at: row.opened_at,
+            owner: row.owner.as_ref().map(ToString::to_string),
+            keys: row.keys.clone(),
+            frozen: row.frozen,
+            limit: row.limit,
+            balances: row
+                .balances
+                .iter()
+                .map(|balance| Balance {
+                    currency: self.currencies[usize::from(balance.currency)].clone(),
+                    posted: balance.posted,
+                    held: balance.held,
+                })
+                .collect(),
+            open_holds: row.open_holds,
+        })
+    }
+
+    /// A page of accounts in the order of their ids.
+    pub(crate) fn accounts(&self, after: Option<AccountId>, limit: usize) -> Vec<Account> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.stored
+            .accounts
+            .range((from, Bound::Unbounded))
+            .take(limit.min(limits::PAGE_MAX))
+            .filter_map(|(id, _)| self.account(id))
+            .collect()
+    }
+
+    pub(crate) fn hold(&self, id: HoldId, now: Timestamp) -> Option<Hold> {
+        let row = self.stored.holds.get(&id)?;
+        Some(Hold {
+            id,
+            payer: row.payer,
+            capturer: row.capturer,
+            max: self.amount(row.currency, row.max),
+            captured: self.amount(row.currency, row.captured),
+            until: row.until(),
+            condition: match row.condition {
+                ConditionRow::None => Condition::None,
+                ConditionRow::Preimage(hash) => Condition::Preimage(hash),
+                ConditionRow::Agreement(digest) => Condition::Agreement(digest),
+            },
+            state: hold_state(row, now),
+            challenge: row.challenge.as_deref().map(str::to_owned),
+        })
+    }
+
+    /// Movements of an account, newest first.
+    pub(crate) fn statement(&self, request: &StatementRequest) -> Statement {
+        let limit = request.limit.clamp(1, limits::PAGE_MAX);
+        let first = (request.account, 0);
+        let last = (request.account, request.before.unwrap_or(u64::MAX));
+        let mut page = Statement {
+            transfers: Vec::new(),
+            next: None,
+        };
+        for ((_, sequence), hash) in self.movements.range(first..last).rev() {
+            let Some(transfer) = self.transfer(TransferId::from(*hash)) else {
+                continue;
+            };
+            if transfer.at < request.from {
+                break;
+            }
+            if transfer.at >= request.to {
+                continue;
+            }
+            if page.transfers.len() == limit {
+                page.next = Some(sequence + 1);
+                break;
+            }
+            page.transfers.push(transfer);
+        }
+        page
+    }
+
+    pub(crate) fn books(&self, now: Timestamp) -> Option<Books> {
+        let origin = self.stored.origin.as_ref()?;
+        let mut currencies: Vec<CurrencyBooks> = self
+            .currencies
+            .iter()
+            .zip(&self.stored.currencies)
+            .map(|(currency, row)| CurrencyBooks {
+                currency: currency.clone(),
+                issuer: row.issuer,
+                issued: 0,
+                held: 0,
+                sum: 0,
+            })
+            .collect();
+        for (id, account) in &self.stored.accounts {
+            for balance in &account.balances {
+                let books = &mut currencies[usize::from(balance.currency)];
+                books.sum = books.sum.saturating_add(balance.posted);
+                books.held = books.held.saturating_add(balance.held);
+                if books.issuer != *id {
+                    let posted = u128::try_from(balance.posted).unwrap_or(0);
+                    books.issued = books.issued.saturating_add(posted);
+                }
+            }
+        }
+        Some(Books {
+            ledger: origin.ledger,
+            operator: origin.operator,
+            permissioned: origin.permissioned,
+            receipt_key: origin.receipt_key,
+            opened_at: origin.at,
+            at: now,
+            accounts: self.stored.accounts.len(),
+            executed: self.stored.sequence,
+            remembered: self.stored.executed.len(),
+            open_holds: self
+                .stored
+                .holds
+                .values()
+                .filter(|hold| hold_state(hold, now) == HoldState::Open)
+                .count(),
+            currencies,
+        })
+    }
+}
+
+fn hold_state(row: &HoldRow, now: Timestamp) -> HoldState {
+    match row.state {
+        HoldRowState::Open if row.has_ended(now) => HoldState::Lapsed,
+        HoldRowState::Open => HoldState::Open,
+        HoldRowState::Posted => HoldState::Posted,
+        HoldRowState::Voided => HoldState::Voided,
+        HoldRowState::Lapsed => HoldState::Lapsed,
+    }
+}

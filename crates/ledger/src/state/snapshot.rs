@@ -1,0 +1,49 @@
+//! The whole state as bytes.
+
+use stiver_core::{Currency, amount::CurrencyError};
+
+use super::{State, Stored, apply::Broken};
+use crate::{cbor, rows::HoldRowState};
+
+impl State {
+    /// Writes the whole state.
+    pub(crate) fn snapshot(&self) -> Vec<u8> {
+        cbor::encode(&self.stored)
+    }
+
+    /// Reads a whole state, and checks its invariants.
+    pub(crate) fn restore(bytes: &[u8]) -> Result<Self, Broken> {
+        let stored: Stored = cbor::decode_own(bytes)
+            .map_err(|error| Broken(format!("the snapshot of the ledger: {error}")))?;
+        let mut state = Self {
+            stored,
+            ..Self::default()
+        };
+        state
+            .rebuild()
+            .map_err(|error| Broken(format!("the snapshot of the ledger: {error}")))?;
+        state.check()?;
+        Ok(state)
+    }
+
+    /// Makes everything that follows from the stored rows.
+    pub(super) fn rebuild(&mut self) -> Result<(), CurrencyError> {
+        for row in &self.stored.currencies {
+            let currency = Currency::new(row.code.as_str(), row.decimals)?;
+            self.currencies.push(currency);
+        }
+        let executed = std::mem::take(&mut self.stored.executed);
+        for (hash, row) in &executed {
+            self.index(*hash, row);
+        }
+        self.stored.executed = executed;
+        for (id, hold) in &self.stored.holds {
+            if hold.state == HoldRowState::Open
+                && let Some(until) = hold.until()
+            {
+                self.lapsing.insert((until, *id));
+            }
+        }
+        Ok(())
+    }
+}
