@@ -114,6 +114,17 @@ pub enum GateError {
     /// The `Idempotency-Key` belongs to another request.
     #[error("the Idempotency-Key was used with another request")]
     IdempotencyConflict,
+    /// The `Idempotency-Key` was used for this request, and nothing is stored to repeat.
+    #[error("the Idempotency-Key was used for this request and no response is kept; use a new key")]
+    KeySpent,
+    /// A part of the credential is larger than the journal takes.
+    #[error("the {part} of this payment is over {limit} bytes; nothing was taken")]
+    TooLarge {
+        /// Which part.
+        part: &'static str,
+        /// The limit, bytes.
+        limit: usize,
+    },
     /// Another request with the same credential is at work.
     #[error("this credential is being processed: send it again, unchanged, later")]
     InProgress,
@@ -203,7 +214,7 @@ impl GateError {
         match self {
             Self::NoCredential => pay(Kind::PaymentRequired),
             Self::SeveralCredentials => no(Kind::MultipleCredentials),
-            Self::CredentialTooLarge { .. } => no(Kind::CredentialTooLarge),
+            Self::CredentialTooLarge { .. } | Self::TooLarge { .. } => no(Kind::CredentialTooLarge),
             Self::TargetTooLong { .. } | Self::IdempotencyKey(_) | Self::Head => {
                 no(Kind::BadRequest)
             }
@@ -223,7 +234,7 @@ impl GateError {
             Self::Refused(refusal) => refused(refusal.kind),
             Self::ProofUsed => pay(Kind::VerificationFailed),
             Self::Disputed => no(Kind::Forbidden),
-            Self::IdempotencyConflict => no(Kind::IdempotencyConflict),
+            Self::IdempotencyConflict | Self::KeySpent => no(Kind::IdempotencyConflict),
             Self::InProgress | Self::Refunding => {
                 again(Kind::PaymentInProgress, RETRY_AFTER_SECONDS)
             }

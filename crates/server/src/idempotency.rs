@@ -1,6 +1,6 @@
 //! The `Idempotency-Key` of a request.
 
-use stiver_core::limits::IDEMPOTENCY_KEY_BYTES_MAX;
+use stiver_core::{limits::IDEMPOTENCY_KEY_BYTES_MAX, name::Realm};
 
 use crate::hash;
 
@@ -40,9 +40,23 @@ impl IdempotencyKey {
         }))
     }
 
-    /// What the journal keeps of it.
-    pub(crate) fn hash(self) -> [u8; 32] {
-        self.hash
+    /// What the journal keeps of it: the key belongs to a realm and to who *provably* pays. Without
+    /// a proven payer it belongs to the one credential: whoever presents the same hash is handed
+    /// the earlier payment, so a claimed `source` must not be enough.
+    pub(crate) fn bind(
+        self,
+        realm: &Realm,
+        payer: Option<&str>,
+        credential_hash: &[u8; 32],
+    ) -> [u8; 32] {
+        let (tag, who) = match payer {
+            Some(payer) => (&b"payer"[..], payer.as_bytes()),
+            None => (&b"credential"[..], &credential_hash[..]),
+        };
+        hash::of(
+            "stiver bound key",
+            &[realm.as_str().as_bytes(), tag, who, &self.hash],
+        )
     }
 }
 
@@ -78,7 +92,7 @@ mod tests {
 
     fn parse(lines: &[&str]) -> Result<Option<[u8; 32]>, IdempotencyKeyError> {
         let lines: Vec<&[u8]> = lines.iter().map(|line| line.as_bytes()).collect();
-        Ok(IdempotencyKey::parse(&lines)?.map(IdempotencyKey::hash))
+        Ok(IdempotencyKey::parse(&lines)?.map(|key| key.hash))
     }
 
     #[test]
@@ -98,6 +112,19 @@ mod tests {
             parse(&[&over]),
             Err(IdempotencyKeyError::TooLong { bytes: 256 })
         );
+    }
+
+    #[test]
+    fn a_key_belongs_to_the_proven_payer_else_to_the_credential() {
+        let key = IdempotencyKey::parse(&[b"abc"]).unwrap().unwrap();
+        let realm = Realm::new("api.example.com").unwrap();
+        let other = Realm::new("api.example.org").unwrap();
+        let (one, two) = ([1; 32], [2; 32]);
+        let alice = key.bind(&realm, Some("alice"), &one);
+        assert_eq!(alice, key.bind(&realm, Some("alice"), &two));
+        assert_ne!(alice, key.bind(&realm, Some("bob"), &one));
+        assert_ne!(alice, key.bind(&other, Some("alice"), &one));
+        assert_ne!(key.bind(&realm, None, &one), key.bind(&realm, None, &two));
     }
 
     #[test]

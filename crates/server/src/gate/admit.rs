@@ -22,7 +22,7 @@ use std::{future::Future, sync::Arc};
 pub(super) struct Asked {
     pub(super) credential_hash: [u8; 32],
     pub(super) request_hash: [u8; 32],
-    pub(super) key_hash: Option<[u8; 32]>,
+    pub(super) key: Option<IdempotencyKey>,
 }
 
 /// The price of one request, worked out at most once and only when it is needed.
@@ -113,7 +113,7 @@ impl Gate {
         let asked = Asked {
             credential_hash: hash::of("stiver credential", &[token]),
             request_hash: request.hash(),
-            key_hash: key.map(IdempotencyKey::hash),
+            key,
         };
         let id = credential.challenge.id.as_str();
         let known = self.find(id).await.map_err(GateError::JournalLost)?;
@@ -140,6 +140,7 @@ impl Gate {
         match self.claim(&asked, &credential, &checked).await? {
             Claimed::Won(hold) => self.settle_and_grant(hold, true).await,
             Claimed::Known(claim) => self.resume(&asked, claim).await,
+            Claimed::SameKey(claim) => self.resume_by_key(claim).await,
         }
     }
 

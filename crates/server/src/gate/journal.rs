@@ -1,7 +1,7 @@
 //! Holding a claim: every step of the journal goes through here, and a claim that is dropped half
 //! way is released, so that the same credential can go on.
 
-use stiver_store::{Advance, Claim, ClaimState, Command, Reply, StoreError};
+use stiver_store::{Advance, Claim, Command, Reply, StoreError};
 
 use super::Gate;
 use crate::{error::GateError, limits::LEASE_MS};
@@ -26,6 +26,22 @@ impl Hold {
         }
     }
 
+    /// Takes hold of a claim that is this gate's, when none of its tasks works on it.
+    fn adopt(gate: &Gate, claim: Box<Claim>) -> Result<Self, Option<Box<Claim>>> {
+        if claim.state.is_terminal() {
+            return Err(Some(claim));
+        }
+        match gate.adopt_lease(&claim.challenge_id, claim.epoch) {
+            Some(ticket) => Ok(Self {
+                gate: gate.clone(),
+                claim,
+                ticket,
+                open: true,
+            }),
+            None => Err(Some(claim)),
+        }
+    }
+
     /// Moves the claim on, durably.
     ///
     /// A store that gives no answer is asked once more: the step may have been carried out.
@@ -37,27 +53,16 @@ impl Hold {
             epoch,
             to: to.clone(),
         };
-        let store = &self.gate.inner.store;
-        let reply = match store.submit(command.clone()).await {
-            Ok(reply) => reply,
-            Err(error) => {
-                tracing::warn!(%error, "the journal gave no answer, asking again");
-                match store
-                    .submit(command)
-                    .await
-                    .map_err(GateError::JournalLost)?
-                {
-                    Reply::Refused(claim) if claim.epoch == epoch && reached(&to, &claim.state) => {
-                        Reply::Advanced(claim)
-                    }
-                    reply => reply,
-                }
-            }
-        };
+        // A repeated step is answered as the first one was: a lost answer loses nothing.
+        let reply = self
+            .gate
+            .ask(command)
+            .await
+            .map_err(GateError::JournalLost)?;
         match reply {
             Reply::Advanced(claim) => {
                 self.claim = claim;
-                if frees || is_terminal(&self.claim.state) {
+                if frees || self.claim.state.is_terminal() {
                     self.close();
                 }
                 Ok(())
@@ -137,53 +142,21 @@ impl Gate {
             owner: self.inner.owner,
             lease_ms: LEASE_MS,
         };
-        match self.ask(command).await.map_err(GateError::JournalLost)? {
+        let mut lost = false;
+        let mut answer = self.inner.store.submit(command.clone()).await;
+        if answer.is_err() {
+            lost = true;
+            answer = self.inner.store.submit(command).await;
+        }
+        match answer.map_err(GateError::JournalLost)? {
             Reply::Won(claim) => Ok(Ok(Hold::new(self, claim))),
+            Reply::Refused(claim) if lost && claim.owner == self.inner.owner => {
+                // The take-over whose answer was lost, unless one of our own tasks is at work.
+                Ok(Hold::adopt(self, claim))
+            }
             Reply::Refused(claim) => Ok(Err(Some(claim))),
             Reply::Absent => Ok(Err(None)),
             _ => Err(GateError::JournalOutOfStep),
         }
-    }
-}
-
-/// True when nothing more is to be done for a claim by itself.
-pub(crate) fn is_terminal(state: &ClaimState) -> bool {
-    matches!(
-        state,
-        ClaimState::Delivered(_)
-            | ClaimState::Failed { .. }
-            | ClaimState::Refunded { .. }
-            | ClaimState::Disputed(_)
-            | ClaimState::Reversed(_)
-    )
-}
-
-/// True when a claim stands where this step leads. Asked only of a claim whose epoch is the
-/// caller's: nobody else has moved it.
-fn reached(to: &Advance, state: &ClaimState) -> bool {
-    match (to, state) {
-        (
-            Advance::Settled {
-                settlement,
-                deliver: false,
-            },
-            ClaimState::Settled { settlement: at },
-        )
-        | (
-            Advance::Settled {
-                settlement,
-                deliver: true,
-            },
-            ClaimState::Delivering { settlement: at },
-        ) => settlement == at,
-        (Advance::Failed { refusal }, ClaimState::Failed { refusal: at }) => refusal == at,
-        (Advance::Delivered { receipt, .. }, ClaimState::Delivered(at)) => *receipt == at.receipt,
-        (Advance::Refund { artefact }, ClaimState::Refunding { artefact: at, .. }) => {
-            artefact == at
-        }
-        (Advance::Refunded { refund }, ClaimState::Refunded { refund: at, .. }) => refund == at,
-        (Advance::Deliver, ClaimState::Delivering { .. })
-        | (Advance::DeliveryFailed, ClaimState::Settled { .. }) => true,
-        _ => false,
     }
 }

@@ -28,6 +28,21 @@ struct Held {
     epoch: u64,
 }
 
+impl State {
+    fn insert(&mut self, challenge_id: &str, epoch: u64) -> u64 {
+        let ticket = self.next;
+        self.next = ticket.wrapping_add(1);
+        self.held.insert(
+            ticket,
+            Held {
+                challenge_id: challenge_id.to_owned(),
+                epoch,
+            },
+        );
+        ticket
+    }
+}
+
 impl Leases {
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -42,26 +57,31 @@ impl Leases {
 impl Gate {
     /// Keeps renewing the lease of this claim until [`Leases::end`].
     pub(crate) fn keep_lease(&self, challenge_id: &str, epoch: u64) -> u64 {
-        let (ticket, start) = {
-            let mut state = self.inner.leases.state();
-            let ticket = state.next;
-            state.next = ticket.wrapping_add(1);
-            state.held.insert(
-                ticket,
-                Held {
-                    challenge_id: challenge_id.to_owned(),
-                    epoch,
-                },
-            );
-            let start = !state.renewing;
-            state.renewing = true;
-            (ticket, start)
-        };
+        let mut state = self.inner.leases.state();
+        let ticket = state.insert(challenge_id, epoch);
+        self.start_renewing(state);
+        ticket
+    }
+
+    /// [`Gate::keep_lease`], unless one of this gate's tasks keeps it already.
+    pub(crate) fn adopt_lease(&self, challenge_id: &str, epoch: u64) -> Option<u64> {
+        let mut state = self.inner.leases.state();
+        let same = |held: &Held| held.epoch == epoch && held.challenge_id == challenge_id;
+        if state.held.values().any(same) {
+            return None;
+        }
+        let ticket = state.insert(challenge_id, epoch);
+        self.start_renewing(state);
+        Some(ticket)
+    }
+
+    fn start_renewing(&self, mut state: MutexGuard<'_, State>) {
+        let start = !std::mem::replace(&mut state.renewing, true);
+        drop(state);
         if start {
             let gate = std::sync::Arc::downgrade(&self.inner);
             self.inner.env.spawner.spawn(Box::pin(renew(gate)));
         }
-        ticket
     }
 }
 

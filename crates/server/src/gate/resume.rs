@@ -5,12 +5,7 @@ use std::{sync::Arc, time::Duration};
 use stiver_method::{artefact::Settled, payee::PayeeCharge};
 use stiver_store::{Advance, Claim, ClaimState, Delivery};
 
-use super::{
-    Gate,
-    admit::Asked,
-    journal::{Hold, is_terminal},
-    settle::as_asked,
-};
+use super::{Gate, admit::Asked, journal::Hold, settle::as_asked};
 use crate::{
     error::GateError,
     grant::Grant,
@@ -25,19 +20,33 @@ impl Gate {
     pub(super) async fn resume(
         &self,
         asked: &Asked,
-        mut claim: Box<Claim>,
+        claim: Box<Claim>,
     ) -> Result<Outcome, GateError> {
-        whose(asked, &claim)?;
+        self.whose(asked, &claim)?;
+        self.follow(claim).await
+    }
+
+    /// Goes on with the claim that the same proven payer made earlier for the same request under
+    /// the same Idempotency-Key. It never asks for another payment: under this key it would be
+    /// refused again.
+    pub(super) async fn resume_by_key(&self, claim: Box<Claim>) -> Result<Outcome, GateError> {
+        match self.follow(claim).await {
+            Err(error) if error.meaning().challenge => Err(GateError::KeySpent),
+            followed => followed,
+        }
+    }
+
+    async fn follow(&self, mut claim: Box<Claim>) -> Result<Outcome, GateError> {
         let mut wait = Wait::new(self);
         loop {
-            if is_terminal(&claim.state) {
+            if claim.state.is_terminal() {
                 return self.ended(&claim);
             }
             let id = claim.challenge_id.clone();
             match self.take_over(&id).await? {
                 Ok(hold) => return self.go_on(hold).await,
                 Err(None) => return Err(GateError::InProgress),
-                Err(Some(now)) if is_terminal(&now.state) => claim = now,
+                Err(Some(now)) if now.state.is_terminal() => claim = now,
                 Err(Some(_)) => {
                     wait.pause().await?;
                     let found = self.find(&id).await.map_err(GateError::JournalLost)?;
@@ -125,6 +134,34 @@ impl Gate {
         Ok(hold)
     }
 
+    /// Whether the asker is the one whose claim this is.
+    fn whose(&self, asked: &Asked, claim: &Claim) -> Result<(), GateError> {
+        if claim.credential_hash != asked.credential_hash {
+            return Err(GateError::ChallengeTaken);
+        }
+        let details = Details::decode(&claim.details).map_err(GateError::Record)?;
+        let bound = asked.key.map(|key| {
+            key.bind(
+                &self.inner.realm,
+                details.payer.as_deref(),
+                &asked.credential_hash,
+            )
+        });
+        let same_key = bound.is_some() && bound == claim.idempotency_key_hash;
+        if claim.request_hash != asked.request_hash {
+            let conflict = GateError::IdempotencyConflict;
+            return Err(if same_key {
+                conflict
+            } else {
+                GateError::RedeemedElsewhere
+            });
+        }
+        match (bound, claim.idempotency_key_hash) {
+            (Some(_), Some(_)) if !same_key => Err(GateError::IdempotencyConflict),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether the handler may be started for a claim: see [`OnFailure`].
     pub(super) fn may_run(&self, claim: &Claim, details: &Details) -> bool {
         let in_time = self.now() < details.resume_until;
@@ -137,27 +174,6 @@ impl Gate {
             _ => claim.deliveries_started == 0 || details.on_failure == OnFailure::Retry,
         };
         in_time && attempts && repeats
-    }
-}
-
-/// Whether the asker is the one whose claim this is.
-fn whose(asked: &Asked, claim: &Claim) -> Result<(), GateError> {
-    if claim.credential_hash != asked.credential_hash {
-        return Err(GateError::ChallengeTaken);
-    }
-    let keys = (asked.key_hash, claim.idempotency_key_hash);
-    let same_key = matches!(keys, (Some(asked), Some(claimed)) if asked == claimed);
-    if claim.request_hash != asked.request_hash {
-        let conflict = GateError::IdempotencyConflict;
-        return Err(if same_key {
-            conflict
-        } else {
-            GateError::RedeemedElsewhere
-        });
-    }
-    match keys {
-        (Some(_), Some(_)) if !same_key => Err(GateError::IdempotencyConflict),
-        _ => Ok(()),
     }
 }
 

@@ -24,8 +24,11 @@ use crate::{
 pub(super) enum Claimed {
     /// This request.
     Won(Hold),
-    /// An earlier or a rival one.
+    /// An earlier or a rival one, for the same challenge.
     Known(Box<Claim>),
+    /// An earlier one of the same proven payer, for the same request under the same
+    /// Idempotency-Key. Nothing is charged for this one.
+    SameKey(Box<Claim>),
 }
 
 /// What is known of an artefact after asking.
@@ -54,7 +57,10 @@ impl Gate {
             challenge_id: credential.challenge.id.as_str().to_owned(),
             credential_hash: asked.credential_hash,
             request_hash: asked.request_hash,
-            idempotency_key_hash: asked.key_hash,
+            idempotency_key_hash: asked.key.map(|key| {
+                let payer = checked.plan.payer.as_deref();
+                key.bind(&self.inner.realm, payer, &asked.credential_hash)
+            }),
             replay_keys: keys
                 .map(|key| hash::of("stiver replay key", &[name, key]))
                 .collect(),
@@ -70,7 +76,10 @@ impl Gate {
         match self.ask(command).await.map_err(GateError::JournalLost)? {
             Reply::Won(claim) => Ok(Claimed::Won(Hold::new(self, claim))),
             Reply::Exists(claim) => Ok(Claimed::Known(claim)),
+            Reply::IdempotencyHit(claim) => Ok(Claimed::SameKey(claim)),
+            Reply::IdempotencyConflict => Err(GateError::IdempotencyConflict),
             Reply::ReplayKeyUsed => Err(GateError::ProofUsed),
+            Reply::TooLarge { part, limit } => Err(GateError::TooLarge { part, limit }),
             Reply::Full => Err(GateError::Busy),
             _ => Err(GateError::JournalOutOfStep),
         }
