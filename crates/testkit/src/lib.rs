@@ -1,5 +1,10 @@
 //! Simulated time, faulty disks and hostile rails for tests.
 #![forbid(unsafe_code)]
 
+pub mod disk;
+pub mod entropy;
 pub mod fixtures;
 pub mod rail;
+pub mod simulation;
+pub mod spawn;
+pub mod time;
