@@ -88,7 +88,10 @@ proptest! {
     }
 
     #[test]
-    fn every_name_of_the_grammar_is_read(method in "[a-z][a-z0-9:_-]{0,63}", intent in "[A-Za-z0-9-]{1,64}") {
+    fn every_name_of_the_grammar_is_read(
+        method in "[a-z][a-z0-9:_-]{0,63}",
+        intent in "[A-Za-z0-9-]{1,64}",
+    ) {
         prop_assert!(MethodName::new(&method).is_ok());
         prop_assert!(IntentName::new(&intent).is_ok());
     }
