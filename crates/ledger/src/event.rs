@@ -31,7 +31,7 @@ pub(crate) enum EventKind {
     Registered(#[n(0)] Registered),
     /// An order is executed.
     #[n(2)]
-    Executed(#[n(0)] Executed),
+    Executed(#[n(0)] Box<Executed>),
 }
 
 /// The ledger begins.

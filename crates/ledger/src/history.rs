@@ -176,7 +176,7 @@ impl OrderScan {
         {
             let order = executed.order.order();
             self.found = Some(match self.scan.transfer(sequence, at, executed) {
-                Some(transfer) => Outcome::Transfer(transfer),
+                Some(transfer) => Outcome::Transfer(Box::new(transfer)),
                 None => other_outcome(self.hash, order.account, &order.action),
             });
         }

@@ -186,10 +186,10 @@ impl LedgerMachine {
             }
             Ok(Ruling::Execute(postings)) => {
                 let outcome = self.0.outcome_to_be(now, order.signed(), &postings);
-                let event = EventKind::Executed(Executed {
+                let event = EventKind::Executed(Box::new(Executed {
                     order: order.into_signed(),
                     postings,
-                });
+                }));
                 (Ok(outcome), Some(Event(event)))
             }
         }

@@ -10,11 +10,12 @@
 //! | 2 | challenge id | text, absent when there was none |
 //! | 3 | transfer: the hash of its order | 32 bytes |
 //! | 4 | payer's account | 16 bytes |
-//! | 5 | payee's account | 16 bytes |
-//! | 6 | amount, base units | integer or bignum |
-//! | 7 | currency | text |
-//! | 8 | resource | text, absent when none was named |
-//! | 9 | time, milliseconds since 1970 | integer |
+//! | 5 | payer's key, which signed the order | 32 bytes |
+//! | 6 | payee's account | 16 bytes |
+//! | 7 | amount, base units | integer or bignum |
+//! | 8 | currency | text |
+//! | 9 | resource | text, absent when none was named |
+//! | 10 | time, milliseconds since 1970 | integer |
 
 use minicbor::{Decode, Encode};
 use stiver_core::{Timestamp, did::DidKey};
@@ -40,6 +41,8 @@ pub struct ReceiptBody {
     pub transfer: TransferId,
     /// Who paid.
     pub payer: AccountId,
+    /// The payer's key that signed the order.
+    pub payer_key: DidKey,
     /// Who was paid.
     pub payee: AccountId,
     /// How much, base units.
@@ -65,15 +68,17 @@ struct ReceiptMap<'b> {
     transfer: TransferId,
     #[n(4)]
     payer: AccountId,
-    #[n(5)]
-    payee: AccountId,
+    #[cbor(n(5), with = "crate::cbor::key")]
+    payer_key: DidKey,
     #[n(6)]
-    amount: u128,
+    payee: AccountId,
     #[n(7)]
+    amount: u128,
+    #[n(8)]
     currency: CurrencyCode,
-    #[b(8)]
+    #[b(9)]
     resource: Option<&'b str>,
-    #[cbor(n(9), with = "crate::cbor::time")]
+    #[cbor(n(10), with = "crate::cbor::time")]
     at: Timestamp,
 }
 
@@ -86,6 +91,7 @@ impl ReceiptBody {
             challenge: self.challenge.as_deref(),
             transfer: self.transfer,
             payer: self.payer,
+            payer_key: self.payer_key,
             payee: self.payee,
             amount: self.amount,
             currency: self.currency.clone(),
@@ -109,6 +115,7 @@ impl ReceiptBody {
             challenge: map.challenge.map(str::to_owned),
             transfer: map.transfer,
             payer: map.payer,
+            payer_key: map.payer_key,
             payee: map.payee,
             amount: map.amount,
             currency: map.currency,

@@ -81,7 +81,7 @@ impl TransferKind {
 #[non_exhaustive]
 pub enum Outcome {
     /// It moved money.
-    Transfer(Transfer),
+    Transfer(Box<Transfer>),
     /// It made a hold.
     Held(HoldId),
     /// It voided a hold.

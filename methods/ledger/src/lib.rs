@@ -1,1 +1,34 @@
-//! Placeholder.
+//! The `ledger` payment method: charges settled on a Stiver ledger.
+//!
+//! The wire protocol is `docs/spec/ledger-charge.md`. A payee uses [`LedgerPayee`] over an
+//! [`EmbeddedLedger`] (or another [`LedgerApi`]); a payer uses [`LedgerPayer`]. [`query`] is how a
+//! payer asks a ledger about its own money.
+#![forbid(unsafe_code)]
+
+pub mod api;
+mod embedded;
+mod payee;
+mod payer;
+pub mod query;
+pub mod receipt;
+mod refusal;
+pub mod sign;
+mod terms;
+pub mod wire;
+
+pub use api::{LedgerApi, OrderQuery};
+pub use embedded::{EmbeddedError, EmbeddedLedger};
+pub use payee::{LedgerPayee, LedgerPayeeConfig};
+pub use payer::{LedgerPayer, LedgerPayerConfig};
+
+/// The method's name on the wire.
+pub const METHOD: &str = "ledger";
+/// How much longer than its challenge an order may be valid, milliseconds: one minute.
+pub const ORDER_EXPIRY_TOLERANCE_MS: u64 = 60_000;
+/// How long an order is valid that answers a challenge without expiry, milliseconds: 5 minutes.
+pub const ORDER_LIFETIME_MS_DEFAULT: u64 = 5 * 60_000;
+/// The longest that a payer's order is valid, whatever its challenge says, milliseconds: one hour.
+pub const ORDER_LIFETIME_MS_MAX: u64 = 3_600_000;
+/// How long a refund's order is valid, milliseconds: 12 hours. If the ledger cannot be reached for
+/// as long, the refund is prepared again under the same key.
+pub const REFUND_LIFETIME_MS: u64 = 12 * 3_600_000;

@@ -58,10 +58,10 @@ impl State {
         if self.currency_number(row.code.as_str()).is_some() {
             return Err(broken(format!("currency {} registered twice", row.code)));
         }
-        if !self.stored.accounts.contains_key(&row.issuer) {
-            let account = AccountRow::open(event.issuer_key, event.owner.clone(), now);
-            self.stored.accounts.insert(row.issuer, account);
-        }
+        self.stored
+            .accounts
+            .entry(row.issuer)
+            .or_insert_with(|| AccountRow::open(event.issuer_key, event.owner.clone(), now));
         let currency = Currency::new(row.code.as_str(), row.decimals)
             .map_err(|error| broken(format!("currency {}: {error}", row.code)))?;
         self.currencies.push(currency);

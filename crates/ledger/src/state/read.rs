@@ -36,7 +36,7 @@ impl State {
     pub(crate) fn outcome(&self, hash: OrderHash) -> Option<Outcome> {
         let row = self.stored.executed.get(&hash)?;
         Some(match &row.done {
-            Done::Moved(movement) => Outcome::Transfer(self.view(hash, row, movement)),
+            Done::Moved(movement) => Outcome::Transfer(Box::new(self.view(hash, row, movement))),
             Done::Held => Outcome::Held(HoldId::from(hash)),
             Done::Voided(hold) => Outcome::Voided(*hold),
             Done::Changed(account) => Outcome::Changed(*account),
@@ -96,7 +96,7 @@ impl State {
             key: signed.key(),
             done: Done::Held,
         };
-        Outcome::Transfer(self.view(hash, &executed, &row))
+        Outcome::Transfer(Box::new(self.view(hash, &executed, &row)))
     }
 
     fn view(&self, hash: OrderHash, row: &ExecutedRow, movement: &MoveRow) -> Transfer {
@@ -119,7 +119,7 @@ impl State {
 
     pub(crate) fn transfer(&self, id: TransferId) -> Option<Transfer> {
         match self.outcome(OrderHash::from(id))? {
-            Outcome::Transfer(transfer) => Some(transfer),
+            Outcome::Transfer(transfer) => Some(*transfer),
             _ => None,
         }
     }
