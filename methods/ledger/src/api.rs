@@ -1,12 +1,12 @@
 //! What the method asks of a ledger, embedded or remote.
 
-use stiver_core::{Timestamp, did::DidKey, json::Value};
+use stiver_core::{did::DidKey, json::Value};
+use stiver_ledger::receipt::ReceiptBody;
 use stiver_ledger::{
     id::LedgerId,
     order::{SignedOrder, VerifiedOrder},
     view::{OrderStatus, Outcome, Transfer},
 };
-use stiver_ledger::receipt::ReceiptBody;
 use stiver_method::{
     BoxFuture,
     artefact::{ExecuteError, Lookup, RailUnavailable, Settled},
@@ -31,10 +31,7 @@ pub trait LedgerApi: OrderQuery {
     /// The key that signs its receipts.
     fn receipt_key(&self) -> DidKey;
     /// Executes an order, once.
-    fn execute(
-        &self,
-        order: VerifiedOrder,
-    ) -> BoxFuture<'_, Result<Settled, ExecuteError>>;
+    fn execute(&self, order: VerifiedOrder) -> BoxFuture<'_, Result<Settled, ExecuteError>>;
     /// Signs a receipt.
     fn sign_receipt<'a>(
         &'a self,
@@ -84,9 +81,4 @@ fn settled(ledger: LedgerId, transfer: Transfer) -> Settled {
         payee: transfer.credit.to_string(),
         receipt,
     }
-}
-
-/// When something said to have happened at an instant given in RFC 3339.
-pub(crate) fn instant(text: &str) -> Option<Timestamp> {
-    Timestamp::parse_rfc3339(text).ok()
 }

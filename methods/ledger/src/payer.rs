@@ -198,10 +198,7 @@ impl Payer for LedgerPayer {
         artefact: &'a Artefact,
     ) -> BoxFuture<'a, Result<Lookup, RailUnavailable>> {
         Box::pin(async move {
-            match (
-                SignedOrder::from_bytes(&artefact.bytes),
-                &self.config.query,
-            ) {
+            match (SignedOrder::from_bytes(&artefact.bytes), &self.config.query) {
                 (Ok(signed), Some(query)) => query.lookup(&signed).await,
                 // A clock is no evidence: only the ledger knows.
                 (Ok(_), None) => Ok(Lookup::Pending),

@@ -33,8 +33,7 @@ impl Asked {
                 known: currency.decimals(),
             });
         }
-        let units =
-            parse_base_units(&wire.amount, AMOUNT_BITS).map_err(|_| BadRequest::Amount)?;
+        let units = parse_base_units(&wire.amount, AMOUNT_BITS).map_err(|_| BadRequest::Amount)?;
         if units == 0 {
             return Err(BadRequest::Amount);
         }

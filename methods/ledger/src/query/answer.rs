@@ -1,0 +1,310 @@
+//! Answers, as JSON and as types.
+
+use serde::{Deserialize, Serialize};
+use stiver_core::{Currency, Timestamp, amount::parse_base_units, json::Object, json::Value};
+use stiver_ledger::{
+    id::{AccountId, LedgerId},
+    refusal::Refusal as LedgerRefusal,
+    view::{Account, Outcome, Transfer},
+};
+use stiver_method::artefact::{Lookup, Refusal, RefusalKind, Settled};
+
+use super::ANSWER_BYTES_MAX;
+use crate::{api::settled_of, refusal};
+
+/// An answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "camelCase")]
+#[non_exhaustive]
+pub enum Answer {
+    /// To [`super::Question::Account`].
+    Account(AccountAnswer),
+    /// To [`super::Question::Order`].
+    Order(OrderAnswer),
+    /// To [`super::Question::Statement`].
+    Statement {
+        /// The movements, newest first.
+        transfers: Vec<TransferAnswer>,
+        /// `before` of the next page; absent at the end.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        next: Option<u64>,
+    },
+}
+
+/// An account. Amounts are base units in decimal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AccountAnswer {
+    /// Its id.
+    pub account: String,
+    /// When it was opened, RFC 3339.
+    pub opened_at: String,
+    /// Whether it is frozen.
+    pub frozen: bool,
+    /// The most it may pay at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<String>,
+    /// Its balances.
+    pub balances: Vec<BalanceAnswer>,
+    /// Its keys: `did:key`, a space, the roles.
+    pub keys: Vec<String>,
+}
+
+/// A balance. Amounts are base units in decimal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BalanceAnswer {
+    /// The currency's code.
+    pub currency: String,
+    /// Its decimals.
+    pub decimals: u8,
+    /// Credits less debits; an issuer's is negative.
+    pub posted: String,
+    /// Of it, set aside by holds.
+    pub held: String,
+    /// What can be spent now.
+    pub available: String,
+}
+
+/// What became of an order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "camelCase")]
+#[non_exhaustive]
+pub enum OrderAnswer {
+    /// It was executed.
+    Executed {
+        /// The movement; absent when it moved no money.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        transfer: Option<TransferAnswer>,
+    },
+    /// It was not, and never can be.
+    Never {
+        /// `invalid`, `insufficient`, `expired`, `denied` or `alreadyUsed`.
+        reason: String,
+        /// In words.
+        detail: String,
+    },
+    /// It was not, and may yet be.
+    Pending,
+}
+
+/// A movement. Amounts are base units in decimal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TransferAnswer {
+    /// Its id.
+    pub id: String,
+    /// Its place in the ledger.
+    pub sequence: u64,
+    /// `transfer`, `mint`, `burn`, `refund` or `post`. Named apart from the answer's own `kind`.
+    pub transfer_kind: String,
+    /// Where the money came from.
+    pub debit: String,
+    /// Where it went.
+    pub credit: String,
+    /// How much.
+    pub amount: String,
+    /// Of what.
+    pub currency: String,
+    /// Its decimals.
+    pub decimals: u8,
+    /// When, RFC 3339.
+    pub at: String,
+    /// The `did:key` that signed.
+    pub key: String,
+    /// The challenge it answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub challenge_id: Option<String>,
+    /// The movement it gives back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refund_of: Option<String>,
+    /// Why, for a refund.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// How much of it was refunded since.
+    pub refunded: String,
+}
+
+/// An answer's frame.
+#[derive(Serialize, Deserialize)]
+struct Framed {
+    ledger: String,
+    at: String,
+    answer: Value,
+}
+
+impl Answer {
+    /// The body to send.
+    pub(super) fn to_body(&self, ledger: LedgerId, now: Timestamp) -> Vec<u8> {
+        let answer = Object::serialize(self).map(|object| object.to_value());
+        let framed = Framed {
+            ledger: ledger.to_string(),
+            at: now.to_rfc3339(),
+            answer: answer.unwrap_or(Value::Null),
+        };
+        Object::serialize(&framed)
+            .expect("an answer is a JSON object, because its type is a struct of texts")
+            .as_str()
+            .as_bytes()
+            .to_vec()
+    }
+
+    /// Reads a body, which must be of this ledger.
+    ///
+    /// # Errors
+    ///
+    /// [`AnswerError`] when it is no answer, or of another ledger.
+    pub fn parse(body: &[u8], ledger: LedgerId) -> Result<Self, AnswerError> {
+        if body.len() > ANSWER_BYTES_MAX {
+            return Err(AnswerError::TooLong);
+        }
+        let framed: Framed = Object::parse(body)
+            .and_then(|object| object.deserialize())
+            .map_err(|_| AnswerError::Malformed)?;
+        if framed.ledger != ledger.to_string() {
+            return Err(AnswerError::OtherLedger);
+        }
+        Object::parse(framed.answer.to_jcs().as_bytes())
+            .and_then(|object| object.deserialize())
+            .map_err(|_| AnswerError::Malformed)
+    }
+}
+
+impl From<&Account> for AccountAnswer {
+    fn from(account: &Account) -> Self {
+        Self {
+            account: account.id.to_string(),
+            opened_at: account.opened_at.to_rfc3339(),
+            frozen: account.frozen,
+            limit: account.limit.map(|limit| limit.to_string()),
+            balances: account
+                .balances
+                .iter()
+                .map(|balance| BalanceAnswer {
+                    currency: balance.currency.code().to_owned(),
+                    decimals: balance.currency.decimals(),
+                    posted: balance.posted.to_string(),
+                    held: balance.held.to_string(),
+                    available: balance.available().to_wire(),
+                })
+                .collect(),
+            keys: account
+                .keys
+                .iter()
+                .map(|row| format!("{} {}", row.key, row.roles.names()))
+                .collect(),
+        }
+    }
+}
+
+impl From<&Transfer> for TransferAnswer {
+    fn from(transfer: &Transfer) -> Self {
+        Self {
+            id: transfer.id.to_string(),
+            sequence: transfer.sequence,
+            transfer_kind: transfer.kind.name().to_owned(),
+            debit: transfer.debit.to_string(),
+            credit: transfer.credit.to_string(),
+            amount: transfer.amount.to_wire(),
+            currency: transfer.amount.currency().code().to_owned(),
+            decimals: transfer.amount.currency().decimals(),
+            at: transfer.at.to_rfc3339(),
+            key: transfer.key.to_string(),
+            challenge_id: transfer.challenge.clone(),
+            refund_of: transfer.refund_of.map(|id| id.to_string()),
+            reason: transfer.reason.clone(),
+            refunded: transfer.refunded.to_wire(),
+        }
+    }
+}
+
+impl TransferAnswer {
+    /// As a settlement.
+    fn settled(&self, ledger: LedgerId) -> Option<Settled> {
+        let currency = Currency::new(&self.currency, self.decimals).ok()?;
+        let debit: AccountId = self.debit.parse().ok()?;
+        let transfer = Transfer {
+            id: self.id.parse().ok()?,
+            sequence: self.sequence,
+            kind: stiver_ledger::view::TransferKind::Transfer,
+            debit,
+            credit: self.credit.parse().ok()?,
+            amount: currency.units(parse_base_units(&self.amount, 127).ok()?),
+            at: Timestamp::parse_rfc3339(&self.at).ok()?,
+            key: self.key.parse().ok()?,
+            challenge: self.challenge_id.clone(),
+            refund_of: match &self.refund_of {
+                Some(id) => Some(id.parse().ok()?),
+                None => None,
+            },
+            hold: None,
+            reason: self.reason.clone(),
+            refunded: currency.units(0),
+        };
+        settled_of(ledger, Outcome::Transfer(Box::new(transfer)))
+    }
+}
+
+/// Each kind of no, and its name.
+const REASONS: [(RefusalKind, &str); 5] = [
+    (RefusalKind::Invalid, "invalid"),
+    (RefusalKind::Insufficient, "insufficient"),
+    (RefusalKind::Expired, "expired"),
+    (RefusalKind::Denied, "denied"),
+    (RefusalKind::AlreadyUsed, "alreadyUsed"),
+];
+
+impl OrderAnswer {
+    pub(super) fn executed(outcome: &Outcome) -> Self {
+        Self::Executed {
+            transfer: match outcome {
+                Outcome::Transfer(transfer) => Some(transfer.as_ref().into()),
+                _ => None,
+            },
+        }
+    }
+
+    pub(super) fn never(refused: LedgerRefusal) -> Self {
+        let kind = refusal::kind(refused);
+        let reason = REASONS
+            .iter()
+            .find(|(known, _)| *known == kind)
+            .map_or("invalid", |(_, name)| name);
+        Self::Never {
+            reason: reason.to_owned(),
+            detail: refused.to_string(),
+        }
+    }
+
+    /// In the seam's terms. `None` when the answer contradicts itself.
+    pub(super) fn lookup(&self, ledger: LedgerId) -> Option<Lookup> {
+        Some(match self {
+            Self::Pending => Lookup::Pending,
+            Self::Never { reason, detail } => {
+                let kind = REASONS.iter().find(|(_, name)| name == reason)?.0;
+                Lookup::Never(Refusal {
+                    kind,
+                    detail: detail.clone(),
+                })
+            }
+            Self::Executed { transfer } => {
+                Lookup::Done(Box::new(transfer.as_ref()?.settled(ledger)?))
+            }
+        })
+    }
+}
+
+/// Why a body is no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AnswerError {
+    /// Too long.
+    #[error("the answer is longer than {ANSWER_BYTES_MAX} bytes")]
+    TooLong,
+    /// Not an answer.
+    #[error("not an answer of a ledger")]
+    Malformed,
+    /// Of another ledger.
+    #[error("the answer is of another ledger")]
+    OtherLedger,
+}

@@ -1,0 +1,80 @@
+//! The payer's side: a ledger that is asked over some transport.
+
+use std::sync::Arc;
+
+use stiver_env::Clock;
+use stiver_ledger::{
+    id::{AccountId, LedgerId},
+    order::SignedOrder,
+};
+use stiver_method::{
+    BoxFuture,
+    artefact::{Lookup, RailUnavailable},
+    signer::Signer,
+};
+
+use super::{Answer, Query, Question};
+use crate::api::OrderQuery;
+
+/// Carries a question to a ledger and its answer back, by HTTP or otherwise.
+pub trait QueryTransport: Send + Sync {
+    /// Sends a body, gives the answer's body. An answer that is no success is an error.
+    fn post(&self, body: Vec<u8>) -> BoxFuture<'_, Result<Vec<u8>, RailUnavailable>>;
+}
+
+/// A ledger that is asked over a transport, about one account.
+pub struct RemoteLedger {
+    /// Which ledger.
+    pub ledger: LedgerId,
+    /// The account asked about.
+    pub account: AccountId,
+    /// A key of it.
+    pub signer: Arc<dyn Signer>,
+    /// How to reach the ledger.
+    pub transport: Arc<dyn QueryTransport>,
+    /// The time of asking.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl RemoteLedger {
+    /// Asks one question.
+    ///
+    /// # Errors
+    ///
+    /// [`RailUnavailable`]: nothing is known.
+    pub async fn ask(&self, question: Question) -> Result<Answer, RailUnavailable> {
+        let query = Query {
+            ledger: self.ledger,
+            account: self.account,
+            at: self.clock.now(),
+            question,
+        };
+        let body = query
+            .sign(self.signer.as_ref())
+            .await
+            .map_err(|error| RailUnavailable(error.to_string()))?;
+        let body = self.transport.post(body).await?;
+        Answer::parse(&body, self.ledger).map_err(|error| RailUnavailable(error.to_string()))
+    }
+}
+
+impl OrderQuery for RemoteLedger {
+    fn lookup<'a>(
+        &'a self,
+        order: &'a SignedOrder,
+    ) -> BoxFuture<'a, Result<Lookup, RailUnavailable>> {
+        Box::pin(async move {
+            if order.order().ledger != self.ledger || order.order().account != self.account {
+                return Err(RailUnavailable(
+                    "the order is for another ledger or account".to_owned(),
+                ));
+            }
+            let question = Question::Order(order.order_bytes().to_vec());
+            let contradiction = || RailUnavailable("the ledger's answer makes no sense".to_owned());
+            match self.ask(question).await? {
+                Answer::Order(answer) => answer.lookup(self.ledger).ok_or_else(contradiction),
+                _ => Err(contradiction()),
+            }
+        })
+    }
+}
