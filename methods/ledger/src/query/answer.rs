@@ -75,7 +75,7 @@ pub enum OrderAnswer {
     Executed {
         /// The movement; absent when it moved no money.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        transfer: Option<TransferAnswer>,
+        transfer: Option<Box<TransferAnswer>>,
     },
     /// It was not, and never can be.
     Never {
@@ -258,7 +258,7 @@ impl OrderAnswer {
     pub(super) fn executed(outcome: &Outcome) -> Self {
         Self::Executed {
             transfer: match outcome {
-                Outcome::Transfer(transfer) => Some(transfer.as_ref().into()),
+                Outcome::Transfer(transfer) => Some(Box::new(transfer.as_ref().into())),
                 _ => None,
             },
         }
