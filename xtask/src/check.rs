@@ -1,11 +1,10 @@
 //! `cargo xtask check`: everything that can be said about the code without running it.
 
-use std::path::Path;
-
 use anyhow::Result;
 use clap::ValueEnum;
 
 use crate::{
+    proof,
     run::{self, Steps},
     tidy, tools,
     workspace::Workspace,
@@ -44,16 +43,27 @@ pub(crate) fn run(workspace: &Workspace, chosen: &[Step]) -> Result<()> {
     step(Step::Features, "features", &|| features(workspace));
     step(Step::Doc, "doc", &|| doc(workspace));
     step(Step::Deny, "deny", &|| deny(workspace));
-    step(Step::NoStd, "no_std", &|| no_std(workspace));
+    step(Step::NoStd, "no_std", &|| proof::no_std(workspace));
     steps.finish()
 }
 
 fn fmt(workspace: &Workspace) -> Result<()> {
-    run::succeed(workspace.cargo().args(["fmt", "--all", "--check"]))?;
+    run::succeed(
+        workspace
+            .cargo()
+            .args(["fmt", "--all", "--check", "--", "-l"]),
+    )?;
     for manifest in ["fuzz/Cargo.toml", "proofs/no-std/Cargo.toml"] {
         if workspace.root.join(manifest).exists() {
             let mut command = workspace.cargo();
-            run::succeed(command.args(["fmt", "--manifest-path", manifest, "--check"]))?;
+            run::succeed(command.args([
+                "fmt",
+                "--manifest-path",
+                manifest,
+                "--check",
+                "--",
+                "-l",
+            ]))?;
         }
     }
     Ok(())
@@ -112,20 +122,4 @@ fn deny(workspace: &Workspace) -> Result<()> {
     command.current_dir(&workspace.root);
     command.args(["--all-features", "--workspace", "--locked", "check"]);
     run::succeed(command.args(["bans", "licenses", "sources"]))
-}
-
-/// Links the core, without `std`, into a library that brings its own allocator and panic handler.
-pub(crate) fn no_std(workspace: &Workspace) -> Result<()> {
-    let folder = workspace.root.join("proofs/no-std");
-    let mut command = workspace.cargo();
-    command.current_dir(&folder);
-    command.args(["build", "--release", "--locked"]);
-    command
-        .arg("--target-dir")
-        .arg(target(workspace, Path::new("no-std")));
-    run::succeed(&mut command)
-}
-
-fn target(workspace: &Workspace, name: &Path) -> std::path::PathBuf {
-    workspace.target.join(name)
 }

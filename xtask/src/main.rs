@@ -10,6 +10,7 @@
 
 mod check;
 mod fuzz;
+mod proof;
 mod run;
 mod test;
 mod tidy;

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::{
-    check, fuzz,
+    fuzz, proof,
     run::{self, Steps},
     workspace::Workspace,
 };
@@ -47,7 +47,7 @@ pub(crate) fn run(workspace: &Workspace, extent: Extent) -> Result<()> {
                 "--no-fail-fast",
             ]);
             steps.step("tests", || counted(&mut everything, &mut tally));
-            steps.step("no_std", || check::no_std(workspace));
+            steps.step("no_std", || proof::no_std(workspace));
             let plan = fuzz::Plan {
                 target: None,
                 input: None,
