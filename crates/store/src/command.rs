@@ -7,7 +7,7 @@ use stiver_core::Timestamp;
 use crate::claim::{Claim, SecretBytes, StoredResponse};
 
 /// One conditional write, or a question.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Command {
     /// Claims a challenge and all replay keys, atomically: one winner.
@@ -59,7 +59,7 @@ pub enum Command {
 }
 
 /// A claim to be made.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct NewClaim {
     /// See [`Claim`].
     pub challenge_id: String,

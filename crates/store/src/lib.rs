@@ -6,12 +6,20 @@
 
 pub mod claim;
 pub mod command;
+mod embedded;
+pub mod event;
+mod known;
 pub mod limits;
+mod rules;
+pub mod state;
+
+use std::sync::Arc;
 
 use stiver_env::BoxFuture;
 
 pub use claim::{Claim, ClaimState, Delivery, SecretBytes, StoredResponse};
 pub use command::{Advance, Command, NewClaim, Reply};
+pub use embedded::{EmbeddedOpenError, EmbeddedStore};
 pub use limits::{LEASE_MS_MAX, Limits, TERMINAL_RETAIN_MS, UNFINISHED_MAX};
 
 /// A store.
@@ -23,6 +31,15 @@ pub trait Store: Send + Sync {
     fn might_know(&self, challenge_id: &str) -> bool {
         let _ = challenge_id;
         true
+    }
+}
+
+impl<T: Store + ?Sized> Store for Arc<T> {
+    fn submit(&self, command: Command) -> BoxFuture<'_, Result<Reply, StoreError>> {
+        (**self).submit(command)
+    }
+    fn might_know(&self, challenge_id: &str) -> bool {
+        (**self).might_know(challenge_id)
     }
 }
 

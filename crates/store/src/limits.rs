@@ -9,6 +9,13 @@ pub const RESPONSE_BYTES_MAX: u64 = 1 << 20;
 /// Most memory that stored responses may take together by default, bytes: 256 MiB.
 pub const RESPONSES_BYTES_MAX: u64 = 256 << 20;
 
+/// The most that [`Limits::claims_bytes_max`] may be set to, bytes: 2 GiB.
+pub const CLAIMS_BYTES_CEILING: u64 = 2 << 30;
+/// The most that [`Limits::response_bytes_max`] may be set to, bytes: 8 MiB.
+pub const RESPONSE_BYTES_CEILING: u64 = 8 << 20;
+/// The most that [`Limits::responses_bytes_max`] may be set to, bytes: 1 GiB.
+pub const RESPONSES_BYTES_CEILING: u64 = 1 << 30;
+
 /// Longest challenge id, bytes.
 pub const CHALLENGE_ID_BYTES_MAX: usize = 256;
 /// Most replay keys of one claim.
@@ -32,7 +39,8 @@ pub const UNFINISHED_MAX: usize = 1024;
 /// any more from that instant on, but freeing a million of them at once would stall the log.
 pub const FREED_PER_EVENT_MAX: usize = 64;
 
-/// The limits that an operator may set. The rest are constants.
+/// The limits that an operator may set. The rest are constants. A value above its ceiling is
+/// lowered to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Most claims kept. At the limit a new claim is answered [`Reply::Full`](crate::Reply::Full).
@@ -45,6 +53,20 @@ pub struct Limits {
     /// Most memory that stored responses may take together, bytes. Beyond it the response that was
     /// delivered longest ago is dropped first: a repetition comes soon or not at all.
     pub responses_bytes_max: u64,
+}
+
+impl Limits {
+    /// These limits, lowered to the ceilings above, so that a response always fits one event of
+    /// the log and all claims one snapshot.
+    #[must_use]
+    pub fn bounded(self) -> Self {
+        Self {
+            claims_max: self.claims_max,
+            claims_bytes_max: self.claims_bytes_max.min(CLAIMS_BYTES_CEILING),
+            response_bytes_max: self.response_bytes_max.min(RESPONSE_BYTES_CEILING),
+            responses_bytes_max: self.responses_bytes_max.min(RESPONSES_BYTES_CEILING),
+        }
+    }
 }
 
 impl Default for Limits {

@@ -7,4 +7,6 @@ pub mod fixtures;
 pub mod rail;
 pub mod simulation;
 pub mod spawn;
+pub mod store_memory;
+pub mod store_suite;
 pub mod time;

@@ -62,7 +62,10 @@ async fn payment_of(rail: &HostileRail, alice: &RailPayer) -> Artefact {
         })
         .unwrap();
     assert_eq!(plan.payer.as_deref(), Some("alice"));
-    assert_eq!(plan.replay_keys, std::slice::from_ref(&plan.artefact.rail_key));
+    assert_eq!(
+        plan.replay_keys,
+        std::slice::from_ref(&plan.artefact.rail_key)
+    );
     plan.artefact
 }
 

@@ -1,0 +1,254 @@
+//! What every store must do, as one suite that is run against each.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use stiver_testkit::{
+//!     store_memory::MemoryStore,
+//!     store_suite::{StepClock, Subject, check_store},
+//! };
+//!
+//! check_store(|limits| {
+//!     let clock = StepClock::new();
+//!     let store = Arc::new(MemoryStore::new(Arc::new(clock.clone()), limits, 1));
+//!     Subject { store, clock }
+//! });
+//! ```
+#![expect(clippy::panic, reason = "this is a test, run from several places")]
+
+mod advances;
+mod claims;
+mod idempotency;
+mod leases;
+mod model;
+mod responses;
+
+use std::{sync::Arc, time::Duration};
+
+use stiver_core::Timestamp;
+use stiver_env::{BoxFuture, Clock};
+use stiver_store::{Advance, Claim, Command, Limits, NewClaim, Reply, Store};
+use tokio::sync::watch;
+
+pub use self::model::{compare_stores, random_command};
+use crate::fixtures;
+
+/// The limits under which the suite runs a store: small, so that they are reached.
+pub const LIMITS: Limits = Limits {
+    claims_max: 12,
+    claims_bytes_max: 1 << 30,
+    response_bytes_max: 1000,
+    responses_bytes_max: 2500,
+};
+
+/// A store to be checked, and the clock it tells the time by.
+#[derive(Clone)]
+pub struct Subject {
+    /// The store, empty.
+    pub store: Arc<dyn Store>,
+    /// Its clock.
+    pub clock: StepClock,
+}
+
+/// A clock that stands still until it is told to go. Begins at [`fixtures::now`]. Clones are the
+/// same clock.
+#[derive(Clone)]
+pub struct StepClock {
+    passed_ms: Arc<watch::Sender<u64>>,
+}
+
+/// One behaviour, named by its function.
+type Behaviour = for<'a> fn(&'a Subject) -> BoxFuture<'a, ()>;
+
+/// Runs every behaviour against a store of its own. `make` gives an empty store with these limits.
+///
+/// # Panics
+///
+/// At the first behaviour that the store does not show.
+pub fn check_store(make: impl Fn(Limits) -> Subject) {
+    let all = [
+        claims::ALL,
+        advances::ALL,
+        leases::ALL,
+        idempotency::ALL,
+        responses::ALL,
+    ];
+    for behaviour in all.into_iter().flatten() {
+        let subject = make(LIMITS);
+        pollster::block_on(behaviour(&subject));
+    }
+}
+
+impl Default for StepClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl StepClock {
+    /// A clock at its beginning.
+    pub fn new() -> Self {
+        let (passed_ms, _) = watch::channel(0);
+        Self {
+            passed_ms: Arc::new(passed_ms),
+        }
+    }
+
+    /// Lets so many milliseconds pass.
+    pub fn pass(&self, millis: u64) {
+        self.passed_ms.send_modify(|passed| *passed += millis);
+    }
+}
+
+impl Clock for StepClock {
+    fn now(&self) -> Timestamp {
+        fixtures::now().plus_millis(*self.passed_ms.borrow())
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::from_millis(*self.passed_ms.borrow())
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        let end = self.monotonic().saturating_add(duration);
+        let mut passed_ms = self.passed_ms.subscribe();
+        let clock = self.clone();
+        Box::pin(async move {
+            let passed = passed_ms
+                .wait_for(|passed| Duration::from_millis(*passed) >= end)
+                .await;
+            passed.expect("the clock is there, because the sleeper holds it");
+            drop(clock);
+        })
+    }
+}
+
+impl Subject {
+    /// Submits a command. A store that has no answer fails the test.
+    pub async fn submit(&self, command: Command) -> Reply {
+        self.store
+            .submit(command)
+            .await
+            .expect("the store has an answer")
+    }
+
+    async fn claim(&self, new: &NewClaim) -> Reply {
+        self.submit(Command::Claim(new.clone())).await
+    }
+
+    /// Makes a claim, which must be won.
+    async fn won(&self, new: &NewClaim) -> Claim {
+        match self.claim(new).await {
+            Reply::Won(claim) => *claim,
+            other => panic!("the claim must be won, but the store says {other:?}"),
+        }
+    }
+
+    /// Advances the claim of a number as its first epoch.
+    async fn advance(&self, n: u64, to: Advance) -> Reply {
+        self.advance_as(n, 1, to).await
+    }
+
+    async fn advance_as(&self, n: u64, epoch: u64, to: Advance) -> Reply {
+        let challenge_id = fixtures::challenge_id(n);
+        self.submit(Command::Advance {
+            challenge_id,
+            epoch,
+            to,
+        })
+        .await
+    }
+
+    /// Advances, which must be done.
+    async fn advanced(&self, n: u64, to: Advance) -> Claim {
+        match self.advance(n, to).await {
+            Reply::Advanced(claim) => *claim,
+            other => panic!("the claim must advance, but the store says {other:?}"),
+        }
+    }
+
+    async fn get(&self, n: u64) -> Reply {
+        let challenge_id = fixtures::challenge_id(n);
+        self.submit(Command::Get { challenge_id }).await
+    }
+
+    /// Reads a claim, which must be there.
+    async fn found(&self, n: u64) -> Claim {
+        match self.get(n).await {
+            Reply::Found(claim) => *claim,
+            other => panic!("the claim must be there, but the store says {other:?}"),
+        }
+    }
+
+    async fn take_over(&self, n: u64, owner: u64) -> Reply {
+        let challenge_id = fixtures::challenge_id(n);
+        self.submit(Command::TakeOver {
+            challenge_id,
+            owner,
+            lease_ms: fixtures::LEASE_MS,
+        })
+        .await
+    }
+
+    async fn renew(&self, n: u64, epoch: u64, lease_ms: u64) -> Reply {
+        let challenge_id = fixtures::challenge_id(n);
+        self.submit(Command::Renew {
+            challenge_id,
+            epoch,
+            lease_ms,
+        })
+        .await
+    }
+
+    /// The numbers of the claims that are listed as unfinished.
+    async fn unfinished(&self, limit: usize) -> Vec<String> {
+        match self.submit(Command::Unfinished { limit }).await {
+            Reply::Claims(claims) => claims.into_iter().map(|it| it.challenge_id).collect(),
+            other => panic!("a list is due, but the store says {other:?}"),
+        }
+    }
+}
+
+/// Bytes of a text.
+fn bytes(text: &str) -> Arc<[u8]> {
+    text.as_bytes().into()
+}
+
+fn settled() -> Advance {
+    Advance::Settled {
+        settlement: bytes("settlement"),
+        deliver: false,
+    }
+}
+
+fn settled_and_deliver() -> Advance {
+    Advance::Settled {
+        settlement: bytes("settlement"),
+        deliver: true,
+    }
+}
+
+fn failed() -> Advance {
+    Advance::Failed {
+        refusal: bytes("refusal"),
+    }
+}
+
+fn delivered() -> Advance {
+    Advance::Delivered {
+        receipt: "receipt".into(),
+        response: None,
+    }
+}
+
+fn refund() -> Advance {
+    Advance::Refund {
+        artefact: b"refund artefact"[..].into(),
+    }
+}
+
+fn refunded() -> Advance {
+    Advance::Refunded {
+        refund: bytes("refund"),
+    }
+}

@@ -1,0 +1,328 @@
+//! Which transitions there are, and that repeating one changes nothing.
+
+use stiver_env::BoxFuture;
+use stiver_store::{Advance, Claim, ClaimState, Reply, limits};
+
+use super::{
+    Behaviour, Subject, bytes, delivered, failed, refund, refunded, settled, settled_and_deliver,
+};
+use crate::fixtures::{LEASE_MS, new_claim};
+
+pub(super) const ALL: &[Behaviour] = &[
+    every_transition_of_the_diagram_is_made_and_no_other,
+    an_unanswered_advance_may_be_repeated,
+    a_repeated_advance_with_other_bytes_is_refused,
+    an_older_epoch_is_fenced,
+    a_later_epoch_is_fenced,
+    a_payment_has_one_refund_artefact,
+    artefacts_are_let_go_with_their_state,
+    records_beyond_their_limit_are_refused,
+    an_unknown_claim_is_absent,
+    deliveries_are_counted_when_started,
+];
+
+/// The ways from a new claim to each state.
+fn ways() -> Vec<(&'static str, Vec<Advance>)> {
+    let delivered_way = || vec![settled_and_deliver(), delivered()];
+    let with = |mut way: Vec<Advance>, more: Vec<Advance>| {
+        way.extend(more);
+        way
+    };
+    vec![
+        ("settling", vec![]),
+        ("settled", vec![settled()]),
+        ("delivering", vec![settled_and_deliver()]),
+        ("delivering", vec![settled(), Advance::Deliver]),
+        ("delivered", delivered_way()),
+        ("failed", vec![failed()]),
+        ("refunding", vec![settled(), refund()]),
+        ("refunded", vec![settled(), refund(), refunded()]),
+        ("disputed", with(delivered_way(), vec![Advance::Disputed])),
+        (
+            "reversed",
+            with(delivered_way(), vec![Advance::Disputed, Advance::Reversed]),
+        ),
+    ]
+}
+
+/// Every advance but `Release`, which changes no state.
+fn advances() -> Vec<Advance> {
+    vec![
+        settled(),
+        settled_and_deliver(),
+        failed(),
+        Advance::Deliver,
+        delivered(),
+        Advance::DeliveryFailed,
+        refund(),
+        refunded(),
+        Advance::Disputed,
+        Advance::Reversed,
+    ]
+}
+
+/// Where an advance leads from a state: the diagram.
+fn leads_to(from: &str, to: &Advance) -> Option<&'static str> {
+    match (from, to.name()) {
+        ("settling", "settled") => Some("settled"),
+        ("settling", "settled and deliver") => Some("delivering"),
+        ("settling", "failed") => Some("failed"),
+        ("settled", "deliver") => Some("delivering"),
+        ("settled" | "delivering", "refund") => Some("refunding"),
+        ("delivering", "delivered") => Some("delivered"),
+        ("delivering", "delivery failed") => Some("settled"),
+        ("refunding", "refunded") => Some("refunded"),
+        ("delivered", "disputed") => Some("disputed"),
+        ("disputed", "reversed") => Some("reversed"),
+        _ => None,
+    }
+}
+
+/// True when an advance repeats the one that led to a state.
+fn repeats(state: &str, to: &Advance) -> bool {
+    matches!(
+        (state, to.name()),
+        ("settled", "settled")
+            | ("delivering", "settled and deliver" | "deliver")
+            | ("delivered", "delivered")
+            | ("failed", "failed")
+            | ("refunding", "refund")
+            | ("refunded", "refunded")
+            | ("disputed", "disputed")
+            | ("reversed", "reversed")
+    )
+}
+
+/// Makes the claim of a number and leads it along a way.
+async fn led(it: &Subject, n: u64, way: &[Advance]) -> Claim {
+    let mut claim = it.won(&new_claim(n)).await;
+    for to in way {
+        claim = it.advanced(n, to.clone()).await;
+    }
+    claim
+}
+
+fn every_transition_of_the_diagram_is_made_and_no_other(it: &Subject) -> BoxFuture<'_, ()> {
+    Box::pin(async move {
+        let mut n = 0;
+        for (state, way) in ways() {
+            for to in advances() {
+                n += 1;
+                let before = led(it, n, &way).await;
+                assert_eq!(before.state.name(), state);
+                let reply = it.advance(n, to.clone()).await;
+                let after = it.found(n).await;
+                match leads_to(state, &to) {
+                    Some(next) => {
+                        assert_eq!(after.state.name(), next, "{state}, {to:?}");
+                        assert_eq!(reply, Reply::Advanced(Box::new(after)));
+                    }
+                    None if repeats(state, &to) => {
+                        assert_eq!(after, before, "{state}, {to:?}");
+                        assert_eq!(reply, Reply::Advanced(Box::new(before)));
+                    }
+                    None => {
+                        assert_eq!(after, before, "{state}, {to:?}");
+                        assert_eq!(reply, Reply::Refused(Box::new(before)));
+                    }
+                }
+                finish(it, n).await;
+            }
+        }
+    })
+}
+
+/// Leads a claim to its end and lets it go, so that the store does not fill up.
+async fn finish(it: &Subject, n: u64) {
+    for to in [failed(), settled(), refund(), refunded()] {
+        it.advance(n, to).await;
+    }
+    it.clock.pass(1000 * stiver_store::TERMINAL_RETAIN_MS);
+    assert_eq!(it.get(n).await, Reply::Absent);
+}
+
+fn an_unanswered_advance_may_be_repeated(it: &Subject) -> BoxFuture<'_, ()> {
+    Box::pin(async move {
+        it.won(&new_claim(1)).await;
+        let way = [
+            settled(),
+            Advance::Deliver,
+            Advance::DeliveryFailed,
+            Advance::Deliver,
+        ];
+        for to in way
+            .into_iter()
+            .chain([delivered(), Advance::Disputed, Advance::Reversed])
+        {
+            let first = it.advanced(1, to.clone()).await;
+            it.clock.pass(10);
+            assert_eq!(first, it.advanced(1, to.clone()).await, "{to:?}");
+        }
+        it.won(&new_claim(2)).await;
+        for to in [settled_and_deliver(), refund(), refunded()] {
+            let first = it.advanced(2, to.clone()).await;
+            assert_eq!(first, it.advanced(2, to.clone()).await, "{to:?}");
+        }
+    })
+}
+
+fn a_repeated_advance_with_other_bytes_is_refused(it: &Subject) -> BoxFuture<'_, ()> {
+    Box::pin(async move {
+        let others = [
+            Advance::Settled {
+                settlement: bytes("other"),
+                deliver: false,
+            },
+            Advance::Delivered {
+                receipt: "other".into(),
+                response: None,
+            },
+            Advance::Failed {
+                refusal: bytes("other"),
+            },
+            Advance::Refunded {
+                refund: bytes("other"),
+            },
+        ];
+        let ways = [
+            vec![settled()],
+            vec![settled_and_deliver(), delivered()],
+            vec![failed()],
+            vec![settled(), refund(), refunded()],
+        ];
+        for (n, (other, way)) in (1..).zip(others.into_iter().zip(ways)) {
+            let before = led(it, n, &way).await;
+            assert_eq!(it.advance(n, other).await, Reply::Refused(Box::new(before)));
+        }
+    })
+}
+
+fn an_older_epoch_is_fenced(it: &Subject) -> BoxFuture<'_, ()> {
+    Box::pin(async move {
+        it.won(&new_claim(1)).await;
+        it.clock.pass(LEASE_MS);
+        assert!(matches!(it.take_over(1, 2).await, Reply::Won(_)));
+        let before = it.found(1).await;
+        for to in advances().into_iter().chain([Advance::Release]) {
+            assert_eq!(it.advance_as(1, 1, to).await, Reply::Fenced);
+        }
+        assert_eq!(it.renew(1, 1, LEASE_MS).await, Reply::Fenced);
+        assert_eq!(it.found(1).await, before);
+        let reply = it.advance_as(1, 2, settled()).await;
+        assert!(matches!(reply, Reply::Advanced(_)));
+        assert_eq!(
+            it.advance_as(1, 1, settled()).await,
+            Reply::Fenced,
+            "a repetition too"
+        );
+    })
+}
+
+fn a_later_epoch_is_fenced(it: &Subject) -> BoxFuture<'_, ()> {
+    Box::pin(async move {
+        it.won(&new_claim(1)).await;
+        assert_eq!(it.advance_as(1, 2, settled()).await, Reply::Fenced);
+        assert_eq!(it.renew(1, 2, LEASE_MS).await, Reply::Fenced);
+    })
+}
+
+fn a_payment_has_one_refund_artefact(it: &Subject) -> BoxFuture<'_, ()> {
+    Box::pin(async move {
+        let before = led(it, 1, &[settled(), refund()]).await;
+        let other = Advance::Refund {
+            artefact: b"another artefact"[..].into(),
+        };
+        assert_eq!(
+            it.advance(1, other.clone()).await,
+            Reply::Refused(Box::new(before))
+        );
+        let done = it.advanced(1, refunded()).await;
+        assert_eq!(it.advance(1, other).await, Reply::Refused(Box::new(done)));
+    })
+}
+
+fn artefacts_are_let_go_with_their_state(it: &Subject) -> BoxFuture<'_, ()> {
+    Box::pin(async move {
+        led(it, 1, &[settled(), refund(), refunded()]).await;
+        let ClaimState::Refunded { settlement, refund } = it.found(1).await.state else {
+            panic!("the claim must be refunded");
+        };
+        assert_eq!((settlement, refund), (bytes("settlement"), bytes("refund")));
+        led(it, 2, &[settled_and_deliver(), delivered()]).await;
+        let claim = it.found(2).await;
+        let delivery = claim.state.delivery().expect("it was delivered");
+        assert_eq!(delivery.settlement, bytes("settlement"));
+        assert_eq!(&*delivery.receipt, "receipt");
+    })
+}
+
+fn records_beyond_their_limit_are_refused(it: &Subject) -> BoxFuture<'_, ()> {
+    Box::pin(async move {
+        let before = it.won(&new_claim(1)).await;
+        let large = Advance::Settled {
+            settlement: vec![0; limits::RECORD_BYTES_MAX + 1].into(),
+            deliver: false,
+        };
+        let reply = it.advance(1, large).await;
+        assert!(
+            matches!(
+                reply,
+                Reply::TooLarge {
+                    part: "settlement",
+                    ..
+                }
+            ),
+            "{reply:?}"
+        );
+        assert_eq!(it.found(1).await, before);
+        it.advanced(1, settled_and_deliver()).await;
+        let large = Advance::Delivered {
+            receipt: "x".repeat(limits::RECEIPT_BYTES_MAX + 1).into(),
+            response: None,
+        };
+        let reply = it.advance(1, large).await;
+        assert!(
+            matches!(
+                reply,
+                Reply::TooLarge {
+                    part: "receipt",
+                    ..
+                }
+            ),
+            "{reply:?}"
+        );
+    })
+}
+
+fn an_unknown_claim_is_absent(it: &Subject) -> BoxFuture<'_, ()> {
+    Box::pin(async move {
+        assert_eq!(it.advance(1, settled()).await, Reply::Absent);
+        assert_eq!(it.renew(1, 1, LEASE_MS).await, Reply::Absent);
+        assert_eq!(it.take_over(1, 1).await, Reply::Absent);
+    })
+}
+
+fn deliveries_are_counted_when_started(it: &Subject) -> BoxFuture<'_, ()> {
+    Box::pin(async move {
+        it.won(&new_claim(1)).await;
+        assert_eq!(
+            it.advanced(1, settled_and_deliver())
+                .await
+                .deliveries_started,
+            1
+        );
+        assert_eq!(
+            it.advanced(1, Advance::DeliveryFailed)
+                .await
+                .deliveries_started,
+            1
+        );
+        assert_eq!(it.advanced(1, Advance::Deliver).await.deliveries_started, 2);
+        assert_eq!(
+            it.advanced(1, Advance::Deliver).await.deliveries_started,
+            2,
+            "a repetition"
+        );
+        assert_eq!(it.advanced(1, delivered()).await.deliveries_started, 2);
+    })
+}
