@@ -55,15 +55,22 @@ pub fn init(folder: &Path, new: &NewGateway, env: &Env) -> Result<Written, InitE
     if exists(env, &config_file).map_err(io_error(&config_file))? {
         return Err(InitError::Exists { path: config_file });
     }
-    env.disk.create_folder(&config.data_dir).map_err(io_error(&config.data_dir))?;
+    env.disk
+        .create_folder(&config.data_dir)
+        .map_err(io_error(&config.data_dir))?;
     write_new(env, &config.secret_file, || secrets::new_file(&random(env)))?;
     for path in [config.payee_key_file(), config.issuer_key_file()] {
-        write_new(env, &path, || Ed25519Key::from_seed(&random(env)).to_file_text())?;
+        write_new(env, &path, || {
+            Ed25519Key::from_seed(&random(env)).to_file_text()
+        })?;
     }
     env.disk
         .write_atomic(&config_file, text.as_bytes(), false)
         .map_err(io_error(&config_file))?;
-    Ok(Written { config_file, config })
+    Ok(Written {
+        config_file,
+        config,
+    })
 }
 
 fn random(env: &Env) -> Zeroizing<[u8; 32]> {
@@ -78,11 +85,16 @@ fn write_new(
     path: &Path,
     make: impl FnOnce() -> Zeroizing<String>,
 ) -> Result<(), InitError> {
-    let io_error = |source| InitError::Io { path: path.to_path_buf(), source };
+    let io_error = |source| InitError::Io {
+        path: path.to_path_buf(),
+        source,
+    };
     if exists(env, path).map_err(io_error)? {
         return Ok(());
     }
-    env.disk.write_atomic(path, make().as_bytes(), true).map_err(io_error)
+    env.disk
+        .write_atomic(path, make().as_bytes(), true)
+        .map_err(io_error)
 }
 
 fn exists(env: &Env, path: &Path) -> io::Result<bool> {
@@ -99,7 +111,12 @@ fn quoted(text: &str) -> String {
 }
 
 fn config_text(new: &NewGateway) -> String {
-    let NewGateway { upstream, listen, realm, price } = new;
+    let NewGateway {
+        upstream,
+        listen,
+        realm,
+        price,
+    } = new;
     format!(
         r#"# A Stiver gateway. Every key is explained in docs/configuration.md.
 

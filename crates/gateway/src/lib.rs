@@ -1,8 +1,24 @@
 //! A reverse proxy that puts a price on any HTTP API.
+//!
+//! [`config::Config`] is read from one TOML file, [`Gateway::start`] runs it: the embedded ledger and store are opened,
+//! what an earlier run left behind is finished, and requests are charged for and forwarded. [`admin`] is how an
+//! operator looks at the books.
 #![forbid(unsafe_code)]
 
+pub mod admin;
+pub mod books;
 pub mod config;
+mod connections;
 pub mod init;
+pub mod keys;
+mod ledger_endpoint;
 pub mod path;
+mod proxy;
+mod routes;
+mod run;
 pub mod secrets;
 mod upstream;
+
+pub use ledger_endpoint::LEDGER_PATH;
+pub use routes::RoutesError;
+pub use run::{Gateway, StartError, StopError};

@@ -27,8 +27,13 @@ pub fn normalise(path: &str) -> Result<String, PathError> {
     while let Some(byte) = bytes.next() {
         match byte {
             b'%' => {
-                let pair = (bytes.next().and_then(hex_value), bytes.next().and_then(hex_value));
-                let (Some(high), Some(low)) = pair else { return Err(PathError::BrokenEscape) };
+                let pair = (
+                    bytes.next().and_then(hex_value),
+                    bytes.next().and_then(hex_value),
+                );
+                let (Some(high), Some(low)) = pair else {
+                    return Err(PathError::BrokenEscape);
+                };
                 push_escaped(&mut out, high * 16 + low)?;
             }
             b'\\' => return Err(PathError::Backslash),
@@ -152,12 +157,17 @@ impl Pattern {
         for (index, name) in names.iter().enumerate() {
             segments.push(segment(name, index == last)?);
         }
-        Ok(Self { text: text.to_owned(), segments })
+        Ok(Self {
+            text: text.to_owned(),
+            segments,
+        })
     }
 
     /// True when a normal path matches.
     pub fn matches(&self, path: &str) -> bool {
-        let Some(rest) = path.strip_prefix('/') else { return false };
+        let Some(rest) = path.strip_prefix('/') else {
+            return false;
+        };
         let mut names = rest.split('/');
         for segment in &self.segments {
             match (segment, names.next()) {
@@ -173,9 +183,16 @@ impl Pattern {
 
 fn segment(name: &str, is_last: bool) -> Result<Segment, PatternError> {
     if name == "**" {
-        return if is_last { Ok(Segment::Rest) } else { Err(PatternError::RestNotLast) };
+        return if is_last {
+            Ok(Segment::Rest)
+        } else {
+            Err(PatternError::RestNotLast)
+        };
     }
-    if let Some(inner) = name.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
+    if let Some(inner) = name
+        .strip_prefix('{')
+        .and_then(|rest| rest.strip_suffix('}'))
+    {
         let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
         return if !inner.is_empty() && inner.bytes().all(is_name) {
             Ok(Segment::One)
@@ -191,7 +208,9 @@ fn segment(name: &str, is_last: bool) -> Result<Segment, PatternError> {
     }
     let normal = normalise(&format!("/{name}")).map_err(PatternError::Path)?;
     if normal[1..] != *name {
-        return Err(PatternError::NotNormal { normal: normal[1..].to_owned() });
+        return Err(PatternError::NotNormal {
+            normal: normal[1..].to_owned(),
+        });
     }
     Ok(Segment::Literal(name.to_owned()))
 }
@@ -253,7 +272,10 @@ mod tests {
         for (path, error) in table {
             assert_eq!(normalise(path), Err(error), "{path:?}");
         }
-        assert_eq!(normalise(&"/a".repeat(SEGMENTS_MAX + 1)), Err(PathError::TooLong));
+        assert_eq!(
+            normalise(&"/a".repeat(SEGMENTS_MAX + 1)),
+            Err(PathError::TooLong)
+        );
     }
 
     #[test]
@@ -303,7 +325,12 @@ mod tests {
             ("/{}", PatternError::Placeholder),
             ("/{a b}", PatternError::Placeholder),
             ("/a//b", PatternError::Path(PathError::EmptySegment)),
-            ("/%7Ea", PatternError::NotNormal { normal: "~a".into() }),
+            (
+                "/%7Ea",
+                PatternError::NotNormal {
+                    normal: "~a".into(),
+                },
+            ),
             ("/..", PatternError::Path(PathError::DotSegment)),
         ];
         for (pattern, error) in table {

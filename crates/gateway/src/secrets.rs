@@ -36,7 +36,10 @@ pub fn parse(text: &str) -> Result<KeyRing, SecretsError> {
     let mut current = None;
     let mut previous: Vec<(Secret, Timestamp)> = Vec::new();
     for (index, line) in text.lines().enumerate() {
-        let wrong = |problem| SecretsError { line: index + 1, problem };
+        let wrong = |problem| SecretsError {
+            line: index + 1,
+            problem,
+        };
         let words: Vec<&str> = line.split_whitespace().collect();
         match words.as_slice() {
             [] => {}
@@ -51,18 +54,22 @@ pub fn parse(text: &str) -> Result<KeyRing, SecretsError> {
                 if previous.len() == PREVIOUS_SECRETS_MAX {
                     return Err(wrong(SecretsProblem::TooMany));
                 }
-                let until = Timestamp::parse_rfc3339(date)
-                    .map_err(|_| wrong(SecretsProblem::EndDate))?;
+                let until =
+                    Timestamp::parse_rfc3339(date).map_err(|_| wrong(SecretsProblem::EndDate))?;
                 previous.push((secret(encoded).map_err(wrong)?, until));
             }
             _ => return Err(wrong(SecretsProblem::Form)),
         }
     }
-    let current =
-        current.ok_or(SecretsError { line: 1, problem: SecretsProblem::NoCurrent })?;
+    let current = current.ok_or(SecretsError {
+        line: 1,
+        problem: SecretsProblem::NoCurrent,
+    })?;
     Ok(previous
         .into_iter()
-        .fold(KeyRing::new(current), |ring, (secret, until)| ring.with_previous(secret, until)))
+        .fold(KeyRing::new(current), |ring, (secret, until)| {
+            ring.with_previous(secret, until)
+        }))
 }
 
 fn secret(encoded: &str) -> Result<Secret, SecretsProblem> {
@@ -131,10 +138,21 @@ mod tests {
             (format!("current {A} {A}"), 1, SecretsProblem::Form),
             ("current AAAA=".into(), 1, SecretsProblem::Encoding),
             ("current AAAA".into(), 1, SecretsProblem::Short { bytes: 3 }),
-            (format!("current {A}\ncurrent {A}"), 2, SecretsProblem::TwoCurrent),
-            (format!("current {A}\nprevious {A} until never"), 2, SecretsProblem::EndDate),
             (
-                format!("{}current {A}", format!("previous {A} until 2027-01-01T00:00:00Z\n").repeat(17)),
+                format!("current {A}\ncurrent {A}"),
+                2,
+                SecretsProblem::TwoCurrent,
+            ),
+            (
+                format!("current {A}\nprevious {A} until never"),
+                2,
+                SecretsProblem::EndDate,
+            ),
+            (
+                format!(
+                    "{}current {A}",
+                    format!("previous {A} until 2027-01-01T00:00:00Z\n").repeat(17)
+                ),
                 17,
                 SecretsProblem::TooMany,
             ),

@@ -1,21 +1,33 @@
 //! The API behind the gateway: pooled connections over the injected network.
 
-use std::{future::Future, io, pin::Pin, sync::Arc, task::{Context, Poll}};
+use std::{
+    future::Future,
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Request, Response, Uri, header};
-use http_body_util::combinators::BoxBody;
+use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 use hyper_util::{
-    client::legacy::{Client, connect::{Connected, Connection}},
-    rt::{TokioExecutor, TokioIo},
+    client::legacy::{
+        Client,
+        connect::{Connected, Connection},
+    },
+    rt::TokioIo,
 };
-use stiver_env::net::{Net, Stream};
+use stiver_env::{
+    Spawner,
+    net::{Net, Stream},
+};
 
-use crate::config::Upstream;
+use crate::{config::Upstream, connections::Spawn};
 
 /// A request body on its way to the upstream.
-pub(crate) type RequestBody = BoxBody<Bytes, BoxError>;
+pub(crate) type RequestBody = UnsyncBoxBody<Bytes, BoxError>;
 /// Any error of a body.
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -45,15 +57,22 @@ pub(crate) struct UpstreamClient {
 
 impl UpstreamClient {
     /// A client for an upstream over a network.
-    pub(crate) fn new(upstream: Upstream, net: Arc<dyn Net>) -> io::Result<Self> {
+    pub(crate) fn new(
+        upstream: Upstream,
+        net: Arc<dyn Net>,
+        spawner: Arc<dyn Spawner>,
+    ) -> io::Result<Self> {
         let connector = hyper_rustls::HttpsConnectorBuilder::new()
             .with_provider_and_platform_verifier(rustls::crypto::ring::default_provider())
             .map_err(io::Error::other)?
             .https_or_http()
             .enable_http1()
             .wrap_connector(Connector { net });
-        let client = Client::builder(TokioExecutor::new()).build(connector);
-        Ok(Self { client, upstream: Arc::new(upstream) })
+        let client = Client::builder(Spawn(spawner)).build(connector);
+        Ok(Self {
+            client,
+            upstream: Arc::new(upstream),
+        })
     }
 
     /// The upstream's URI of a normal path and its query.
@@ -71,10 +90,13 @@ impl UpstreamClient {
         &self,
         request: Request<RequestBody>,
     ) -> Result<Response<Incoming>, UpstreamError> {
-        self.client.request(request).await.map_err(|error| UpstreamError {
-            reached: !error.is_connect(),
-            source: Box::new(error),
-        })
+        self.client
+            .request(request)
+            .await
+            .map_err(|error| UpstreamError {
+                reached: !error.is_connect(),
+                source: Box::new(error),
+            })
     }
 }
 
@@ -111,7 +133,11 @@ pub(crate) fn strip_credentials(headers: &mut HeaderMap) {
         .get_all(header::AUTHORIZATION)
         .iter()
         .filter(|value| {
-            let scheme = value.as_bytes().split(|byte| *byte == b' ').next().unwrap_or_default();
+            let scheme = value
+                .as_bytes()
+                .split(|byte| *byte == b' ')
+                .next()
+                .unwrap_or_default();
             !scheme.eq_ignore_ascii_case(b"payment")
         })
         .cloned()
@@ -138,10 +164,17 @@ impl tower_service::Service<Uri> for Connector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let default_port = if uri.scheme_str() == Some("https") { 443 } else { 80 };
+        let default_port = if uri.scheme_str() == Some("https") {
+            443
+        } else {
+            80
+        };
         let port = uri.port_u16().unwrap_or(default_port);
         let host = uri.host().unwrap_or_default();
-        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let host = host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'))
+            .unwrap_or(host);
         let connecting = self.net.connect(host, port);
         Box::pin(async move { Ok(TokioIo::new(UpstreamStream(connecting.await?))) })
     }

@@ -13,8 +13,8 @@ use toml::Spanned;
 use super::{
     Access, BODY_LIMIT_BYTES_DEFAULT, BODY_LIMIT_BYTES_MAX, CHALLENGE_LIFETIME_S_DEFAULT,
     CHALLENGE_LIFETIME_S_MAX, CONFIG_BYTES_MAX, CONNECTIONS_MAX_DEFAULT, Config, ConfigError,
-    MAX_ATTEMPTS_DEFAULT, Priced, RESUME_WINDOW_S_DEFAULT, ROUTES_MAX,
-    Route, SHUTDOWN_GRACE_S_DEFAULT, UPSTREAM_TIMEOUT_S_DEFAULT, Upstream, wire,
+    MAX_ATTEMPTS_DEFAULT, Priced, RESUME_WINDOW_S_DEFAULT, ROUTES_MAX, Route,
+    SHUTDOWN_GRACE_S_DEFAULT, UPSTREAM_TIMEOUT_S_DEFAULT, Upstream, wire,
 };
 use crate::path::Pattern;
 
@@ -51,12 +51,17 @@ impl Source<'_> {
         default: u64,
         (low, high): (u64, u64),
     ) -> Result<u64, ConfigError> {
-        let Some(value) = value else { return Ok(default) };
+        let Some(value) = value else {
+            return Ok(default);
+        };
         let number = *value.get_ref();
         if (low..=high).contains(&number) {
             Ok(number)
         } else {
-            Err(self.at(value, format!("{key} is {number}: it must be from {low} to {high}")))
+            Err(self.at(
+                value,
+                format!("{key} is {number}: it must be from {low} to {high}"),
+            ))
         }
     }
 
@@ -67,14 +72,18 @@ impl Source<'_> {
         default: u64,
         range: (u64, u64),
     ) -> Result<Duration, ConfigError> {
-        self.bounded(key, value, default, range).map(Duration::from_secs)
+        self.bounded(key, value, default, range)
+            .map(Duration::from_secs)
     }
 }
 
 pub(super) fn resolve(text: &str, file: &Path, folder: &Path) -> Result<Config, ConfigError> {
     let source = Source { text, file };
     if u64::try_from(text.len()).is_ok_and(|length| length > CONFIG_BYTES_MAX) {
-        return Err(source.error(0, format!("the file is longer than {CONFIG_BYTES_MAX} bytes")));
+        return Err(source.error(
+            0,
+            format!("the file is longer than {CONFIG_BYTES_MAX} bytes"),
+        ));
     }
     let parsed: wire::File = toml::from_str(text).map_err(|error| {
         let offset = error.span().map_or(0, |span| span.start);
@@ -143,7 +152,10 @@ fn listen(source: &Source<'_>, gateway: &wire::Gateway) -> Result<SocketAddr, Co
     let text = gateway.listen.get_ref();
     let address: SocketAddr = text.parse().map_err(|_| {
         let hint = "write an IP address and a port, such as 127.0.0.1:8402";
-        source.at(&gateway.listen, format!("listen {text:?} is no address: {hint}"))
+        source.at(
+            &gateway.listen,
+            format!("listen {text:?} is no address: {hint}"),
+        )
     })?;
     if !address.ip().is_loopback() && gateway.behind_tls_proxy != Some(true) {
         let problem = format!(
@@ -175,7 +187,11 @@ fn upstream(source: &Source<'_>, value: &Spanned<String>) -> Result<Upstream, Co
         return Err(wrong("has a query"));
     }
     let base_path = uri.path().trim_end_matches('/').to_owned();
-    Ok(Upstream { tls, authority: authority.as_str().to_owned(), base_path })
+    Ok(Upstream {
+        tls,
+        authority: authority.as_str().to_owned(),
+        base_path,
+    })
 }
 
 fn currencies(source: &Source<'_>, ledger: &wire::Ledger) -> Result<Vec<Currency>, ConfigError> {
@@ -206,7 +222,10 @@ fn routes(
     if routes.len() > ROUTES_MAX {
         return Err(source.error(0, format!("there are more than {ROUTES_MAX} routes")));
     }
-    routes.iter().map(|route| resolve_route(source, route, currencies)).collect()
+    routes
+        .iter()
+        .map(|route| resolve_route(source, route, currencies))
+        .collect()
 }
 
 fn resolve_route(
@@ -242,7 +261,11 @@ fn resolve_route(
             return Err(source.at(price, "the route has both a price and access: keep one"));
         }
     };
-    Ok(Route { pattern, methods, access })
+    Ok(Route {
+        pattern,
+        methods,
+        access,
+    })
 }
 
 fn unpriced(
@@ -264,9 +287,10 @@ fn unpriced(
     match access.get_ref().as_str() {
         "free" => Ok(Access::Free),
         "denied" => Ok(Access::Denied),
-        other => {
-            Err(source.at(access, format!("access {other:?} must be \"free\" or \"denied\"")))
-        }
+        other => Err(source.at(
+            access,
+            format!("access {other:?} must be \"free\" or \"denied\""),
+        )),
     }
 }
 
@@ -278,7 +302,10 @@ fn priced(
 ) -> Result<Priced, ConfigError> {
     let text = price.get_ref();
     let find = |code: &str| {
-        currencies.iter().find(|known| known.code().eq_ignore_ascii_case(code)).cloned()
+        currencies
+            .iter()
+            .find(|known| known.code().eq_ignore_ascii_case(code))
+            .cloned()
     };
     let amount = Amount::parse_human(text, find)
         .map_err(|error| source.at(price, format!("price {text:?}: {error}")))?;
@@ -310,14 +337,15 @@ fn on_failure(
     source: &Source<'_>,
     value: Option<&Spanned<String>>,
 ) -> Result<OnFailure, ConfigError> {
-    let Some(value) = value else { return Ok(OnFailure::Retry) };
+    let Some(value) = value else {
+        return Ok(OnFailure::Retry);
+    };
     match value.get_ref().as_str() {
         "retry" => Ok(OnFailure::Retry),
         "refund" => Ok(OnFailure::Refund),
         "keep" => Ok(OnFailure::Keep),
         other => {
-            let problem =
-                format!("on_failure {other:?} must be \"retry\", \"refund\" or \"keep\"");
+            let problem = format!("on_failure {other:?} must be \"retry\", \"refund\" or \"keep\"");
             Err(source.at(value, problem))
         }
     }
@@ -327,7 +355,9 @@ fn keep_responses(
     source: &Source<'_>,
     value: Option<&Spanned<String>>,
 ) -> Result<StoreResponses, ConfigError> {
-    let Some(value) = value else { return Ok(StoreResponses::WithIdempotencyKey) };
+    let Some(value) = value else {
+        return Ok(StoreResponses::WithIdempotencyKey);
+    };
     match value.get_ref().as_str() {
         "with-key" => Ok(StoreResponses::WithIdempotencyKey),
         "always" => Ok(StoreResponses::Always),

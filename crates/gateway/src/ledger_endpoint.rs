@@ -1,0 +1,109 @@
+//! The ledger's public endpoint: what it is, and signed questions about one's own money.
+//!
+//! `GET` tells the ledger's id, its receipt key and its currencies. `POST` takes a signed query and answers it: see
+//! `docs/spec/ledger-charge.md`. Nothing here moves money.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, header};
+use http_body_util::{BodyExt, Full, Limited, combinators::UnsyncBoxBody};
+use hyper::body::Incoming;
+use serde_json::json;
+use stiver_core::{Problem, problem::ProblemKind};
+use stiver_env::{Clock, Env};
+use stiver_ledger::Ledger;
+use stiver_method_ledger::{
+    EmbeddedLedger,
+    query::{self, QueryRefusal},
+};
+
+use crate::{connections::ResponseBody, proxy::problem_response};
+
+/// Where it is.
+pub const LEDGER_PATH: &str = "/.well-known/stiver/ledger";
+
+/// Answers questions about the ledger. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct LedgerEndpoint {
+    ledger: Ledger,
+    clock: Arc<dyn Clock>,
+}
+
+impl LedgerEndpoint {
+    /// Over a ledger.
+    pub(crate) fn new(ledger: &EmbeddedLedger, env: &Env) -> Self {
+        Self {
+            ledger: ledger.ledger().clone(),
+            clock: Arc::clone(&env.clock),
+        }
+    }
+
+    /// True for requests to this endpoint.
+    pub(crate) fn takes<B>(&self, request: &Request<B>) -> bool {
+        request.uri().path() == LEDGER_PATH
+    }
+
+    /// Answers.
+    pub(crate) async fn handle(self, request: Request<Incoming>) -> Response<ResponseBody> {
+        match *request.method() {
+            Method::GET | Method::HEAD => self.describe().await,
+            Method::POST => self.answer(request.into_body()).await,
+            _ => {
+                let detail = "ask with GET, or POST a signed query";
+                problem_response(&Problem::new(ProblemKind::NotFound, detail))
+            }
+        }
+    }
+
+    async fn describe(&self) -> Response<ResponseBody> {
+        let Ok(books) = self.ledger.books().await else {
+            let detail = "the ledger does not answer";
+            return problem_response(&Problem::new(ProblemKind::Unavailable, detail));
+        };
+        let currencies: Vec<_> = books
+            .currencies
+            .iter()
+            .map(|row| json!({"code": row.currency.code(), "decimals": row.currency.decimals()}))
+            .collect();
+        let about = json!({
+            "ledger": books.ledger.to_string(),
+            "receiptKey": books.receipt_key.to_string(),
+            "currencies": currencies,
+        });
+        json_response(about.to_string())
+    }
+
+    async fn answer(&self, body: Incoming) -> Response<ResponseBody> {
+        let limited = Limited::new(body, query::QUERY_BYTES_MAX);
+        let Ok(body) = limited.collect().await else {
+            let detail = format!("a query has at most {} bytes", query::QUERY_BYTES_MAX);
+            return problem_response(&Problem::new(ProblemKind::BodyTooLarge, detail));
+        };
+        match query::serve(&body.to_bytes(), &self.ledger, self.clock.now()).await {
+            Ok(answer) => json_response(answer),
+            Err(refusal) => problem_response(&Problem::new(kind(&refusal), refusal.to_string())),
+        }
+    }
+}
+
+fn kind(refusal: &QueryRefusal) -> ProblemKind {
+    match refusal {
+        QueryRefusal::Malformed => ProblemKind::BadRequest,
+        QueryRefusal::OtherLedger | QueryRefusal::NoAccount => ProblemKind::NotFound,
+        QueryRefusal::Skewed | QueryRefusal::Denied => ProblemKind::Forbidden,
+        _ => ProblemKind::Unavailable,
+    }
+}
+
+fn json_response(text: impl Into<Bytes>) -> Response<ResponseBody> {
+    let body = Full::new(text.into()).map_err(|never| match never {});
+    let mut response = Response::new(UnsyncBoxBody::new(body));
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

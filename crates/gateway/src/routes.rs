@@ -1,0 +1,121 @@
+//! Which route a request takes, and its price ready for the gate.
+
+use std::sync::Arc;
+
+use stiver_method::payee::{PayeeCharge, QuoteError};
+use stiver_server::route::{Offer, Route, RouteError, UpstreamRepeats};
+
+use crate::{
+    config::{Access, Config, Priced},
+    path::Pattern,
+};
+
+/// The routes of a gateway, in the order of its file.
+pub(crate) struct Routes {
+    routes: Vec<Entry>,
+}
+
+struct Entry {
+    pattern: Pattern,
+    methods: Vec<String>,
+    found: Found,
+}
+
+/// What a request found.
+#[derive(Clone)]
+pub(crate) enum Found {
+    /// No route.
+    None,
+    /// A route that serves nobody.
+    Denied,
+    /// A free route.
+    Free,
+    /// A route with a price.
+    Priced(Arc<Route>),
+}
+
+impl Routes {
+    /// Prepares every route of a configuration, paid by one method.
+    pub(crate) fn new(config: &Config, method: &Arc<dyn PayeeCharge>) -> Result<Self, RoutesError> {
+        let mut routes = Vec::with_capacity(config.routes.len());
+        for route in &config.routes {
+            let found = match &route.access {
+                Access::Free => Found::Free,
+                Access::Denied => Found::Denied,
+                Access::Priced(priced) => Found::Priced(prepare(config, priced, method)?),
+            };
+            let methods = route.methods.clone();
+            routes.push(Entry {
+                pattern: route.pattern.clone(),
+                methods,
+                found,
+            });
+        }
+        Ok(Self { routes })
+    }
+
+    /// The first route that matches a method and a normal path. A route for `GET` serves `HEAD` too.
+    pub(crate) fn find(&self, method: &str, path: &str) -> Found {
+        self.routes
+            .iter()
+            .find(|entry| entry.takes(method) && entry.pattern.matches(path))
+            .map_or(Found::None, |entry| entry.found.clone())
+    }
+}
+
+impl Entry {
+    fn takes(&self, method: &str) -> bool {
+        self.methods.is_empty()
+            || self
+                .methods
+                .iter()
+                .any(|known| known == method || (known == "GET" && method == "HEAD"))
+    }
+}
+
+fn prepare(
+    config: &Config,
+    priced: &Priced,
+    method: &Arc<dyn PayeeCharge>,
+) -> Result<Arc<Route>, RoutesError> {
+    let offer = Offer::new(Arc::clone(method), priced.amount.clone()).map_err(|source| {
+        RoutesError::Price {
+            price: priced.amount.to_string(),
+            source,
+        }
+    })?;
+    let repeats = if priced.upstream_idempotent {
+        UpstreamRepeats::HonoursKey
+    } else {
+        UpstreamRepeats::ByMethod
+    };
+    let mut route = Route::new(vec![offer])
+        .map_err(RoutesError::Route)?
+        .challenge_lifetime(config.challenge_lifetime)
+        .on_failure(priced.on_failure)
+        .attempts_max(priced.max_attempts)
+        .resume_window(priced.resume_window)
+        .store_responses(priced.keep_responses)
+        .upstream_repeats(repeats);
+    if let Some(description) = &priced.description {
+        route = route.description(description);
+    }
+    Ok(Arc::new(route))
+}
+
+/// Why the routes are not ready.
+#[derive(Debug, thiserror::Error)]
+pub enum RoutesError {
+    /// A price that the method does not take.
+    #[error("the price {price} cannot be charged")]
+    Price {
+        /// The price.
+        price: String,
+        /// Why.
+        #[source]
+        source: QuoteError,
+    },
+    /// A route that the gate refuses.
+    #[error("a route is not valid")]
+    Route(#[source] RouteError),
+}

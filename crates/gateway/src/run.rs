@@ -1,0 +1,291 @@
+//! A gateway that runs: opened, serving, shut down.
+
+use std::{error::Error as _, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use axum::body::Body;
+use http::Request;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use stiver_env::{Env, net::Listener};
+use stiver_method::payee::PayeeCharge;
+use stiver_method_ledger::{EmbeddedLedger, LedgerPayee, LedgerPayeeConfig};
+use stiver_server::{Gate, gate::BuildError};
+use stiver_store::{EmbeddedStore, Limits as StoreLimits, Store};
+use tokio::sync::{oneshot, watch};
+use tower::ServiceExt;
+
+use crate::{
+    RoutesError, admin,
+    books::{self, BooksError},
+    config::Config,
+    connections::{Connections, Handler, ResponseBody},
+    keys::{self, KeyError},
+    ledger_endpoint::LedgerEndpoint,
+    proxy::{Limits, Proxy},
+    routes::Routes,
+    upstream::UpstreamClient,
+};
+
+/// How often payments that a crash or a lost answer left behind are looked for.
+const RECOVERY_PAUSE: Duration = Duration::from_secs(5);
+/// Connections to the admin socket at once.
+const ADMIN_CONNECTIONS_MAX: usize = 16;
+
+/// A running gateway.
+pub struct Gateway {
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+    ended: Vec<oneshot::Receiver<()>>,
+    store: EmbeddedStore,
+    ledger: EmbeddedLedger,
+    admin_socket: PathBuf,
+    env: Env,
+}
+
+impl Gateway {
+    /// Opens the logs, finishes what an earlier run left behind, and serves.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`]; nothing is served then.
+    pub async fn start(config: &Config, env: &Env) -> Result<Self, StartError> {
+        let secrets = keys::read_secrets(&config.secret_file, env).map_err(StartError::Key)?;
+        let payee_key = keys::read_key(&config.payee_key_file(), env).map_err(StartError::Key)?;
+        let issuer = keys::read_key(&config.issuer_key_file(), env)
+            .map_err(StartError::Key)?
+            .did();
+        let ledger = books::open(config, issuer, env)
+            .await
+            .map_err(StartError::Books)?;
+        let account = books::open_payee(&ledger, &payee_key, env)
+            .await
+            .map_err(StartError::Books)?;
+        let store_config = EmbeddedStore::config(config.store_dir());
+        let store = EmbeddedStore::open(store_config, env, StoreLimits::default())
+            .await
+            .map_err(StartError::Store)?;
+        let method: Arc<dyn PayeeCharge> = Arc::new(LedgerPayee::new(LedgerPayeeConfig {
+            ledger: Arc::new(ledger.clone()),
+            account,
+            signer: payee_key,
+            currencies: config.currencies.clone(),
+        }));
+        let shared: Arc<dyn Store> = Arc::new(store.clone());
+        let gate = Gate::builder(config.realm.clone(), secrets, shared, env.clone())
+            .method(Arc::clone(&method))
+            .build()
+            .map_err(StartError::Gate)?;
+        let routes = Arc::new(Routes::new(config, &method).map_err(StartError::Routes)?);
+        let (net, spawner) = (Arc::clone(&env.net), Arc::clone(&env.spawner));
+        let upstream = UpstreamClient::new(config.upstream.clone(), net, spawner)
+            .map_err(StartError::Upstream)?;
+        let limits = Limits {
+            body_limit_bytes: config.body_limit_bytes,
+            upstream_timeout: config.upstream_timeout,
+        };
+        let proxy = Proxy::new(gate.clone(), routes, upstream, limits);
+        let endpoint = LedgerEndpoint::new(&ledger, env);
+        let (stop, stopped) = watch::channel(false);
+        let mut gateway = Self {
+            address: config.listen,
+            stop,
+            ended: Vec::new(),
+            store,
+            ledger,
+            admin_socket: config.admin_socket(),
+            env: env.clone(),
+        };
+        gateway.recover(&gate, stopped.clone());
+        gateway.listen(config, proxy, endpoint, stopped).await?;
+        Ok(gateway)
+    }
+
+    /// Where clients connect: the configured address, with the port that was taken.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Accepts nothing new, finishes what is in flight within the configured grace, and closes the logs.
+    ///
+    /// # Errors
+    ///
+    /// [`StopError`] when a log failed; what was answered before is durable all the same.
+    pub async fn stop(self) -> Result<(), StopError> {
+        // Nobody listening any more means that everything has ended already.
+        let _ = self.stop.send(true);
+        for ended in self.ended {
+            let _ = ended.await;
+        }
+        // The socket file is of no use any more; a later start replaces it when it stays.
+        let _ = self.env.disk.remove(&self.admin_socket);
+        self.store.close().await.map_err(StopError::Store)?;
+        self.ledger
+            .ledger()
+            .close()
+            .await
+            .map_err(StopError::Ledger)
+    }
+
+    fn recover(&mut self, gate: &Gate, mut stopped: watch::Receiver<bool>) {
+        let gate = gate.clone();
+        let ended = self.task(async move {
+            tokio::select! {
+                () = gate.keep_recovering(RECOVERY_PAUSE) => {}
+                _ = stopped.wait_for(|stop| *stop) => {}
+            }
+        });
+        self.ended.push(ended);
+    }
+
+    async fn listen(
+        &mut self,
+        config: &Config,
+        proxy: Proxy,
+        endpoint: LedgerEndpoint,
+        stopped: watch::Receiver<bool>,
+    ) -> Result<(), StartError> {
+        let listener =
+            self.env
+                .net
+                .listen(config.listen)
+                .await
+                .map_err(|source| StartError::Listen {
+                    at: config.listen.to_string(),
+                    source,
+                })?;
+        self.address = listener.local_address().unwrap_or(config.listen);
+        let handler: Handler = Arc::new(move |request: Request<Incoming>| {
+            let (proxy, endpoint) = (proxy.clone(), endpoint.clone());
+            Box::pin(async move {
+                match endpoint.takes(&request) {
+                    true => endpoint.handle(request).await,
+                    false => proxy.handle(request).await,
+                }
+            })
+        });
+        self.serve(
+            listener,
+            handler,
+            config.connections_max,
+            config,
+            stopped.clone(),
+        );
+        let socket = config.admin_socket();
+        let listener =
+            self.env
+                .net
+                .listen_local(&socket)
+                .await
+                .map_err(|source| StartError::Listen {
+                    at: socket.display().to_string(),
+                    source,
+                })?;
+        let router = admin::router(self.ledger.ledger().clone());
+        let handler: Handler = Arc::new(move |request: Request<Incoming>| {
+            let router = router.clone();
+            Box::pin(async move {
+                match router.oneshot(request.map(Body::new)).await {
+                    Ok(response) => response.map(boxed),
+                    Err(never) => match never {},
+                }
+            })
+        });
+        self.serve(listener, handler, ADMIN_CONNECTIONS_MAX, config, stopped);
+        Ok(())
+    }
+
+    fn serve(
+        &mut self,
+        listener: Box<dyn Listener>,
+        handler: Handler,
+        limit: usize,
+        config: &Config,
+        stopped: watch::Receiver<bool>,
+    ) {
+        let grace = config.shutdown_grace;
+        let connections = Connections {
+            handler,
+            limit,
+            grace,
+            env: self.env.clone(),
+        };
+        let ended = self.task(connections.serve(listener, stopped));
+        self.ended.push(ended);
+    }
+
+    /// Starts a task, and tells when it has ended.
+    fn task(&self, task: impl Future<Output = ()> + Send + 'static) -> oneshot::Receiver<()> {
+        let (sender, receiver) = oneshot::channel();
+        self.env.spawner.spawn(Box::pin(async move {
+            task.await;
+            // Nobody waits when the gateway was dropped and not stopped.
+            let _ = sender.send(());
+        }));
+        receiver
+    }
+}
+
+fn boxed(body: Body) -> ResponseBody {
+    body.map_err(Into::into).boxed_unsync()
+}
+
+/// Why a gateway did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A key or secrets file.
+    #[error("a key is missing or damaged")]
+    Key(#[source] KeyError),
+    /// The ledger.
+    #[error("the books are not open")]
+    Books(#[source] BooksError),
+    /// The store.
+    #[error("the store could not be opened")]
+    Store(#[source] stiver_store::EmbeddedOpenError),
+    /// The gate.
+    #[error("the gate could not be built")]
+    Gate(#[source] BuildError),
+    /// The routes.
+    #[error("the routes are not ready")]
+    Routes(#[source] RoutesError),
+    /// The client of the upstream.
+    #[error("TLS to the upstream could not be set up")]
+    Upstream(#[source] io::Error),
+    /// An address or a socket.
+    #[error("listening on {at}")]
+    Listen {
+        /// Where.
+        at: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl StartError {
+    /// True when another gateway is running on the same data folder.
+    pub fn is_running_already(&self) -> bool {
+        matches!(self, Self::Books(error) if error.is_locked())
+    }
+
+    /// This error and its causes, in one line.
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            text = format!("{text}: {error}");
+            cause = error.source();
+        }
+        text
+    }
+}
+
+/// Why a gateway did not stop cleanly.
+#[derive(Debug, thiserror::Error)]
+pub enum StopError {
+    /// The store's log failed.
+    #[error("the store's log did not close")]
+    Store(#[source] stiver_wal::EngineError),
+    /// The ledger's log failed.
+    #[error("the ledger's log did not close")]
+    Ledger(#[source] stiver_ledger::LedgerError),
+}
