@@ -1,1 +1,41 @@
-//! Placeholder.
+//! The payer's side: answers 402 challenges. Chooses, asks a policy, pays, retries, never pays twice.
+//!
+//! [`PaymentClient`] is the whole of it, without HTTP of its own. Two surfaces carry it:
+//! [`PayLayer`], a tower layer over any HTTP client service, and, with the feature `reqwest`,
+//! `PayingClient`.
+//!
+//! What always holds:
+//!
+//! - Nothing is signed before the [`policy`] said yes to amount, payee and realm, and before the
+//!   [`outbox`] holds it durably.
+//! - One logical call has at most one authorisation that can land. While its fate is unknown the
+//!   same credential is sent again; another is signed only after a definite refusal, and only when
+//!   the rail says that the first can never land or that the two share a nonce.
+//! - No credential leaves over plain HTTP (but to this machine), follows a redirect, or answers a
+//!   challenge whose realm names another host.
+//! - Every error tells whether money moved ([`CallError::money_moved`]) and what to do next
+//!   ([`CallError::retry`]).
+//!
+//! Feature: `reqwest`, the wrapper around reqwest with rustls.
+#![forbid(unsafe_code)]
+
+pub mod call;
+mod choose;
+mod client;
+pub mod error;
+mod layer;
+pub mod limits;
+mod origin;
+pub mod outbox;
+#[cfg(feature = "reqwest")]
+mod paying;
+pub mod pins;
+pub mod policy;
+
+pub use client::{Answer, Exchange, Options, Parts, Payment, PaymentClient, Redirects};
+pub use error::{CallError, MoneyMoved, Retry};
+pub use layer::{PayLayer, PayService};
+pub use origin::{Origin, OriginError, RealmClaim};
+pub use outbox::CallId;
+#[cfg(feature = "reqwest")]
+pub use paying::{BuildError, PayingClient};

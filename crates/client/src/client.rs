@@ -1,0 +1,364 @@
+//! Carries out the decisions of [`crate::call`]: sends, asks the policy, signs, journals, waits.
+
+mod deliver;
+mod pay;
+mod request;
+mod resume;
+
+use std::{
+    collections::HashSet,
+    future::Future,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::future::{Either, select};
+use http::{HeaderMap, StatusCode};
+use stiver_core::{Receipt, Timestamp, problem::ReceivedProblem};
+use stiver_env::{BoxFuture, Env};
+use stiver_method::{
+    artefact::{Artefact, Lookup, Settled},
+    payer::Payer,
+};
+
+use crate::{
+    CallError, CallId, MoneyMoved,
+    call::{Call, Head},
+    choose,
+    error::{BoxError, Refused},
+    limits,
+    outbox::{Outbox, OutboxError, Step, Terms},
+    pins::Pins,
+    policy::Policy,
+};
+
+pub(crate) use request::Outgoing;
+
+/// One way to a server: sends a request and gives its response. The seam between the client and
+/// whatever carries HTTP. Must not follow redirects by itself.
+pub trait Exchange: Send {
+    /// What carries the response.
+    type Response: Send;
+    /// Sends a request once. An error means that no response came: whether the request arrived is
+    /// not known.
+    fn send(
+        &mut self,
+        request: http::Request<Bytes>,
+    ) -> BoxFuture<'_, Result<Self::Response, BoxError>>;
+    /// Status and header fields of a response.
+    fn head(response: &Self::Response) -> (StatusCode, &HeaderMap);
+    /// Reads at most `limit` bytes of a response's body; on an error, what was read until then.
+    fn read(response: Self::Response, limit: usize) -> BoxFuture<'static, Vec<u8>>;
+}
+
+/// What a client is made of.
+pub struct Parts {
+    /// Time and randomness.
+    pub env: Env,
+    /// What can pay, preferred first. One payer for each method.
+    pub payers: Vec<Arc<dyn Payer>>,
+    /// Says yes or no before anything is signed.
+    pub policy: Arc<dyn Policy>,
+    /// The journal.
+    pub outbox: Arc<dyn Outbox>,
+    /// What is remembered of origins.
+    pub pins: Arc<dyn Pins>,
+    /// Settings.
+    pub options: Options,
+}
+
+/// Settings of a client.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Options {
+    /// Longest wait for a response head. [`limits::REPLY_TIMEOUT`] by default.
+    pub reply_timeout: Duration,
+    /// What becomes of redirects before payment.
+    pub redirects: Redirects,
+    /// Sends requests, and credentials, over plain HTTP to other machines: anybody on the way can
+    /// read and change them. False by default; loopback is allowed always.
+    pub dangerous_plain_http: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            reply_timeout: limits::REPLY_TIMEOUT,
+            redirects: Redirects::SameOrigin,
+            dangerous_plain_http: false,
+        }
+    }
+}
+
+/// What becomes of redirects before payment. After payment none is followed: the redirect is the
+/// response that was paid for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Redirects {
+    /// Followed within the origin, up to [`limits::REDIRECTS_MAX`]; to another it is an error.
+    SameOrigin,
+    /// Handed to the caller.
+    HandOver,
+}
+
+/// A response, and what was paid for it.
+#[derive(Debug)]
+pub struct Answer<R> {
+    /// The response.
+    pub response: R,
+    /// The payment, when one was made.
+    pub payment: Option<Payment>,
+}
+
+/// A payment that was made for a response.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Payment {
+    /// The call, as the journal names it.
+    pub call: CallId,
+    /// What it cost, and who got it.
+    pub terms: Terms,
+    /// Whether money moved: `Yes` for a success; for other answers what the rail says.
+    pub moved: MoneyMoved,
+    /// The receipt, when a readable one came along.
+    pub receipt: Option<Receipt>,
+    /// What was odd about the receipt.
+    pub receipt_fault: Option<String>,
+    /// Signatures made.
+    pub signatures: u32,
+    /// The journal failed after the answer had come: the payment is made and the history lacks it.
+    pub unrecorded: Option<OutboxError>,
+}
+
+/// Pays for what is asked for. Carries no HTTP itself: see [`crate::PayLayer`] and, with the
+/// feature `reqwest`, `PayingClient`. Cheap to clone.
+#[derive(Clone)]
+pub struct PaymentClient {
+    inside: Arc<Inside>,
+}
+
+struct Inside {
+    parts: Parts,
+    under_way: Mutex<HashSet<CallId>>,
+}
+
+/// What the rail says of everything signed for a call.
+#[derive(Debug, Clone, PartialEq)]
+enum Fate {
+    Done(Box<Settled>),
+    Never(String),
+    Pending,
+}
+
+impl PaymentClient {
+    /// Puts a client together.
+    pub fn new(parts: Parts) -> Self {
+        Self {
+            inside: Arc::new(Inside {
+                parts,
+                under_way: Mutex::new(HashSet::new()),
+            }),
+        }
+    }
+
+    /// Makes one logical call: sends the request, and when payment is required, pays at most once.
+    ///
+    /// A response that asks for no payment is handed over as it is, and so is a 402 without a
+    /// Payment challenge, or one to HEAD or OPTIONS, which are never paid.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError`]; ask it [`CallError::money_moved`] and [`CallError::retry`].
+    pub async fn call<E: Exchange>(
+        &self,
+        request: http::Request<Bytes>,
+        exchange: &mut E,
+    ) -> Result<Answer<E::Response>, CallError> {
+        let id = CallId::from_bytes(self.env().random());
+        let _guard = self.guard(id);
+        let mut outgoing = Outgoing::new(request, id, self.parts())?;
+        let mut redirects = 0;
+        loop {
+            let response = self.send_bare(&outgoing, exchange).await?;
+            let (status, headers) = E::head(&response);
+            let head = Head::new(status, headers, self.now());
+            if let (Some(to), Redirects::SameOrigin) =
+                (head.redirect(), self.parts().options.redirects)
+            {
+                redirects += 1;
+                if redirects > limits::REDIRECTS_MAX {
+                    return Err(CallError::TooManyRedirects);
+                }
+                outgoing.follow(to, status)?;
+                continue;
+            }
+            if status != StatusCode::PAYMENT_REQUIRED || !outgoing.may_be_paid() {
+                return Ok(unpaid(response));
+            }
+            let challenges = head.challenges();
+            if challenges.is_empty() {
+                return Ok(unpaid(response));
+            }
+            let asked = self.asked(&outgoing);
+            let (offers, reasons) = choose::choose(challenges, &asked);
+            if offers.is_empty() {
+                let refusal = self.refusal::<E>(response, status).await.0;
+                return Err(CallError::NotPayable { reasons, refusal });
+            }
+            // Read to its end, so that its connection can carry the next request.
+            let rest = E::read(response, limits::PROBLEM_BYTES_MAX);
+            let _ = self.within(limits::DRAIN_TIMEOUT, rest).await;
+            let mut call = Call::default();
+            let chosen = self.select(id, &outgoing, offers, &call).await?;
+            let underway = self.begin(id, &outgoing, chosen, &mut call).await?;
+            return self.deliver(&outgoing, underway, call, exchange).await;
+        }
+    }
+
+    async fn send_bare<E: Exchange>(
+        &self,
+        outgoing: &Outgoing,
+        exchange: &mut E,
+    ) -> Result<E::Response, CallError> {
+        let sending = exchange.send(outgoing.request(None));
+        let limit = self.parts().options.reply_timeout;
+        let source = match self.within(limit, sending).await {
+            Some(Ok(response)) => return Ok(response),
+            Some(Err(source)) => source,
+            None => format!("no response within {} s", limit.as_secs()).into(),
+        };
+        Err(CallError::Transport {
+            origin: outgoing.origin.clone(),
+            source,
+        })
+    }
+
+    /// Reads a refusal's words.
+    async fn refusal<E: Exchange>(
+        &self,
+        response: E::Response,
+        status: StatusCode,
+    ) -> (Refused, Option<ReceivedProblem>) {
+        let reading = E::read(response, limits::PROBLEM_BYTES_MAX);
+        let limit = self.parts().options.reply_timeout;
+        let body = self.within(limit, reading).await.unwrap_or_default();
+        let problem = ReceivedProblem::parse(&body).ok();
+        (Refused::new(status.as_u16(), problem.as_ref()), problem)
+    }
+
+    /// Asks the rail about everything signed for a call.
+    async fn fate(&self, payer: &dyn Payer, artefacts: &[Artefact]) -> Fate {
+        let mut never = None;
+        let mut all_never = true;
+        for artefact in artefacts {
+            let asking = payer.lookup(artefact);
+            match self.within(limits::LOOKUP_TIMEOUT, asking).await {
+                Some(Ok(Lookup::Done(settled))) => return Fate::Done(settled),
+                Some(Ok(Lookup::Never(refusal))) => never = Some(refusal.detail),
+                Some(Ok(Lookup::Pending) | Err(_)) | None => all_never = false,
+            }
+        }
+        match never {
+            Some(detail) if all_never => Fate::Never(detail),
+            _ => Fate::Pending,
+        }
+    }
+
+    /// Asks the rail, and journals a final answer.
+    async fn resolve(&self, id: CallId, payer: &dyn Payer, artefacts: &[Artefact]) -> MoneyMoved {
+        let fate = self.fate(payer, artefacts).await;
+        self.settle(id, fate).await
+    }
+
+    /// Journals a final answer of the rail. That the journal failed changes nothing about the
+    /// answer: the call stays open there, and is resolved again later.
+    async fn settle(&self, id: CallId, fate: Fate) -> MoneyMoved {
+        match fate {
+            Fate::Done(settled) => {
+                let reference = settled.reference;
+                let _ = self.record(id, Step::Settled { reference }).await;
+                MoneyMoved::Yes
+            }
+            Fate::Never(note) => {
+                let note = note_text(&note);
+                let _ = self.record(id, Step::Void { note }).await;
+                MoneyMoved::No
+            }
+            Fate::Pending => MoneyMoved::Maybe,
+        }
+    }
+
+    async fn record(&self, id: CallId, step: Step) -> Result<(), OutboxError> {
+        self.parts().outbox.record(id, step).await
+    }
+
+    /// Waits for a future, at most so long.
+    async fn within<F: Future>(&self, limit: Duration, future: F) -> Option<F::Output> {
+        let future = std::pin::pin!(future);
+        match select(future, self.env().clock.sleep(limit)).await {
+            Either::Left((output, _)) => Some(output),
+            Either::Right(_) => None,
+        }
+    }
+
+    fn asked<'a>(&'a self, outgoing: &'a Outgoing) -> choose::Asked<'a> {
+        choose::Asked {
+            origin: &outgoing.origin,
+            body: &outgoing.body,
+            payers: &self.parts().payers,
+            now: self.now(),
+        }
+    }
+
+    fn parts(&self) -> &Parts {
+        &self.inside.parts
+    }
+
+    fn env(&self) -> &Env {
+        &self.inside.parts.env
+    }
+
+    fn now(&self) -> Timestamp {
+        self.env().clock.now()
+    }
+
+    /// Marks a call as under way until the guard is dropped.
+    fn guard(&self, id: CallId) -> Option<Guard> {
+        let mut under_way = self
+            .inside
+            .under_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        under_way.insert(id).then(|| Guard {
+            inside: self.inside.clone(),
+            id,
+        })
+    }
+}
+
+struct Guard {
+    inside: Arc<Inside>,
+    id: CallId,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.inside
+            .under_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.id);
+    }
+}
+
+fn unpaid<R>(response: R) -> Answer<R> {
+    Answer {
+        response,
+        payment: None,
+    }
+}
+
+/// Cuts a peer's words to what the journal keeps.
+fn note_text(text: &str) -> String {
+    text.chars().take(limits::NOTE_CHARS_MAX).collect()
+}

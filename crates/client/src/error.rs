@@ -1,0 +1,436 @@
+//! What can go wrong with a call. Every error tells whether money moved and what to do next.
+
+use std::fmt;
+
+use stiver_core::{Timestamp, challenge::ChallengeError, untrusted::Untrusted};
+use stiver_method::payer::{PayError, Unpayable};
+
+use crate::{CallId, OriginError, outbox::OutboxError, pins::PinsError, policy::Change};
+
+/// Any error of a transport.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Whether money moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MoneyMoved {
+    /// No, and nothing that was signed can land later.
+    No,
+    /// Nobody knows yet. Count it as spent.
+    Maybe,
+    /// Yes.
+    Yes,
+}
+
+impl fmt::Display for MoneyMoved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::No => "no money moved",
+            Self::Maybe => "money may have moved",
+            Self::Yes => "money moved",
+        })
+    }
+}
+
+/// Whether and how to try again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// A new call is safe, and may well succeed.
+    NewCall,
+    /// A new call could pay twice. Resume this one: the same credential is sent again.
+    Resume(CallId),
+    /// Trying again changes nothing until something else is changed.
+    No,
+}
+
+/// Why a call has no response.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CallError {
+    /// The URL.
+    #[error("the request cannot be made")]
+    Origin(#[source] OriginError),
+    /// Plain HTTP to another machine.
+    #[error(
+        "{0} is plain HTTP: credentials and challenges could be read and changed on the way; \
+         use https"
+    )]
+    PlainHttp(crate::Origin),
+    /// The request holds a Payment credential already.
+    #[error("the request has a Payment credential already: leave it to the client")]
+    CredentialPresent,
+    /// The request body could not be read, or is longer than the client holds.
+    #[error("the request body cannot be sent: {0}")]
+    RequestBody(String),
+    /// No connection, no answer, or a broken one, before anything was signed.
+    #[error("no response from {origin}")]
+    Transport {
+        /// From where.
+        origin: crate::Origin,
+        /// Why.
+        #[source]
+        source: BoxError,
+    },
+    /// A redirect to another origin.
+    #[error(
+        "{from} redirects to {}: redirects to another origin are not followed; \
+         call it directly if you trust it",
+        Untrusted(to)
+    )]
+    RedirectElsewhere {
+        /// From where.
+        from: crate::Origin,
+        /// To where, as the server wrote it.
+        to: String,
+    },
+    /// Too many redirects.
+    #[error("more than {} redirects", crate::limits::REDIRECTS_MAX)]
+    TooManyRedirects,
+    /// Payment is required and no offer can be paid.
+    #[error("payment is required, and no offer can be paid: {}", Reasons(reasons))]
+    NotPayable {
+        /// Why, offer by offer.
+        reasons: Vec<Unusable>,
+        /// What the server said.
+        refusal: Refused,
+    },
+    /// The policy said no to every offer.
+    #[error("not paid: {}", reasons.join("; "))]
+    Declined {
+        /// Why, offer by offer.
+        reasons: Vec<String>,
+    },
+    /// The challenge expired while the policy thought about it.
+    #[error("the offer expired at {} before the payment was allowed", at.to_rfc3339())]
+    ExpiredMeanwhile {
+        /// When.
+        at: Timestamp,
+    },
+    /// What is remembered of origins could not be read or written.
+    #[error("what is known of {origin} could not be read or written")]
+    Pins {
+        /// Of which.
+        origin: crate::Origin,
+        /// Why.
+        #[source]
+        source: PinsError,
+    },
+    /// The journal failed.
+    #[error("call {call}: the journal failed; {moved}")]
+    Journal {
+        /// Which call.
+        call: CallId,
+        /// Whether money moved.
+        moved: MoneyMoved,
+        /// Why.
+        #[source]
+        source: OutboxError,
+    },
+    /// The payment could not be prepared or made.
+    #[error("call {call}: not paid; {moved}")]
+    Pay {
+        /// Which call.
+        call: CallId,
+        /// Whether money moved.
+        moved: MoneyMoved,
+        /// Why.
+        #[source]
+        source: PayError,
+    },
+    /// The server refused the payment.
+    #[error("call {call}: the server refused the payment; {moved}: {refusal}{}", hint(*moved, *call))]
+    Refused {
+        /// Which call.
+        call: CallId,
+        /// Whether money moved, as the rail tells.
+        moved: MoneyMoved,
+        /// What the server said.
+        refusal: Refused,
+    },
+    /// The credential was sent, and no answer tells what became of it.
+    #[error("call {call}: {last}; {moved}{}", hint(*moved, *call))]
+    Unknown {
+        /// Which call.
+        call: CallId,
+        /// Whether money moved, as the rail tells.
+        moved: MoneyMoved,
+        /// The last thing seen.
+        last: LastSeen,
+    },
+    /// A call to resume is not there, is final, or is under way.
+    #[error("call {call} cannot be resumed: {why}")]
+    NotResumable {
+        /// Which call.
+        call: CallId,
+        /// Why.
+        why: NotResumable,
+    },
+}
+
+impl CallError {
+    /// Whether money moved.
+    pub fn money_moved(&self) -> MoneyMoved {
+        match self {
+            Self::Journal { moved, .. }
+            | Self::Pay { moved, .. }
+            | Self::Refused { moved, .. }
+            | Self::Unknown { moved, .. } => *moved,
+            Self::NotResumable { why, .. } => why.money_moved(),
+            Self::Origin(_)
+            | Self::PlainHttp(_)
+            | Self::CredentialPresent
+            | Self::RequestBody(_)
+            | Self::Transport { .. }
+            | Self::RedirectElsewhere { .. }
+            | Self::TooManyRedirects
+            | Self::NotPayable { .. }
+            | Self::Declined { .. }
+            | Self::ExpiredMeanwhile { .. }
+            | Self::Pins { .. } => MoneyMoved::No,
+        }
+    }
+
+    /// Whether and how to try again.
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Transport { .. } | Self::ExpiredMeanwhile { .. } => Retry::NewCall,
+            Self::Journal { call, moved, .. } | Self::Unknown { call, moved, .. } => match moved {
+                MoneyMoved::No => Retry::NewCall,
+                MoneyMoved::Maybe | MoneyMoved::Yes => Retry::Resume(*call),
+            },
+            Self::Pay { call, moved, .. } | Self::Refused { call, moved, .. } => match moved {
+                MoneyMoved::Maybe => Retry::Resume(*call),
+                MoneyMoved::No | MoneyMoved::Yes => Retry::No,
+            },
+            Self::NotResumable { .. }
+            | Self::Origin(_)
+            | Self::PlainHttp(_)
+            | Self::CredentialPresent
+            | Self::RequestBody(_)
+            | Self::RedirectElsewhere { .. }
+            | Self::TooManyRedirects
+            | Self::NotPayable { .. }
+            | Self::Declined { .. }
+            | Self::Pins { .. } => Retry::No,
+        }
+    }
+
+    /// The call it is about, once there is one in the journal.
+    pub fn call(&self) -> Option<CallId> {
+        match self {
+            Self::Journal { call, .. }
+            | Self::Pay { call, .. }
+            | Self::Refused { call, .. }
+            | Self::Unknown { call, .. }
+            | Self::NotResumable { call, .. } => Some(*call),
+            _ => None,
+        }
+    }
+}
+
+fn hint(moved: MoneyMoved, call: CallId) -> String {
+    match moved {
+        MoneyMoved::No => String::new(),
+        MoneyMoved::Maybe | MoneyMoved::Yes => {
+            format!(" (run `stiver get --resume {call}`, or see `stiver wallet history`)")
+        }
+    }
+}
+
+/// Why one offer cannot be paid.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unusable {
+    /// It cannot be read.
+    #[error("a challenge is malformed ({0})")]
+    Malformed(ChallengeError),
+    /// It has expired by our clock.
+    #[error(
+        "a challenge expired at {} by this machine's clock, which says {}",
+        at.to_rfc3339(), now.to_rfc3339()
+    )]
+    Expired {
+        /// When.
+        at: Timestamp,
+        /// Now.
+        now: Timestamp,
+    },
+    /// Its realm names another host.
+    #[error("the realm {realm} is another host than {origin}: the challenge may be relayed")]
+    OtherHost {
+        /// The realm.
+        realm: String,
+        /// The origin.
+        origin: String,
+    },
+    /// Its digest is that of another body than ours.
+    #[error("the challenge is for another request body than the one sent")]
+    OtherBody,
+    /// Its digest is of a kind we cannot compute.
+    #[error("the challenge has a digest of an unknown kind: {}", Untrusted(.0))]
+    UnknownDigest(String),
+    /// No payer for the method.
+    #[error("no account for the method {0}")]
+    Method(String),
+    /// The payer of the method does not know the intent.
+    #[error("{method} payments of the intent {intent} are not supported")]
+    Intent {
+        /// The method.
+        method: String,
+        /// The intent.
+        intent: String,
+    },
+    /// The payer cannot pay it.
+    #[error("{method}: {}", Untrusted(&why.to_string()))]
+    Unpayable {
+        /// The method.
+        method: String,
+        /// Why.
+        why: Unpayable,
+    },
+    /// Its realm or payee is not the one remembered.
+    #[error("{}; allow the change only if you know the reason", Changes(.0))]
+    Changed(Vec<Change>),
+}
+
+struct Reasons<'a>(&'a [Unusable]);
+
+impl fmt::Display for Reasons<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, reason) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str("; ")?;
+            }
+            write!(f, "{reason}")?;
+        }
+        Ok(())
+    }
+}
+
+struct Changes<'a>(&'a [Change]);
+
+impl fmt::Display for Changes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, change) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str(", ")?;
+            }
+            write!(f, "{change}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A server's no, in its own words. `Display` is safe to print.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Refused {
+    /// The status.
+    pub status: u16,
+    /// The problem type, when a problem document came along.
+    pub type_uri: Option<String>,
+    /// Its `title`.
+    pub title: Option<String>,
+    /// Its `detail`.
+    pub detail: Option<String>,
+}
+
+impl Refused {
+    /// From a status and what could be read of the body.
+    pub fn new(status: u16, problem: Option<&stiver_core::problem::ReceivedProblem>) -> Self {
+        Self {
+            status,
+            type_uri: problem.map(|problem| problem.type_uri.clone()),
+            title: problem.and_then(|problem| problem.title.clone()),
+            detail: problem.and_then(|problem| problem.detail.clone()),
+        }
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "status {}", self.status)?;
+        for text in [&self.title, &self.detail].into_iter().flatten() {
+            write!(f, ", {}", Untrusted(text))?;
+        }
+        Ok(())
+    }
+}
+
+/// The last thing seen of a call whose outcome is not known.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum LastSeen {
+    /// The connection failed or broke.
+    NoResponse(BoxError),
+    /// No answer in time.
+    TimedOut,
+    /// An answer that settles nothing.
+    Answer(Refused),
+    /// The server asks to wait longer than the client waits.
+    AskedToWait {
+        /// How long, in seconds.
+        seconds: u64,
+        /// With which answer.
+        refusal: Refused,
+    },
+}
+
+impl fmt::Display for LastSeen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoResponse(source) => {
+                let source = source.to_string();
+                write!(
+                    f,
+                    "paid and sent, then no response ({})",
+                    Untrusted(&source)
+                )
+            }
+            Self::TimedOut => f.write_str("paid and sent, then no response in time"),
+            Self::Answer(refusal) => write!(f, "paid and sent, answered with {refusal}"),
+            Self::AskedToWait { seconds, refusal } => {
+                write!(f, "paid and sent, asked to wait {seconds} s with {refusal}")
+            }
+        }
+    }
+}
+
+/// Why a call cannot be resumed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotResumable {
+    /// It is not open here: it is final, in use by another process, or was never begun.
+    #[error("it is final, held by another process, or was never begun here")]
+    NotOpen,
+    /// This process is at it.
+    #[error("it is under way in this process")]
+    UnderWay,
+    /// Nothing was signed, so there is nothing to resume.
+    #[error("nothing was signed: make a new call")]
+    NothingSigned,
+    /// Signed and not sent, and its challenge has expired since.
+    #[error("it was never sent, and its challenge has expired: make a new call")]
+    Expired,
+    /// The body was too long to be kept.
+    #[error(
+        "its body was longer than {} bytes and was not kept",
+        crate::limits::STORED_BODY_BYTES_MAX
+    )]
+    BodyNotKept,
+    /// What was kept cannot be made into a request, or its method has no payer here.
+    #[error("{0}")]
+    Unusable(String),
+}
+
+impl NotResumable {
+    fn money_moved(&self) -> MoneyMoved {
+        match self {
+            Self::NothingSigned => MoneyMoved::No,
+            Self::NotOpen
+            | Self::UnderWay
+            | Self::Expired
+            | Self::BodyNotKept
+            | Self::Unusable(_) => MoneyMoved::Maybe,
+        }
+    }
+}

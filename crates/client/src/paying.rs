@@ -1,0 +1,175 @@
+//! The reqwest surface, with rustls on ring.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, StatusCode};
+use stiver_env::BoxFuture;
+
+use crate::{Answer, CallError, CallId, Exchange, PaymentClient, error::BoxError, limits};
+
+/// A reqwest client that pays. Cheap to clone.
+///
+/// Redirects, waiting and retries are the [`PaymentClient`]'s business: the inner client follows
+/// none and retries nothing. Needs a tokio runtime around its calls.
+///
+/// ```no_run
+/// # async fn example(payments: stiver_client::PaymentClient)
+/// # -> Result<(), Box<dyn std::error::Error>> {
+/// let client = stiver_client::PayingClient::new(payments)?;
+/// let request = http::Request::get("https://api.example/data").body(bytes::Bytes::new())?;
+/// let answer = client.call(request).await?;
+/// if let Some(payment) = &answer.payment {
+///     eprintln!("paid {} in call {}", payment.terms.amount, payment.call);
+/// }
+/// let body = answer.response.bytes().await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct PayingClient {
+    http: reqwest::Client,
+    payments: PaymentClient,
+    no_tls: Option<Arc<str>>,
+}
+
+/// Why no HTTP client could be made.
+#[derive(Debug, thiserror::Error)]
+#[error("no HTTP client could be made")]
+pub struct BuildError(#[source] reqwest::Error);
+
+impl PayingClient {
+    /// A client with the system's certificate authorities. Where the system has none, it still
+    /// calls this machine over plain HTTP, and says so when https is asked for.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] when reqwest cannot be set up.
+    pub fn new(payments: PaymentClient) -> Result<Self, BuildError> {
+        Self::from_builder(payments, reqwest::Client::builder)
+    }
+
+    /// A client with settings of your own: proxies, certificates, a user agent. Whatever it says of
+    /// redirects and retries is replaced. The function may be called twice.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] when reqwest cannot be set up with these settings.
+    pub fn from_builder(
+        payments: PaymentClient,
+        builder: impl Fn() -> reqwest::ClientBuilder,
+    ) -> Result<Self, BuildError> {
+        use rustls::crypto::{CryptoProvider, ring};
+        if CryptoProvider::get_default().is_none() {
+            // Somebody may install one meanwhile: then theirs is used.
+            let _ = ring::default_provider().install_default();
+        }
+        let settled = || {
+            builder()
+                .redirect(reqwest::redirect::Policy::none())
+                .retry(reqwest::retry::never())
+                .connect_timeout(limits::CONNECT_TIMEOUT)
+        };
+        let (http, no_tls) = match settled().build() {
+            Ok(http) => (http, None),
+            Err(error) => {
+                let http = settled().tls_certs_only([]).build().map_err(BuildError)?;
+                (http, Some(Arc::from(words(&error))))
+            }
+        };
+        Ok(Self {
+            http,
+            payments,
+            no_tls,
+        })
+    }
+
+    /// Makes one logical call; see [`PaymentClient::call`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`PaymentClient::call`].
+    pub async fn call(
+        &self,
+        request: http::Request<Bytes>,
+    ) -> Result<Answer<reqwest::Response>, CallError> {
+        self.payments.call(request, &mut self.exchange()).await
+    }
+
+    /// Goes on with an open call; see [`PaymentClient::resume`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`PaymentClient::resume`].
+    pub async fn resume(&self, call: CallId) -> Result<Answer<reqwest::Response>, CallError> {
+        self.payments.resume(call, &mut self.exchange()).await
+    }
+
+    /// The paying half: recovery and look-ups.
+    pub fn payments(&self) -> &PaymentClient {
+        &self.payments
+    }
+
+    fn exchange(&self) -> Http {
+        Http {
+            http: self.http.clone(),
+            no_tls: self.no_tls.clone(),
+        }
+    }
+}
+
+/// A reqwest client as an [`Exchange`].
+struct Http {
+    http: reqwest::Client,
+    no_tls: Option<Arc<str>>,
+}
+
+impl Exchange for Http {
+    type Response = reqwest::Response;
+
+    fn send(
+        &mut self,
+        request: http::Request<Bytes>,
+    ) -> BoxFuture<'_, Result<reqwest::Response, BoxError>> {
+        Box::pin(async move {
+            let secure = request.uri().scheme_str() == Some("https");
+            if let (Some(why), true) = (&self.no_tls, secure) {
+                return Err(format!("https cannot be used on this machine: {why}").into());
+            }
+            let request = reqwest::Request::try_from(request)?;
+            let sent = self.http.execute(request).await;
+            // The URL may hold secrets, and whoever asked knows it.
+            sent.map_err(|error| words(&error.without_url()).into())
+        })
+    }
+
+    fn head(response: &reqwest::Response) -> (StatusCode, &HeaderMap) {
+        (response.status(), response.headers())
+    }
+
+    fn read(mut response: reqwest::Response, limit: usize) -> BoxFuture<'static, Vec<u8>> {
+        Box::pin(async move {
+            let mut read = BytesMut::new();
+            while read.len() < limit {
+                match response.chunk().await {
+                    Ok(Some(chunk)) => read.extend_from_slice(&chunk),
+                    Ok(None) | Err(_) => break,
+                }
+            }
+            read.truncate(limit);
+            read.to_vec()
+        })
+    }
+}
+
+/// An error and its causes on one line: reqwest's own `Display` says little.
+fn words(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
