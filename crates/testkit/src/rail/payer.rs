@@ -112,6 +112,10 @@ impl Payer for RailPayer {
         })
     }
 
+    fn shares_call_key(&self) -> bool {
+        self.nonces == Nonces::PerCall
+    }
+
     fn execute<'a>(&'a self, artefact: &'a Artefact) -> BoxFuture<'a, Result<Proof, PayError>> {
         Box::pin(async move {
             let transfer = Transfer::read(artefact).map_err(PayError::Refused)?;
