@@ -177,7 +177,7 @@ impl Gate {
     {
         let meaning = error.meaning();
         log(error);
-        if !meaning.challenge && meaning.kind.status() >= 403 {
+        if !meaning.challenge && !is_of_the_credential(error) {
             return Outcome::Refuse(error.refused());
         }
         match pricing.get().await {
@@ -215,6 +215,18 @@ impl GateError {
             retry_after: meaning.retry_after,
         }
     }
+}
+
+/// True for what is wrong before the price is known: on a free request, nobody cares.
+fn is_of_the_credential(error: &GateError) -> bool {
+    matches!(
+        error,
+        GateError::SeveralCredentials
+            | GateError::CredentialTooLarge { .. }
+            | GateError::TargetTooLong { .. }
+            | GateError::IdempotencyKey(_)
+            | GateError::Head
+    )
 }
 
 /// Tells the operator. The text holds no credential; the cause may say more than the peer learns.

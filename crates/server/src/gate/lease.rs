@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::join_all;
 use stiver_store::{Command, Reply};
 
 use super::{Gate, Inner};
@@ -26,6 +27,8 @@ struct State {
 struct Held {
     challenge_id: String,
     epoch: u64,
+    /// False until the first round: most work ends before its lease needs renewing.
+    lasting: bool,
 }
 
 impl State {
@@ -37,6 +40,7 @@ impl State {
             Held {
                 challenge_id: challenge_id.to_owned(),
                 epoch,
+                lasting: false,
             },
         );
         ticket
@@ -99,31 +103,31 @@ async fn renew(gate: Weak<Inner>) {
                 state.renewing = false;
                 return;
             }
-            state
-                .held
-                .iter()
+            let lasting = state.held.iter().filter(|(_, held)| held.lasting);
+            let lasting = lasting
                 .map(|(ticket, held)| (*ticket, held.clone()))
-                .collect()
+                .collect();
+            state.held.values_mut().for_each(|held| held.lasting = true);
+            lasting
         };
-        for (
-            ticket,
-            Held {
-                challenge_id,
-                epoch,
-            },
-        ) in held
-        {
-            let command = Command::Renew {
-                challenge_id,
-                epoch,
-                lease_ms: LEASE_MS,
-            };
-            match inner.store.submit(command).await {
-                // A lost lease shows at the next step of the journal, which is fenced.
-                Ok(Reply::Fenced | Reply::Absent) => inner.leases.end(ticket),
-                Ok(_) => {}
-                Err(error) => tracing::warn!(%error, "a lease was not renewed"),
-            }
-        }
+        join_all(
+            held.iter()
+                .map(|(ticket, held)| renew_one(&inner, *ticket, held)),
+        )
+        .await;
+    }
+}
+
+async fn renew_one(inner: &Inner, ticket: u64, held: &Held) {
+    let command = Command::Renew {
+        challenge_id: held.challenge_id.clone(),
+        epoch: held.epoch,
+        lease_ms: LEASE_MS,
+    };
+    match inner.store.submit(command).await {
+        // A lost lease shows at the next step of the journal, which is fenced.
+        Ok(Reply::Fenced | Reply::Absent) => inner.leases.end(ticket),
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "a lease was not renewed"),
     }
 }

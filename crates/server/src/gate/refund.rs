@@ -2,20 +2,21 @@
 
 use std::sync::Arc;
 
-use stiver_core::{Problem, problem::ProblemKind};
 use stiver_method::{
     artefact::Settled,
     payee::{PayeeCharge, RefundRequest},
 };
-use stiver_store::{Advance, ClaimState, StoredResponse};
+use stiver_store::{Advance, ClaimState};
 
 use super::{Gate, journal::Hold, settle::Fate};
 use crate::{
     error::GateError,
-    receipt,
     record::{self, Details},
     route::OnFailure,
 };
+
+/// The receipt of a payment that was kept without a delivery: there is none to show.
+pub(super) const KEPT: &str = "";
 
 /// Why a payment goes back, for the payer's statement.
 const REASON: &str = "delivery failed";
@@ -30,10 +31,8 @@ impl Gate {
         settled: &Settled,
     ) -> GateError {
         let ended = match details.on_failure {
-            OnFailure::Keep => self.keep(hold, method, details, settled).await,
-            OnFailure::Retry | OnFailure::Refund => {
-                self.refund(hold, method, details, settled).await
-            }
+            OnFailure::Keep => self.keep(hold).await,
+            OnFailure::Retry | OnFailure::Refund => self.refund(hold, method, settled).await,
         };
         ended.unwrap_or_else(|error| error)
     }
@@ -43,7 +42,6 @@ impl Gate {
         &self,
         mut hold: Hold,
         method: &Arc<dyn PayeeCharge>,
-        details: &Details,
         settled: &Settled,
     ) -> Result<GateError, GateError> {
         let request = RefundRequest {
@@ -57,7 +55,7 @@ impl Gate {
             Ok(artefact) => artefact,
             Err(error) => {
                 tracing::warn!(method = %method.name(), %error, "no refund: the payment is kept");
-                return self.keep(hold, method, details, settled).await;
+                return self.keep(hold).await;
             }
         };
         let record = record::encode_artefact(&artefact).into();
@@ -106,38 +104,18 @@ impl Gate {
         }
     }
 
-    /// Keeps the payment: it counts as delivered, and what is stored for the same credential is
-    /// the refusal, so that nobody is asked to pay again for it.
-    async fn keep(
-        &self,
-        mut hold: Hold,
-        method: &Arc<dyn PayeeCharge>,
-        details: &Details,
-        settled: &Settled,
-    ) -> Result<GateError, GateError> {
+    /// Keeps the payment. It counts as delivered, with [`KEPT`] for its receipt: nobody is asked
+    /// to pay again by the same credential.
+    async fn keep(&self, mut hold: Hold) -> Result<GateError, GateError> {
         if matches!(hold.claim.state, ClaimState::Settled { .. }) {
             hold.advance(Advance::Deliver).await?;
         }
-        let kept = GateError::DeliveryKept;
-        let problem = Problem::new(ProblemKind::UpstreamFailed, kept.to_string());
-        let receipt =
-            receipt::print(method, details, settled, &hold.claim.challenge_id, None).await;
-        let response = StoredResponse {
-            status: problem.kind.status(),
-            headers: vec![
-                (
-                    "content-type".to_owned(),
-                    b"application/problem+json".to_vec(),
-                ),
-                ("cache-control".to_owned(), b"no-store".to_vec()),
-            ],
-            body: problem.to_json().into_bytes(),
-            expires_at: hold.claim.retain_until,
+        let kept = Advance::Delivered {
+            receipt: KEPT.into(),
+            response: None,
         };
-        let response = Some(Arc::new(response));
-        hold.advance(Advance::Delivered { receipt, response })
-            .await?;
+        hold.advance(kept).await?;
         tracing::warn!(challenge_id = %hold.claim.challenge_id, "given up: the payment is kept");
-        Ok(kept)
+        Ok(GateError::DeliveryKept)
     }
 }

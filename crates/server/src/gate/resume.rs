@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use stiver_method::{artefact::Settled, payee::PayeeCharge};
 use stiver_store::{Advance, Claim, ClaimState, Delivery};
 
-use super::{Gate, admit::Asked, journal::Hold, settle::as_asked};
+use super::{Gate, admit::Asked, journal::Hold, refund::KEPT, settle::as_asked};
 use crate::{
     error::GateError,
     grant::Grant,
@@ -79,6 +79,7 @@ impl Gate {
                     receipt: succeeded.then(|| Arc::clone(&delivery.receipt)),
                 }))
             }
+            _ if *delivery.receipt == *KEPT => Err(GateError::DeliveryKept),
             _ => Err(GateError::Redeemed),
         }
     }

@@ -1,0 +1,163 @@
+//! Prices, secrets and clocks that change between the challenge and the credential, or after the
+//! money was taken.
+
+use stiver_core::{
+    binding::{KeyRing, Secret},
+    problem::ProblemKind as Kind,
+};
+use stiver_server::{
+    Route,
+    grant::PayeeFailure,
+    limits::{CHALLENGE_LIFETIME_MS, LEASE_MS},
+};
+use stiver_testkit::fixtures;
+
+use crate::common::{Ask, PRICE, Run, World};
+
+fn secret(byte: u8) -> Secret {
+    Secret::configured(&[byte; 32]).unwrap()
+}
+
+#[test]
+fn fixed_price_that_rises_refuses_the_old_challenge() {
+    let world = World::new(1);
+    let ask = world.paid(&Ask::get("/reading"), &world.route());
+    let dearer = Route::new(vec![world.offer(PRICE * 2)]).unwrap();
+    let refused = world.send(&ask, &dearer).refused();
+    assert_eq!(refused.problem.kind, Kind::InvalidChallenge);
+    assert!(refused.problem.detail.contains("amount"));
+    assert!(world.front.writes().is_empty());
+    let paid = Ask::get("/reading").credential(&world.pay(&refused.challenges[0]));
+    world.send(&paid, &dearer).delivered();
+    assert_eq!(world.handler.seen()[0].amount.units(), PRICE * 2);
+}
+
+#[test]
+fn computed_price_stays_good_for_its_challenge() {
+    let world = World::new(2);
+    let route = world.route().computed("list-1");
+    let ask = world.paid(&Ask::get("/reading"), &route);
+    let later = Route::new(vec![world.offer(PRICE * 2)])
+        .unwrap()
+        .computed("list-1");
+    world.send(&ask, &later).delivered();
+    assert_eq!(world.handler.seen()[0].amount.units(), PRICE);
+}
+
+#[test]
+fn computed_price_of_an_old_list_is_refused() {
+    let world = World::new(3);
+    let ask = world.paid(&Ask::get("/reading"), &world.route().computed("list-1"));
+    for route in [world.route().computed("list-2"), world.route()] {
+        let refused = world.send(&ask, &route).refused();
+        assert_eq!(refused.problem.kind, Kind::InvalidChallenge);
+        assert!(refused.problem.detail.contains("price list"));
+    }
+    let fixed = world.paid(&Ask::get("/reading"), &world.route());
+    let refused = world
+        .send(&fixed, &world.route().computed("list-1"))
+        .refused();
+    assert!(refused.problem.detail.contains("price list"));
+    assert!(world.front.writes().is_empty());
+}
+
+#[test]
+fn taken_money_survives_expiry_price_and_route() {
+    let world = World::new(4);
+    let route = world.route();
+    let ask = world.paid(&Ask::get("/reading"), &route);
+    world.handler.script([Run::Fails(PayeeFailure::NotReached)]);
+    assert_eq!(world.send(&ask, &route).kind(), Kind::UpstreamFailed);
+    world.pass(CHALLENGE_LIFETIME_MS * 2);
+    let dearer = Route::new(vec![world.offer(PRICE * 9)])
+        .unwrap()
+        .computed("list-9");
+    world.send(&ask, &dearer).delivered();
+    assert_eq!(world.handler.seen()[1].amount.units(), PRICE);
+    assert_eq!(world.payments(), 1);
+}
+
+#[test]
+fn rotated_secret_verifies_until_its_end() {
+    let world = World::new(5);
+    let route = world.route();
+    world.gate.set_key_ring(KeyRing::new(secret(1)));
+    let (early, late) = (
+        world.paid(&Ask::get("/reading"), &route),
+        world.paid(&Ask::get("/reading"), &route),
+    );
+    let until = world.sim.env().clock.now().plus_millis(1_000);
+    world
+        .gate
+        .set_key_ring(KeyRing::new(secret(2)).with_previous(secret(1), until));
+    world.send(&early, &route).delivered();
+    world.pass(1_000);
+    let refused = world.send(&late, &route).refused();
+    assert_eq!(refused.problem.kind, Kind::InvalidChallenge);
+    let fresh = Ask::get("/reading").credential(&world.pay(&refused.challenges[0]));
+    world.send(&fresh, &route).delivered();
+}
+
+#[test]
+fn taken_money_survives_the_loss_of_its_secret() {
+    let world = World::new(6);
+    let route = world.route();
+    let ask = world.paid(&Ask::get("/reading"), &route);
+    let unused = world.paid(&Ask::get("/reading"), &route);
+    world.handler.script([Run::Fails(PayeeFailure::NotReached)]);
+    assert_eq!(world.send(&ask, &route).kind(), Kind::UpstreamFailed);
+    world.gate.set_key_ring(KeyRing::new(secret(9)));
+    assert_eq!(world.send(&unused, &route).kind(), Kind::InvalidChallenge);
+    world.send(&ask, &route).delivered();
+    assert_eq!((world.payments(), world.handler.delivered()), (1, 1));
+}
+
+#[test]
+fn forged_credential_for_a_known_challenge_learns_nothing() {
+    let world = World::new(7);
+    let route = world.route();
+    let get = Ask::get("/reading");
+    let challenge = world.challenge(&get, &route);
+    world
+        .send(&get.clone().credential(&world.pay(&challenge)), &route)
+        .delivered();
+    let mut forged = world.credential(&world.payer, &challenge);
+    forged.challenge.params.expires = None;
+    let refused = world
+        .send(&get.credential(&forged.to_header()), &route)
+        .refused();
+    assert_eq!(refused.problem.kind, Kind::InvalidChallenge);
+    assert!(refused.problem.detail.contains("not issued here"));
+}
+
+#[test]
+fn restart_keeps_what_was_taken_and_what_was_served() {
+    let mut world = World::new(8);
+    let route = world.route();
+    let served = world.paid(&Ask::get("/reading"), &route).key("k");
+    let taken = world.paid(&Ask::get("/reading"), &route);
+    world.send(&served, &route).delivered();
+    world.handler.script([Run::Dies]);
+    world.send(&taken, &route);
+    world.restart();
+    assert!(matches!(
+        world.send(&served, &route),
+        crate::common::Answer::Replayed { .. }
+    ));
+    world.send(&taken, &route).delivered();
+    assert_eq!((world.payments(), world.handler.delivered()), (2, 2));
+}
+
+#[test]
+fn clock_that_steps_back_does_not_settle_twice() {
+    let world = World::new(9);
+    let route = world.route();
+    let ask = world.paid(&Ask::get("/reading"), &route);
+    world.send(&ask, &route).delivered();
+    let now = world.sim.env().clock.now().as_millis();
+    let earlier = stiver_core::Timestamp::from_millis(now - LEASE_MS);
+    world.sim.clock.set_wall(earlier);
+    assert_eq!(world.send(&ask, &route).kind(), Kind::InvalidChallenge);
+    assert_eq!((world.payments(), world.handler.runs()), (1, 1));
+    assert_eq!(fixtures::realm(), *world.gate.realm());
+}
