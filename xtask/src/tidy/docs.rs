@@ -1,5 +1,5 @@
 //! Documents: every one is linked from somewhere, every link leads somewhere, decisions are
-//! numbered without gaps.
+//! numbered once each.
 
 use std::{
     collections::BTreeSet,
@@ -143,10 +143,10 @@ fn is_included(tree: &Tree, path: &Path) -> bool {
     })
 }
 
-/// Decisions are `NNNN-title.md`, from 0001, without gaps or twins.
+/// Decisions are `NNNN-title.md`, each with a number of its own.
 fn decisions(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let mut expected = 1_u32;
+    let mut seen = BTreeSet::new();
     for (path, _) in tree.with_extension("md") {
         if path.parent() != Some(Path::new("docs/decisions")) || path.ends_with("README.md") {
             continue;
@@ -155,15 +155,14 @@ fn decisions(tree: &Tree) -> Vec<Finding> {
             .file_name()
             .and_then(|name| name.to_str())
             .unwrap_or_default();
-        let number = name
-            .split_once('-')
-            .map(|(number, _)| number)
-            .unwrap_or_default();
-        if number == format!("{expected:04}") {
-            expected = expected.saturating_add(1);
-        } else {
-            let message = format!("decisions are numbered in order: {expected:04} comes here");
-            findings.push(Finding::file(path, message));
+        let number = name.split_once('-').map_or("", |(number, _)| number);
+        if number.len() != 4 || !number.bytes().all(|byte| byte.is_ascii_digit()) {
+            findings.push(Finding::file(path, "must be named NNNN-title.md"));
+        } else if !seen.insert(number) {
+            findings.push(Finding::file(
+                path,
+                format!("another decision is numbered {number}"),
+            ));
         }
     }
     findings
@@ -266,20 +265,19 @@ mod tests {
     }
 
     #[test]
-    fn decisions_with_one_number_or_a_gap_are_found() {
-        let linked = "[1](docs/decisions/0001-a.md) [2](docs/decisions/0001-b.md)\
-                      [3](docs/decisions/0003-c.md)\n";
+    fn decision_without_a_number_of_its_own_is_found() {
         let files = [
-            ("README.md", linked),
+            ("README.md", "[All](docs/decisions)\n"),
             ("docs/decisions/0001-a.md", ""),
             ("docs/decisions/0001-b.md", ""),
             ("docs/decisions/0003-c.md", ""),
+            ("docs/decisions/4-d.md", ""),
         ];
         assert_eq!(
             messages(&files),
             [
-                "docs/decisions/0001-b.md: decisions are numbered in order: 0002 comes here",
-                "docs/decisions/0003-c.md: decisions are numbered in order: 0002 comes here",
+                "docs/decisions/0001-b.md: another decision is numbered 0001",
+                "docs/decisions/4-d.md: must be named NNNN-title.md",
             ]
         );
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::{Finding, Tree};
 
 /// Files that cargo itself finds, by their parent folder.
-const ROOT_FOLDERS: &[&str] = &["benches", "bin", "examples", "tests"];
+const ROOT_FOLDERS: &[&str] = &["benches", "examples", "tests"];
 
 /// Finds every file that its parent module does not declare.
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
@@ -17,14 +17,23 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
 
 /// A crate's root, which needs nobody to declare it.
 fn is_root(path: &Path) -> bool {
-    let parent = path.parent().and_then(Path::file_name).unwrap_or_default();
+    let name = |path: Option<&Path>| {
+        path.and_then(Path::file_name)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let folder = path.parent();
+    let (parent, grandparent) = (name(folder), name(folder.and_then(Path::parent)));
     let stem = path.file_stem().unwrap_or_default();
+    // `src/a/tests/b.rs` is a module of the unit tests, `tests/b.rs` is a root.
+    let is_outside = !path.components().any(|part| part.as_os_str() == "src");
+    let holds_roots = |folder: &std::ffi::OsStr| {
+        folder == "bin" || (is_outside && ROOT_FOLDERS.iter().any(|name| folder == *name))
+    };
     (parent == "src" && (stem == "lib" || stem == "main"))
         || stem == "build"
-        || (ROOT_FOLDERS.iter().any(|folder| parent == *folder) && stem != "mod" && {
-            // `src/a/tests/b.rs` is a module of the unit tests, `tests/b.rs` is a root.
-            !path.components().any(|part| part.as_os_str() == "src") || parent == "bin"
-        })
+        || (holds_roots(&parent) && stem != "mod")
+        || (holds_roots(&grandparent) && stem == "main")
 }
 
 fn is_declared(tree: &Tree, path: &Path) -> bool {
@@ -103,6 +112,8 @@ mod tests {
             ("c/tests/pays.rs", "mod common;\n"),
             ("c/tests/common/mod.rs", ""),
             ("c/tests/lost/mod.rs", ""),
+            ("c/tests/gate/main.rs", "mod replay;\n"),
+            ("c/tests/gate/replay.rs", ""),
             ("c/src/bin/tool.rs", ""),
         ];
         assert_eq!(undeclared(&files), ["c/tests/lost/mod.rs"]);
