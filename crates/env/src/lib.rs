@@ -1,7 +1,7 @@
 //! The outside world behind seams: time, randomness, disk, network, task spawning.
 //!
-//! Everything above `stiver-core` takes an [`Env`] and asks nothing else. The `native` feature holds
-//! the real world; `stiver-testkit` holds a simulated one.
+//! Everything above `stiver-core` takes an [`Env`] and asks nothing else. The `native` feature
+//! holds the real world; `stiver-testkit` holds a simulated one.
 #![forbid(unsafe_code)]
 
 pub mod disk;
@@ -52,7 +52,8 @@ pub trait Clock: Send + Sync {
 
 /// A cryptographically secure source of random bytes.
 pub trait Entropy: Send + Sync {
-    /// Fills the buffer. A source that cannot is a broken machine: it panics, and nothing is signed.
+    /// Fills the buffer. A source that cannot is a broken machine: it panics, and nothing is
+    /// signed.
     fn fill(&self, buffer: &mut [u8]);
 }
 

@@ -1,4 +1,5 @@
-//! The real world: the system clock, the operating system's randomness, files, sockets, tokio tasks.
+//! The real world: the system clock, the operating system's randomness, files, sockets, tokio
+//! tasks.
 
 mod disk;
 mod net;

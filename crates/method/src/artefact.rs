@@ -5,7 +5,8 @@ use std::fmt;
 use stiver_core::{Amount, Timestamp, json::Value};
 use zeroize::Zeroizing;
 
-/// Bytes that move money when executed: journaled before, wiped when terminal. `Debug` prints no bytes.
+/// Bytes that move money when executed: journaled before, wiped when terminal. `Debug` prints no
+/// bytes.
 #[derive(Clone)]
 pub struct Artefact {
     /// The rail's key of the movement: executing two artefacts of one key moves money at most once.
@@ -42,7 +43,8 @@ pub struct Settled {
 pub enum Lookup {
     /// It moved money.
     Done(Box<Settled>),
-    /// It has not and never can: validity lapsed at finality, nonce spent elsewhere. Not a time-out.
+    /// It has not and never can: validity lapsed at finality, nonce spent elsewhere. Not a
+    /// time-out.
     Never(Refusal),
     /// It may yet, or nobody can tell now.
     Pending,

@@ -37,7 +37,8 @@ impl Ed25519Key {
         self.key.sign(message).to_bytes()
     }
 
-    /// The text of a key file: three lines, the last one secret. Keep it in a file that only its owner can read.
+    /// The text of a key file: three lines, the last one secret. Keep it in a file that only its
+    /// owner can read.
     ///
     /// ```text
     /// stiver-key 1 ed25519

@@ -11,14 +11,17 @@ use crate::{
 pub trait PayeeCharge: Send + Sync {
     /// The method's name on the wire.
     fn name(&self) -> &MethodName;
-    /// Makes the `request` of a challenge for this price. Creates no outside state unless the rail needs it.
+    /// Makes the `request` of a challenge for this price. Creates no outside state unless the rail
+    /// needs it.
     fn quote<'a>(&'a self, quote: Quote<'a>) -> BoxFuture<'a, Result<Object, QuoteError>>;
-    /// The terms a route with this price asks: what [`PayeeCharge::terms`] must give for a request quoted for it. Pure.
+    /// The terms a route with this price asks: what [`PayeeCharge::terms`] must give for a request
+    /// quoted for it. Pure.
     fn expected_terms(&self, price: &Amount) -> Result<Terms, QuoteError>;
-    /// The terms of a request: what stays the same from challenge to challenge (amount, currency, payee, network), without
-    /// what differs (invoices, nonces). Pure.
+    /// The terms of a request: what stays the same from challenge to challenge (amount, currency,
+    /// payee, network), without what differs (invoices, nonces). Pure.
     fn terms(&self, request: &Object) -> Result<Terms, Refusal>;
-    /// Checks a credential without I/O: format, policy, signature, in that order. Never called under a lock.
+    /// Checks a credential without I/O: format, policy, signature, in that order. Never called
+    /// under a lock.
     fn precheck(&self, presented: Presented<'_>) -> Result<Plan, Refusal>;
     /// Settles. Repeatable: executing again what has moved money returns the same settlement.
     fn execute<'a>(
@@ -107,7 +110,8 @@ pub struct Presented<'a> {
 /// A checked credential, ready to claim and settle.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// Every key under which this proof could be presented again, the method's name not included. At least one.
+    /// Every key under which this proof could be presented again, the method's name not included.
+    /// At least one.
     pub replay_keys: Vec<Vec<u8>>,
     /// Until when the rail could accept this proof again: claims are kept at least as long.
     pub replayable_until: Timestamp,

@@ -18,7 +18,8 @@ pub trait Payer: Send + Sync {
     fn name(&self) -> &MethodName;
     /// The intents it can answer.
     fn intents(&self) -> &[IntentName];
-    /// The challenge in plain terms, for the budget and the human. Refuses what it could not pay. Pure.
+    /// The challenge in plain terms, for the budget and the human. Refuses what it could not pay.
+    /// Pure.
     fn policy_view(&self, challenge: &Challenge) -> Result<PolicyView, Unpayable>;
     /// Signs a payment; moves nothing and sends nothing.
     ///
@@ -45,7 +46,8 @@ pub trait Payer: Send + Sync {
     ) -> BoxFuture<'a, Result<Lookup, RailUnavailable>>;
 }
 
-/// Names one logical paid call: 16 random bytes, drawn once and journaled before anything is signed.
+/// Names one logical paid call: 16 random bytes, drawn once and journaled before anything is
+/// signed.
 ///
 /// A rail with nonces uses them as the nonce of every payment of the call. Not a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
