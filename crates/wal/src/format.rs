@@ -4,7 +4,7 @@ use sha2::{Digest, Sha256};
 use stiver_core::Timestamp;
 
 use crate::{
-    config::{BATCH_BYTES_MAX, EVENT_BYTES_MAX},
+    config::{BATCH_BYTES_MAX, BATCH_COMMANDS_MAX, EVENT_BYTES_MAX},
     error::Damage,
     machine::Machine,
 };
@@ -17,12 +17,17 @@ pub(crate) const FILE_HEADER_BYTES: usize = 128;
 pub(crate) const FRAME_HEADER_BYTES: usize = 64;
 /// Frames begin at multiples of this.
 const ALIGN: usize = 8;
+/// The last bytes of a frame. None is zero, so that the last sector of a frame never is.
+const TRAILER: [u8; ALIGN] = *b"\xf5end\xd3log";
+/// What a disk writes whole or not at all, in bytes. Larger sectors are multiples of it.
+pub(crate) const SECTOR_BYTES: usize = 512;
 /// Bytes before each record of a frame: its length.
 const RECORD_HEADER_BYTES: usize = 4;
 /// The longest body: a full batch, and one more event.
 pub(crate) const BODY_BYTES_MAX: usize = BATCH_BYTES_MAX + RECORD_HEADER_BYTES + EVENT_BYTES_MAX;
 /// The longest frame on disk.
-pub(crate) const FRAME_BYTES_MAX: usize = FRAME_HEADER_BYTES + BODY_BYTES_MAX + ALIGN;
+pub(crate) const FRAME_BYTES_MAX: usize =
+    FRAME_HEADER_BYTES + BODY_BYTES_MAX.next_multiple_of(ALIGN) + TRAILER.len();
 /// Longest name of a machine, in bytes.
 const NAME_BYTES: usize = 32;
 
@@ -105,6 +110,8 @@ pub(crate) struct FileHeader {
     pub(crate) position: Position,
     /// Bytes of the state (snapshot), 0 (segment).
     pub(crate) state_bytes: u64,
+    /// Whether the next event's segment was there before this snapshot was (0 in a segment).
+    pub(crate) followed: bool,
 }
 
 /// What a file header turned out to be.
@@ -125,6 +132,7 @@ impl FileHeader {
             log_id,
             position,
             state_bytes: 0,
+            followed: false,
         }
     }
 
@@ -139,7 +147,7 @@ impl FileHeader {
         bytes.extend_from_slice(&self.position.time.as_millis().to_le_bytes());
         bytes.extend_from_slice(&self.position.chain);
         bytes.extend_from_slice(&self.state_bytes.to_le_bytes());
-        bytes.extend_from_slice(&[0; 4]);
+        bytes.extend_from_slice(&u32::from(self.followed).to_le_bytes());
         let checksum = crc32c::crc32c(&bytes);
         bytes.extend_from_slice(&checksum.to_le_bytes());
         bytes
@@ -173,7 +181,7 @@ impl FileHeader {
             chain: take(&mut rest)?,
         };
         let state_bytes = u64::from_le_bytes(take(&mut rest)?);
-        let _reserved: [u8; 4] = take(&mut rest)?;
+        let followed = u32::from_le_bytes(take(&mut rest)?) == 1;
         let checksum = u32::from_le_bytes(take(&mut rest)?);
         if checksum != crc32c::crc32c(covered) {
             return Some(Err(HeaderError::Damaged(Damage::HeaderChecksum)));
@@ -189,6 +197,7 @@ impl FileHeader {
             log_id,
             position,
             state_bytes,
+            followed,
         };
         Some(Ok((header, checksum)))
     }
@@ -213,7 +222,9 @@ pub(crate) struct FrameHeader {
     /// When all of them were decided.
     pub(crate) time: Timestamp,
     /// How many events.
-    pub(crate) count: u32,
+    pub(crate) count: u16,
+    /// How many of its sectors are zero by nature: see [`zero_sectors`].
+    pub(crate) zero_sectors: u16,
     /// The hash of the frame before.
     pub(crate) previous: Hash,
 }
@@ -227,7 +238,8 @@ impl FrameHeader {
         let body_checksum = u32::from_le_bytes(take(&mut rest)?);
         let first = u64::from_le_bytes(take(&mut rest)?);
         let millis = u64::from_le_bytes(take(&mut rest)?);
-        let count = u32::from_le_bytes(take(&mut rest)?);
+        let count = u16::from_le_bytes(take(&mut rest)?);
+        let zero_sectors = u16::from_le_bytes(take(&mut rest)?);
         let previous = take(&mut rest)?;
         let checksum = u32::from_le_bytes(take(&mut rest)?);
         let body_bytes = usize::try_from(body_bytes).ok()?;
@@ -242,13 +254,14 @@ impl FrameHeader {
             first,
             time: Timestamp::from_millis(millis),
             count,
+            zero_sectors,
             previous,
         })
     }
 
-    /// Bytes on disk, padding included.
+    /// Bytes on disk, padding and trailer included.
     pub(crate) fn frame_bytes(&self) -> usize {
-        padded(FRAME_HEADER_BYTES + self.body_bytes)
+        (FRAME_HEADER_BYTES + self.body_bytes).next_multiple_of(ALIGN) + TRAILER.len()
     }
 
     /// The last event, or `None` when the numbers overflow.
@@ -256,10 +269,35 @@ impl FrameHeader {
         self.first.checked_add(u64::from(self.count) - 1)
     }
 
-    pub(crate) fn body_matches(&self, salt: u32, body: &[u8]) -> bool {
-        crc32c::crc32c_append(salt, body) == self.body_checksum
+    /// Splits a whole frame of this header: what its hash covers, and its body. `None` when its
+    /// checksum, its padding or its trailer do not match.
+    pub(crate) fn split<'a>(&self, salt: u32, frame: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
+        let (hashed, end) = frame.split_at_checked(FRAME_HEADER_BYTES + self.body_bytes)?;
+        let padding = end.strip_suffix(&TRAILER)?;
+        let body = hashed.get(FRAME_HEADER_BYTES..)?;
+        let matches = crc32c::crc32c_append(salt, body) == self.body_checksum
+            && padding.iter().all(|byte| *byte == 0);
+        matches.then_some((hashed, body))
     }
 }
+
+/// How many sectors are all zero, among those that a frame touches behind the sectors of its header.
+/// `frame` begins at `offset` of the file.
+///
+/// A sector that a crash has kept from the disk is zero. A frame says how many of its sectors are so
+/// by nature; more than that, and some are missing.
+pub(crate) fn zero_sectors(frame: &[u8], offset: u64) -> u16 {
+    let sector = u64::try_from(SECTOR_BYTES).unwrap_or(u64::MAX);
+    let inside = usize::try_from(offset % sector).unwrap_or(0);
+    // From the first sector that does not hold a part of the header.
+    let begin = (inside + FRAME_HEADER_BYTES).next_multiple_of(SECTOR_BYTES) - inside;
+    let sectors = frame.get(begin..).unwrap_or_default().chunks(SECTOR_BYTES);
+    let zero = sectors.filter(|sector| sector.iter().all(|byte| *byte == 0));
+    u16::try_from(zero.count()).expect("few enough sectors, because a frame's size is limited")
+}
+
+const _: () = assert!(FRAME_BYTES_MAX / SECTOR_BYTES < 65_535);
+const _: () = assert!(BATCH_COMMANDS_MAX < 65_535);
 
 /// The records of a frame's body, or `None` in place of the first that does not fit.
 pub(crate) fn records(mut body: &[u8]) -> impl Iterator<Item = Option<&[u8]>> {
@@ -286,7 +324,7 @@ pub(crate) fn records(mut body: &[u8]) -> impl Iterator<Item = Option<&[u8]>> {
 /// A frame in the making.
 pub(crate) struct FrameBuilder {
     bytes: Vec<u8>,
-    count: u32,
+    count: u16,
 }
 
 impl FrameBuilder {
@@ -307,7 +345,7 @@ impl FrameBuilder {
         self.count = 0;
     }
 
-    pub(crate) fn count(&self) -> u32 {
+    pub(crate) fn count(&self) -> u16 {
         self.count
     }
 
@@ -336,22 +374,29 @@ impl FrameBuilder {
         }
     }
 
-    /// Finishes the frame after `from`: its bytes, and where the log stands with it.
+    /// Finishes the frame that goes to `offset` of its file and follows `from`: its bytes, and where
+    /// the log stands with it.
     pub(crate) fn finish(
         &mut self,
         salt: u32,
+        offset: u64,
         from: Position,
         time: Timestamp,
     ) -> (&[u8], Position) {
-        let body = self.bytes.get(FRAME_HEADER_BYTES..).unwrap_or_default();
+        let end = self.bytes.len();
+        self.bytes.resize(end.next_multiple_of(ALIGN), 0);
+        self.bytes.extend_from_slice(&TRAILER);
+        let zero_sectors = zero_sectors(&self.bytes, offset);
+        let body = self.bytes.get(FRAME_HEADER_BYTES..end).unwrap_or_default();
         let body_bytes = u32::try_from(body.len())
             .expect("a body fits, because every event and the batch are limited");
         let mut header = Vec::with_capacity(FRAME_HEADER_BYTES);
         header.extend_from_slice(&body_bytes.to_le_bytes());
         header.extend_from_slice(&crc32c::crc32c_append(salt, body).to_le_bytes());
-        header.extend_from_slice(&(from.sequence + 1).to_le_bytes());
+        header.extend_from_slice(&from.sequence.saturating_add(1).to_le_bytes());
         header.extend_from_slice(&time.as_millis().to_le_bytes());
         header.extend_from_slice(&self.count.to_le_bytes());
+        header.extend_from_slice(&zero_sectors.to_le_bytes());
         header.extend_from_slice(&from.chain);
         let checksum = crc32c::crc32c_append(salt, &header);
         header.extend_from_slice(&checksum.to_le_bytes());
@@ -359,19 +404,13 @@ impl FrameBuilder {
         for (to, from) in self.bytes.iter_mut().zip(&header) {
             *to = *from;
         }
-        self.bytes.resize(padded(self.bytes.len()), 0);
         let position = Position {
-            sequence: from.sequence + u64::from(self.count),
+            sequence: from.sequence.saturating_add(u64::from(self.count)),
             time,
             chain,
         };
         (&self.bytes, position)
     }
-}
-
-/// The next multiple of the alignment.
-pub(crate) fn padded(bytes: usize) -> usize {
-    bytes.next_multiple_of(ALIGN)
 }
 
 /// Splits the first `N` bytes off.

@@ -16,7 +16,7 @@ use crate::{
     recover::inconsistent,
     segment::Tail,
     snapshot,
-    walk::{Ending, Walk},
+    walk::{Base, Ending, Walk},
 };
 
 /// Reads every event of a closed or running log from disk, oldest first, calling
@@ -80,7 +80,7 @@ pub fn verify<M: Machine>(folder: &Path, env: &Env) -> Result<Verified, OpenErro
     // The hash chain ties each later snapshot to the frame it was taken after.
     for last in reading.contents.snapshots.iter().skip(1) {
         let snapshot = snapshot::read(disk, folder, *last, identity)?;
-        let base = Some((snapshot.position, snapshot.log_id));
+        let base = Some(Base::from(&snapshot));
         reading
             .walk(disk, folder, identity, base)
             .run(&mut |_, _, _| Ok(false))?;
@@ -151,7 +151,7 @@ impl Reading {
         disk: &'a dyn Disk,
         folder: &'a Path,
         identity: Identity,
-        base: Option<(crate::format::Position, [u8; 16])>,
+        base: Option<Base>,
     ) -> Walk<'a> {
         Walk {
             disk,

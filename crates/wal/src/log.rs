@@ -10,7 +10,9 @@ use stiver_core::Timestamp;
 use stiver_env::disk::{Disk, File};
 
 use crate::{
-    config::{ALLOCATE_BYTES, Config, Retention, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN},
+    config::{
+        ALLOCATE_BYTES, Config, Retention, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SNAPSHOT_BYTES_MAX,
+    },
     error::OpenError,
     folder::{segment_path, snapshot_path},
     format::{
@@ -61,11 +63,21 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Writes the snapshot of a state, durably.
-    pub(crate) fn write_snapshot(&self, at: Position, state: &[u8]) -> Result<(), LogError> {
+    /// Writes the snapshot of a state, durably. `followed`: the segment of the next event is there.
+    pub(crate) fn write_snapshot(
+        &self,
+        at: Position,
+        followed: bool,
+        state: &[u8],
+    ) -> Result<(), LogError> {
         let path = snapshot_path(&self.folder, at.sequence);
-        let header = FileHeader::new(self.identity, self.log_id, at);
+        let mut header = FileHeader::new(self.identity, self.log_id, at);
+        header.followed = followed;
         let bytes = snapshot::encode(header, state);
+        if size(bytes.len()) > SNAPSHOT_BYTES_MAX {
+            // It could not be read back.
+            return Err(failed("write", &path)(io::ErrorKind::FileTooLarge.into()));
+        }
         self.disk
             .write_atomic(&path, &bytes, true)
             .map_err(failed("write", &path))
@@ -90,9 +102,21 @@ pub(crate) struct Log {
     position: Position,
     /// First event of each segment, ascending; the last is open.
     segments: Vec<u64>,
-    /// Last event of each snapshot, ascending.
+    /// Last event of each intact snapshot, ascending.
     snapshots: Vec<u64>,
+    /// Last event of each snapshot that was found to be damaged.
+    damaged: Vec<u64>,
     open: OpenSegment,
+}
+
+/// The files of a log, by the numbers in their names.
+pub(crate) struct Files {
+    /// First event of each segment, ascending; the last is open.
+    pub(crate) segments: Vec<u64>,
+    /// Last event of each intact snapshot, ascending.
+    pub(crate) snapshots: Vec<u64>,
+    /// Last event of each snapshot that was found to be damaged.
+    pub(crate) damaged: Vec<u64>,
 }
 
 /// The segment that is written to.
@@ -111,8 +135,7 @@ impl Log {
         place: Place,
         config: &Config,
         position: Position,
-        segments: Vec<u64>,
-        snapshots: Vec<u64>,
+        files: Files,
         open: OpenSegment,
     ) -> Self {
         Self {
@@ -122,8 +145,9 @@ impl Log {
                 .clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX),
             retention: config.retention,
             position,
-            segments,
-            snapshots,
+            segments: files.segments,
+            snapshots: files.snapshots,
+            damaged: files.damaged,
             open,
         }
     }
@@ -138,7 +162,8 @@ impl Log {
         frame: &mut FrameBuilder,
         time: Timestamp,
     ) -> Result<(), LogError> {
-        let (bytes, position) = frame.finish(self.open.salt, self.position, time);
+        let (salt, offset) = (self.open.salt, self.open.offset);
+        let (bytes, position) = frame.finish(salt, offset, self.position, time);
         let end = self.open.offset + size(bytes.len());
         self.open.reserve(end, self.segment_bytes)?;
         let open = &mut self.open;
@@ -158,17 +183,24 @@ impl Log {
 
     /// Writes a snapshot, unless there is one of this position.
     pub(crate) fn snapshot(&mut self, state: impl FnOnce() -> Vec<u8>) -> Result<(), LogError> {
-        if self.snapshots.last() == Some(&self.position.sequence) {
+        let at = self.position;
+        if self.snapshots.last() == Some(&at.sequence) {
             return Ok(());
         }
-        self.place.write_snapshot(self.position, &state())?;
-        self.snapshots.push(self.position.sequence);
+        let followed = self.segments.last() == Some(&at.sequence.saturating_add(1));
+        self.place.write_snapshot(at, followed, &state())?;
+        self.snapshots.push(at.sequence);
+        // One of the same number was written over just now.
+        self.damaged.retain(|last| *last != at.sequence);
+        while let Some(last) = self.damaged.pop() {
+            self.remove(&snapshot_path(&self.place.folder, last))?;
+        }
         self.prune()
     }
 
-    /// Closes the open segment and begins the next.
+    /// Closes the open segment, begins the next, and writes a snapshot. In this order, so that a
+    /// snapshot can say that a segment follows it, and the loss of that segment be noticed.
     pub(crate) fn rotate(&mut self, state: impl FnOnce() -> Vec<u8>) -> Result<(), LogError> {
-        self.snapshot(state)?;
         self.place.write_segment(self.position)?;
         let first = self.position.sequence.saturating_add(1);
         let path = segment_path(&self.place.folder, first);
@@ -187,7 +219,7 @@ impl Log {
             path,
         };
         self.segments.push(first);
-        self.prune()
+        self.snapshot(state)
     }
 
     /// Removes what retention does not keep.
@@ -218,11 +250,15 @@ impl Log {
         Ok(())
     }
 
+    /// Removes a file, durably before the next one, so that no crash leaves a gap between files.
     fn remove(&self, path: &Path) -> Result<(), LogError> {
-        match self.place.disk.remove(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            removed => removed.map_err(failed("remove", path)),
+        let disk = &self.place.disk;
+        match disk.remove(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            removed => removed.map_err(failed("remove", path))?,
         }
+        let folder = &self.place.folder;
+        disk.sync_folder(folder).map_err(failed("sync", folder))
     }
 }
 

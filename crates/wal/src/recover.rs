@@ -12,11 +12,11 @@ use crate::{
     error::{Damage, OpenError},
     folder::Contents,
     format::{Identity, Position},
-    log::{Log, OpenSegment, Place},
+    log::{Files, Log, OpenSegment, Place},
     machine::{Inconsistent, Machine},
-    segment::{Segment, Tail, size},
+    segment::{Next, Segment, Tail, size},
     snapshot::{self, Snapshot},
-    walk::{Ending, Walk},
+    walk::{Base, Ending, Walk},
 };
 
 /// Zeros written at once over a torn frame.
@@ -98,57 +98,56 @@ pub(crate) fn open<M: Machine>(
     replay.finish(place, config, contents, lock)
 }
 
-/// Makes the first files of a log, as far as they are missing.
+/// Makes the first files of a log: the first segment, then the state before the first event.
 fn begin<M: Machine>(
     config: &Config,
     env: &Env,
     contents: &mut Contents,
     genesis: impl FnOnce() -> M,
 ) -> Result<(), OpenError> {
-    if !contents.segments.is_empty() {
+    if !is_new::<M>(env.disk.as_ref(), config, contents)? {
         return Ok(());
     }
-    let identity = Identity::of::<M>();
-    let mut place = Place {
+    let place = Place {
         disk: env.disk.clone(),
         folder: config.folder.clone(),
-        identity,
-        log_id: [0; 16],
+        identity: Identity::of::<M>(),
+        log_id: env.random(),
     };
-    let position = match contents.snapshots.as_slice() {
-        [] => {
-            place.log_id = env.random();
-            let machine = genesis();
-            machine
-                .check()
-                .map_err(|source| inconsistent::<M>(0, source))?;
-            let position = Position::genesis(place.log_id, env.clock.now());
-            place.write_snapshot(position, &machine.snapshot())?;
-            contents.snapshots.push(0);
-            position
-        }
-        // Interrupted between the first snapshot and the first segment.
-        [0] => {
-            let first = snapshot::read(env.disk.as_ref(), &config.folder, 0, identity)?;
-            place.log_id = first.log_id;
-            first.position
-        }
-        [.., last] => {
-            return Err(OpenError::NoSegment {
-                folder: config.folder.clone(),
-                sequence: last.saturating_add(1),
-            });
-        }
-    };
+    let machine = genesis();
+    machine
+        .check()
+        .map_err(|source| inconsistent::<M>(0, source))?;
+    let position = Position::genesis(place.log_id, env.clock.now());
     place.write_segment(position)?;
-    contents.segments.push(1);
+    place.write_snapshot(position, true, &machine.snapshot())?;
+    contents.segments = vec![1];
+    contents.snapshots = vec![0];
     Ok(())
+}
+
+/// Whether the folder holds no log, or one whose making was interrupted before its first event.
+fn is_new<M: Machine>(
+    disk: &dyn Disk,
+    config: &Config,
+    contents: &Contents,
+) -> Result<bool, OpenError> {
+    match (contents.snapshots.as_slice(), contents.segments.as_slice()) {
+        ([], []) => Ok(true),
+        ([], [1]) => {
+            let mut first = Segment::open(disk, &config.folder, 1, Identity::of::<M>())?;
+            Ok(matches!(first.next()?, Next::Zeros) && first.tail(None)? == Tail::Clean)
+        }
+        _ => Ok(false),
+    }
 }
 
 /// A machine on its way through the log.
 struct Replay<M> {
     machine: M,
     recovery: Recovery,
+    /// Last event of each snapshot that is damaged.
+    damaged: Vec<u64>,
     segment: Segment,
     tail: Tail,
 }
@@ -159,6 +158,7 @@ impl<M: Machine> Replay<M> {
         let mut recovery = Recovery::default();
         // Of a damaged snapshot only the name is known; the log must reach it all the same.
         let newest = contents.snapshots.last().copied().unwrap_or(0);
+        let mut damaged = contents.snapshots.clone();
         let snapshot = newest_snapshot::<M>(disk, config, contents, &mut recovery)?;
         let base = snapshot.position;
         let mut machine = M::restore(snapshot.state())
@@ -169,7 +169,7 @@ impl<M: Machine> Replay<M> {
             folder: &config.folder,
             identity: Identity::of::<M>(),
             segments: &contents.segments,
-            base: Some((base, snapshot.log_id)),
+            base: Some(Base::from(&snapshot)),
             ending: Ending::Judged,
         };
         let (segment, tail) = walk.run(&mut |sequence, at, record| {
@@ -188,11 +188,13 @@ impl<M: Machine> Replay<M> {
         machine
             .check()
             .map_err(|source| inconsistent::<M>(segment.position.sequence, source))?;
+        damaged.retain(|last| *last > base.sequence);
         recovery.snapshot = base.sequence;
         recovery.replayed = replayed;
         Ok(Self {
             machine,
             recovery,
+            damaged,
             tail,
             segment,
         })
@@ -213,7 +215,12 @@ impl<M: Machine> Replay<M> {
         let position = self.position();
         let path = self.segment.path.clone();
         let (salt, offset) = (self.segment.salt, self.segment.offset);
+        let last_frame = self.segment.last_frame()?.to_vec();
         let (mut file, length) = self.segment.into_file();
+        // A sync that failed may have left in memory what is not on disk, and marked it as written.
+        // The same bytes again harm nothing, and make the next sync a true one.
+        file.write_at(&last_frame, offset - size(last_frame.len()))
+            .map_err(OpenError::io("write", &path))?;
         if let Tail::Torn { end } = self.tail {
             zero(file.as_mut(), offset, end).map_err(OpenError::io("write", &path))?;
             self.recovery.cut = Some(Cut {
@@ -230,8 +237,12 @@ impl<M: Machine> Replay<M> {
             offset,
             length,
         };
-        let snapshots = contents.snapshots;
-        let log = Log::new(place, config, position, contents.segments, snapshots, open);
+        let files = Files {
+            segments: contents.segments,
+            snapshots: contents.snapshots,
+            damaged: self.damaged,
+        };
+        let log = Log::new(place, config, position, files, open);
         Ok(Opened {
             machine: self.machine,
             log,

@@ -8,7 +8,8 @@
 //!
 //! 1. it is the last thing in the last segment: no frame and no other data follow it;
 //! 2. it lies wholly inside the file, because space is reserved durably before it is written to;
-//! 3. at least one sector of it is missing, that is, zero. A flipped bit leaves no sector zero.
+//! 3. at least one sector of it is missing, that is, zero where something else was written. A frame's
+//!    header says how many of its sectors are zero by nature, so a flipped bit is never taken for it.
 
 use std::{
     io,
@@ -23,13 +24,11 @@ use crate::{
     folder::segment_path,
     format::{
         FILE_HEADER_BYTES, FRAME_BYTES_MAX, FRAME_HEADER_BYTES, FrameHeader, Identity, Kind,
-        Position, hash,
+        Position, SECTOR_BYTES, hash, zero_sectors,
     },
     snapshot::check_header,
 };
 
-/// What a disk writes whole or not at all, in bytes. Larger sectors are multiples of it.
-const SECTOR_BYTES: u64 = 512;
 /// Read at once, in bytes.
 const WINDOW_BYTES: usize = 256 << 10;
 /// Where a frame can begin.
@@ -45,6 +44,8 @@ pub(crate) struct Segment {
     pub(crate) offset: u64,
     /// What the frames so far, and those of the segments before, add up to.
     pub(crate) position: Position,
+    /// Bytes of the frame before the offset, 0 at the first.
+    last_frame_bytes: usize,
     window: Window,
 }
 
@@ -56,8 +57,8 @@ pub(crate) enum Next {
     Zeros,
     /// Something else.
     Damaged {
-        /// Where the frame ends, when its header is intact.
-        end: Option<u64>,
+        /// The frame's header, when that is intact.
+        header: Option<FrameHeader>,
     },
 }
 
@@ -104,6 +105,7 @@ impl Segment {
             salt,
             offset: size(FILE_HEADER_BYTES),
             position: header.position,
+            last_frame_bytes: 0,
             window,
         })
     }
@@ -123,7 +125,7 @@ impl Segment {
             if !whole {
                 return Err(self.corrupt(Damage::Truncated));
             }
-            return Ok(Next::Damaged { end: None });
+            return Ok(Next::Damaged { header: None });
         };
         let end = self.offset + size(header.frame_bytes());
         // The frame and the zeros after it.
@@ -132,15 +134,11 @@ impl Segment {
         }
         let salt = self.salt;
         let frame = self.bytes(self.offset, header.frame_bytes())?;
-        let (frame, padding) = frame
-            .split_at_checked(FRAME_HEADER_BYTES + header.body_bytes)
-            .unwrap_or((frame, &[]));
-        let body = frame.get(FRAME_HEADER_BYTES..).unwrap_or_default();
-        let padded = padding.iter().all(|byte| *byte == 0);
-        if !padded || !header.body_matches(salt, body) {
-            return Ok(Next::Damaged { end: Some(end) });
-        }
-        let chain = hash(&[frame]);
+        let Some((hashed, _)) = header.split(salt, frame) else {
+            let header = Some(header);
+            return Ok(Next::Damaged { header });
+        };
+        let chain = hash(&[hashed]);
         let expected = self.position.sequence.saturating_add(1);
         let last = header.last();
         let (Some(last), true) = (last, header.first == expected) else {
@@ -161,6 +159,7 @@ impl Segment {
             chain,
         };
         self.offset = end;
+        self.last_frame_bytes = header.frame_bytes();
         Ok(Next::Frame(header))
     }
 
@@ -168,6 +167,14 @@ impl Segment {
     pub(crate) fn body(&mut self, header: &FrameHeader) -> Result<&[u8], OpenError> {
         let start = self.offset - size(header.frame_bytes()) + size(FRAME_HEADER_BYTES);
         self.bytes(start, header.body_bytes)
+    }
+
+    /// The whole frame before the offset; empty when there is none.
+    pub(crate) fn last_frame(&mut self) -> Result<&[u8], OpenError> {
+        self.bytes(
+            self.offset - size(self.last_frame_bytes),
+            self.last_frame_bytes,
+        )
     }
 
     /// That frame's records are not what its header says.
@@ -179,21 +186,24 @@ impl Segment {
         }
     }
 
-    /// Judges what [`Self::next`] has found behind the last intact frame of the last segment.
-    pub(crate) fn tail(&mut self, end: Option<u64>) -> Result<Tail, OpenError> {
+    /// Judges what [`Self::next`] has found behind the last intact frame of the last segment: zeros,
+    /// or a damaged frame and perhaps its header.
+    pub(crate) fn tail(&mut self, damaged: Option<FrameHeader>) -> Result<Tail, OpenError> {
         let start = self.offset;
-        let reach = end.unwrap_or(start + size(FRAME_BYTES_MAX));
-        let reach = reach.min(self.window.length);
-        let missing = match end {
-            // The header is intact, so a sector of the records must be missing.
-            Some(end) => self.lacks_sector(start + size(FRAME_HEADER_BYTES), end)?,
-            // The header is not, so one of the sectors that it lies in must be.
-            None => self.lacks_sector(start, start + size(FRAME_HEADER_BYTES))?,
+        let bytes = damaged.map_or(FRAME_BYTES_MAX, |header| header.frame_bytes());
+        let reach = (start + size(bytes)).min(self.window.length);
+        let missing = match damaged {
+            Some(header) => {
+                let frame = self.bytes(start, bytes)?;
+                zero_sectors(frame, start) > header.zero_sectors
+            }
+            None => self.header_lacks_sector()?,
         };
         if !missing {
             return Err(self.corrupt(Damage::FrameChecksum));
         }
-        if end.is_none()
+        // Where the header is missing, a frame is as long as frames can be, and could hide others.
+        if damaged.is_none()
             && let Some(next) = self.find_frame(start + FRAME_STEP, reach)?
         {
             return Err(self.corrupt(Damage::DamagedBefore { next }));
@@ -237,18 +247,16 @@ impl Segment {
             })
     }
 
-    /// Whether the part of some sector that lies between two offsets is all zero.
-    fn lacks_sector(&mut self, start: u64, end: u64) -> Result<bool, OpenError> {
-        let mut from = start;
-        while from < end {
-            let to = (from + 1).next_multiple_of(SECTOR_BYTES).min(end);
-            let count = usize::try_from(to - from).unwrap_or(0);
-            if self.bytes(from, count)?.iter().all(|byte| *byte == 0) {
-                return Ok(true);
-            }
-            from = to;
-        }
-        Ok(false)
+    /// Whether one of the two sectors that the next frame's header may lie in is missing: its part of
+    /// the header is zero, which the length at the one end and the hash at the other never are.
+    fn header_lacks_sector(&mut self) -> Result<bool, OpenError> {
+        let offset = self.offset;
+        let sector = size(SECTOR_BYTES);
+        let here = usize::try_from(sector - offset % sector).unwrap_or(FRAME_HEADER_BYTES);
+        let head = self.head()?;
+        let (first, second) = head.split_at(here.min(head.len()));
+        let missing = |part: &[u8]| !part.is_empty() && part.iter().all(|byte| *byte == 0);
+        Ok(missing(first) || missing(second))
     }
 
     /// The first place between two offsets with an intact frame header.

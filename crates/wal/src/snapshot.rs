@@ -18,6 +18,8 @@ const HASH_BYTES: usize = 32;
 pub(crate) struct Snapshot {
     pub(crate) log_id: [u8; 16],
     pub(crate) position: Position,
+    /// Whether the next event's segment must be there.
+    pub(crate) followed: bool,
     bytes: Vec<u8>,
 }
 
@@ -66,6 +68,7 @@ pub(crate) fn read(
     Ok(Snapshot {
         log_id: header.log_id,
         position: header.position,
+        followed: header.followed,
         bytes,
     })
 }

@@ -9,6 +9,7 @@ use crate::{
     error::{Damage, OpenError},
     format::{FrameHeader, Identity, Position, records},
     segment::{Next, Segment, Tail},
+    snapshot::Snapshot,
 };
 
 /// What to do where the last segment's intact frames end.
@@ -23,6 +24,24 @@ pub(crate) enum Ending {
 /// Is given an event's number, time and bytes; says whether to go on.
 pub(crate) type Visit<'a> = &'a mut dyn FnMut(u64, Timestamp, &[u8]) -> Result<bool, OpenError>;
 
+/// What a walk needs to know of a snapshot.
+#[derive(Clone, Copy)]
+pub(crate) struct Base {
+    position: Position,
+    log_id: [u8; 16],
+    followed: bool,
+}
+
+impl From<&Snapshot> for Base {
+    fn from(snapshot: &Snapshot) -> Self {
+        Self {
+            position: snapshot.position,
+            log_id: snapshot.log_id,
+            followed: snapshot.followed,
+        }
+    }
+}
+
 /// A walk through a log.
 pub(crate) struct Walk<'a> {
     pub(crate) disk: &'a dyn Disk,
@@ -30,8 +49,8 @@ pub(crate) struct Walk<'a> {
     pub(crate) identity: Identity,
     /// First event of each segment, ascending.
     pub(crate) segments: &'a [u64],
-    /// Where to begin, and in which log: a snapshot. Without, at the oldest segment.
-    pub(crate) base: Option<(Position, [u8; 16])>,
+    /// The snapshot to begin with. Without, the walk begins at the oldest segment.
+    pub(crate) base: Option<Base>,
     pub(crate) ending: Ending,
 }
 
@@ -45,7 +64,7 @@ impl Walk<'_> {
         let mut following = segments.get(1..).unwrap_or_default().iter();
         loop {
             let last = following.len() == 0;
-            let end = match segment.next() {
+            let damaged = match segment.next() {
                 Ok(Next::Frame(header)) => {
                     if !self.frame(&mut segment, &header, visit)? {
                         return Ok((segment, Tail::Clean));
@@ -53,7 +72,7 @@ impl Walk<'_> {
                     continue;
                 }
                 Ok(Next::Zeros) => None,
-                Ok(Next::Damaged { end }) => end,
+                Ok(Next::Damaged { header }) => header,
                 Err(OpenError::Corrupt {
                     what: Damage::Truncated,
                     ..
@@ -61,21 +80,22 @@ impl Walk<'_> {
                 Err(error) => return Err(error),
             };
             let Some(first) = following.next() else {
-                return self.end(segment, end);
+                return self.end(segment, damaged);
             };
             let next = self.open(*first)?;
-            self.check_link(&mut segment, end, &next)?;
+            self.check_link(&mut segment, damaged, &next)?;
             segment = next;
         }
     }
 
     /// The segments from the one that holds the first event after the base.
     fn needed(&self) -> Result<&[u64], OpenError> {
-        let Some((base, _)) = self.base else {
+        let Some(base) = self.base else {
             return Ok(self.segments);
         };
-        let wanted = base.sequence.saturating_add(1);
-        let covering = self.segments.iter().rposition(|first| *first <= wanted);
+        let wanted = base.position.sequence.saturating_add(1);
+        let fits = |first: &u64| *first == wanted || (*first < wanted && !base.followed);
+        let covering = self.segments.iter().rposition(fits);
         covering
             .and_then(|index| self.segments.get(index..))
             .ok_or_else(|| OpenError::NoSegment {
@@ -87,7 +107,7 @@ impl Walk<'_> {
     fn open(&self, first: u64) -> Result<Segment, OpenError> {
         let segment = Segment::open(self.disk, self.folder, first, self.identity)?;
         match self.base {
-            Some((_, log_id)) if log_id != segment.log_id => Err(segment.corrupt(Damage::OtherLog)),
+            Some(base) if base.log_id != segment.log_id => Err(segment.corrupt(Damage::OtherLog)),
             _ => Ok(segment),
         }
     }
@@ -95,9 +115,9 @@ impl Walk<'_> {
     /// Where the base is reached, the chain must be the base's.
     fn check_base(&self, segment: &Segment) -> Result<(), OpenError> {
         match self.base {
-            Some((base, _))
-                if segment.position.sequence == base.sequence
-                    && segment.position.chain != base.chain =>
+            Some(Base { position, .. })
+                if segment.position.sequence == position.sequence
+                    && segment.position.chain != position.chain =>
             {
                 Err(segment.corrupt(Damage::Chain))
             }
@@ -113,10 +133,10 @@ impl Walk<'_> {
         visit: Visit<'_>,
     ) -> Result<bool, OpenError> {
         let last = segment.position.sequence;
-        if let Some((base, _)) = self.base
-            && header.first <= base.sequence
+        if let Some(Base { position, .. }) = self.base
+            && header.first <= position.sequence
         {
-            if last > base.sequence {
+            if last > position.sequence {
                 // A snapshot lies between two frames, never inside one.
                 return Err(segment.misfit(header));
             }
@@ -147,17 +167,21 @@ impl Walk<'_> {
     }
 
     /// The end of the last segment.
-    fn end(&self, mut segment: Segment, end: Option<u64>) -> Result<(Segment, Tail), OpenError> {
+    fn end(
+        &self,
+        mut segment: Segment,
+        damaged: Option<FrameHeader>,
+    ) -> Result<(Segment, Tail), OpenError> {
         if self.ending == Ending::Unjudged {
             return Ok((segment, Tail::Clean));
         }
-        let tail = segment.tail(end)?;
+        let tail = segment.tail(damaged)?;
         let last = segment.position.sequence;
         match self.base {
-            Some((base, _)) if last < base.sequence => {
+            Some(Base { position, .. }) if last < position.sequence => {
                 Err(segment.corrupt(Damage::EndsBeforeSnapshot {
                     last,
-                    snapshot: base.sequence,
+                    snapshot: position.sequence,
                 }))
             }
             _ => Ok((segment, tail)),
@@ -168,13 +192,13 @@ impl Walk<'_> {
     fn check_link(
         &self,
         segment: &mut Segment,
-        end: Option<u64>,
+        damaged: Option<FrameHeader>,
         next: &Segment,
     ) -> Result<(), OpenError> {
         if segment.log_id != next.log_id {
             return Err(next.corrupt(Damage::OtherLog));
         }
-        if segment.tail(end)? != Tail::Clean {
+        if segment.tail(damaged)? != Tail::Clean {
             return Err(segment.corrupt(Damage::DamagedInside));
         }
         let (expected, found) = (segment.position.sequence, next.position.sequence);

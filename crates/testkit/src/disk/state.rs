@@ -343,12 +343,17 @@ impl State {
     }
 
     pub(super) fn put(&mut self, path: &Path, content: Vec<u8>) {
-        let inode = self.inodes.len();
-        self.inodes.push(Inode {
+        let whole = Inode {
             durable: content.clone(),
             content,
             pending: Vec::new(),
-        });
+        };
+        let present = self.entries.get(path).copied();
+        let inode = present.unwrap_or(self.inodes.len());
+        match self.inodes.get_mut(inode) {
+            Some(inode) => *inode = whole,
+            None => self.inodes.push(whole),
+        }
         self.entries.insert(path.to_owned(), inode);
         self.durable_entries.insert(path.to_owned(), inode);
     }
