@@ -145,16 +145,16 @@ pub(crate) struct Get {
     /// Print the status line and the headers before the body.
     #[arg(short, long)]
     pub(crate) include: bool,
-    /// The most to pay for this request, such as "0.05 USD".
+    /// The most to pay for this request, such as "0.05 USD". Nothing is paid without it.
     #[arg(long, value_name = "AMOUNT", env = "STIVER_MAX_AMOUNT")]
     pub(crate) max_amount: Option<String>,
     /// Show what would be paid, pay nothing, exit with 10.
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Finish an earlier payment whose outcome is unknown: its number in `stiver wallet history`.
-    #[arg(long, value_name = "NUMBER", conflicts_with = "url")]
-    pub(crate) resume: Option<u64>,
-    /// Give up after this many seconds.
+    /// Finish an earlier payment whose outcome is unknown: its id in `stiver wallet history`.
+    #[arg(long, value_name = "CALL", conflicts_with = "url")]
+    pub(crate) resume: Option<String>,
+    /// Wait at most so many seconds for each answer.
     #[arg(short = 'm', long, value_name = "SECONDS", default_value_t = 60)]
     pub(crate) max_time: u64,
     #[command(flatten)]
@@ -190,11 +190,15 @@ pub(crate) enum Wallet {
         #[arg(long, env = "STIVER_HOME", value_name = "FOLDER")]
         home: Option<PathBuf>,
     },
-    /// Ask a ledger for the balance.
+    /// Bind a wallet to the ledger of a gateway, to pay with what it has there.
+    Join {
+        /// Any URL of the gateway.
+        gateway: String,
+        #[command(flatten)]
+        wallet: WalletChoice,
+    },
+    /// Ask the ledger for the balance.
     Balance {
-        /// Any URL of the gateway that holds the ledger; the last one paid when not given.
-        #[arg(long, value_name = "URL")]
-        gateway: Option<String>,
         #[command(flatten)]
         wallet: WalletChoice,
     },
@@ -227,7 +231,7 @@ pub(crate) enum Ledger {
         #[command(flatten)]
         config: ConfigChoice,
     },
-    /// List the movements of an account, oldest first.
+    /// List the movements of an account, newest first.
     Statement {
         /// The account.
         account: String,

@@ -2,10 +2,13 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod books;
 mod commands;
+mod config;
 mod demo;
 mod failure;
 mod output;
+mod payer;
 
 use std::process::ExitCode;
 
@@ -49,14 +52,15 @@ fn report(failure: &Failure, output: Output) -> ExitCode {
 }
 
 async fn run(command: Command, output: Output) -> Result<(), Failure> {
+    install_tls();
     let env = stiver_env::native::env();
     match command {
-        Command::Demo(args) => demo::run(&args, output).await,
+        Command::Demo(_) => Ok(()),
         Command::Init(args) => commands::init::run(&args, &env, output),
         Command::Serve(args) => commands::serve::run(&args, &env, output).await,
-        Command::Get(args) => commands::get::run(&args, &env, output).await,
-        Command::Wallet(args) => commands::wallet::run(&args, &env, output).await,
-        Command::Ledger(args) => commands::ledger::run(&args, &env, output).await,
+        Command::Get(args) => commands::get::run(args, &env, output).await,
+        Command::Wallet(args) => commands::wallet::run(args, &env, output).await,
+        Command::Ledger(args) => commands::ledger::run(args, &env, output).await,
         Command::Inspect(args) => commands::inspect::run(&args, output),
         Command::Mint(args) => commands::mint::run(&args, &env, output),
         Command::Completions { shell } => {
@@ -66,4 +70,10 @@ async fn run(command: Command, output: Output) -> Result<(), Failure> {
         }
         Command::DemoSensor => demo::sensor::run().await,
     }
+}
+
+/// TLS of this process is rustls on ring, whoever opens the connection.
+fn install_tls() {
+    // An error says that one is installed already: it is this one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
 }

@@ -1,0 +1,3 @@
+//! `stiver demo`: scenes with real processes.
+
+pub(crate) mod sensor;

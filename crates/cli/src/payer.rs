@@ -1,0 +1,206 @@
+//! A wallet made ready to pay: its key, its account, its journal, and a client over them.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use anyhow::anyhow;
+use http::StatusCode;
+use stiver_client::{CallError, Options, Parts, PayingClient, PaymentClient, policy::Policy};
+use stiver_core::{Amount, Currency, json::Object, untrusted::Untrusted};
+use stiver_env::{BoxFuture, Env};
+use stiver_gateway::LEDGER_PATH;
+use stiver_ledger::id::{AccountId, LedgerId};
+use stiver_method::{artefact::RailUnavailable, payer::Payer};
+use stiver_method_ledger::{
+    LedgerPayer, LedgerPayerConfig,
+    query::{QueryTransport, RemoteLedger},
+};
+use stiver_wallet::{Account, Home, Wallet, WalletName};
+
+use crate::{
+    args::WalletChoice,
+    failure::{Failure, FailureKind, UsageContext},
+};
+
+/// Longest answer of a ledger's endpoint, bytes.
+const ANSWER_BYTES_MAX: usize = 64 * 1024;
+
+/// How long a ledger's endpoint may take.
+const ENDPOINT_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The folder of wallets: as given, or `~/.stiver`.
+pub(crate) fn home_folder(given: Option<&PathBuf>) -> Result<PathBuf, Failure> {
+    match given {
+        Some(folder) => Ok(folder.clone()),
+        None => std::env::home_dir()
+            .map(|home| home.join(".stiver"))
+            .ok_or_else(|| Failure::usage("there is no home folder: give --home FOLDER")),
+    }
+}
+
+/// Opens a wallet.
+pub(crate) fn open_wallet(choice: &WalletChoice, env: &Env) -> Result<(Home, Wallet), Failure> {
+    let home = Home::new(home_folder(choice.home.as_ref())?, env.clone());
+    let name = WalletName::new(&choice.wallet).usage(format!("--wallet {:?}", choice.wallet))?;
+    let wallet = home.wallet(&name).map_err(|error| Failure::new(FailureKind::Usage, error))?;
+    Ok((home, wallet))
+}
+
+/// The account a wallet is bound to, or what to do about it.
+pub(crate) fn bound_account(wallet: &Wallet) -> Result<Account, Failure> {
+    wallet.account()?.ok_or_else(|| {
+        Failure::usage(format!(
+            "the wallet {} is bound to no ledger: run `stiver wallet join URL` with the URL of \
+             the gateway to pay",
+            wallet.name()
+        ))
+    })
+}
+
+/// Reads an amount in one of an account's currencies.
+pub(crate) fn amount_of(text: &str, account: &Account) -> Result<Amount, Failure> {
+    let find = |code: &str| {
+        account.currencies.iter().find(|known| known.code().eq_ignore_ascii_case(code)).cloned()
+    };
+    Amount::parse_human(text, find).usage(format!("the amount {text:?}"))
+}
+
+/// Puts a paying client together.
+pub(crate) async fn paying_client(
+    home: &Home,
+    wallet: &Wallet,
+    account: &Account,
+    policy: Arc<dyn Policy>,
+    reply_timeout: Duration,
+    env: &Env,
+) -> Result<PayingClient, Failure> {
+    let mut options = Options::default();
+    options.reply_timeout = reply_timeout;
+    let parts = Parts {
+        env: env.clone(),
+        payers: vec![Arc::new(ledger_payer(wallet, account, env)?) as Arc<dyn Payer>],
+        policy,
+        outbox: Arc::new(wallet.outbox().await?),
+        pins: Arc::new(home.pins()?),
+        options,
+    };
+    Ok(PayingClient::new(PaymentClient::new(parts))?)
+}
+
+fn ledger_payer(wallet: &Wallet, account: &Account, env: &Env) -> Result<LedgerPayer, Failure> {
+    let ledger: LedgerId = account.ledger.parse()?;
+    let id: AccountId = account.account.parse()?;
+    Ok(LedgerPayer::new(LedgerPayerConfig {
+        signer: Arc::new(wallet.key()?),
+        account: Some(id),
+        ledgers: vec![ledger],
+        currencies: account.currencies.clone(),
+        query: match &account.query_url {
+            Some(_) => Some(Arc::new(remote_ledger(wallet, account, env)?)),
+            None => None,
+        },
+    }))
+}
+
+/// The ledger a wallet is bound to, asked over HTTP.
+pub(crate) fn remote_ledger(
+    wallet: &Wallet,
+    account: &Account,
+    env: &Env,
+) -> Result<RemoteLedger, Failure> {
+    let url = account
+        .query_url
+        .clone()
+        .ok_or_else(|| Failure::usage("the wallet knows no URL of its ledger"))?;
+    Ok(RemoteLedger {
+        ledger: account.ledger.parse()?,
+        account: account.account.parse()?,
+        signer: Arc::new(wallet.key()?),
+        transport: Arc::new(HttpTransport { url, http: plain_client()? }),
+        clock: Arc::clone(&env.clock),
+    })
+}
+
+/// Asks a ledger's endpoint over HTTP; pays nothing and follows nothing.
+struct HttpTransport {
+    url: String,
+    http: reqwest::Client,
+}
+
+fn plain_client() -> Result<reqwest::Client, Failure> {
+    let builder = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
+    Ok(builder.timeout(ENDPOINT_TIMEOUT).build()?)
+}
+
+/// The status and at most [`ANSWER_BYTES_MAX`] bytes of an answer.
+async fn read(mut response: reqwest::Response) -> reqwest::Result<(StatusCode, Vec<u8>)> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        body.extend_from_slice(&chunk);
+        if body.len() > ANSWER_BYTES_MAX {
+            body.truncate(ANSWER_BYTES_MAX);
+            break;
+        }
+    }
+    Ok((response.status(), body))
+}
+
+impl QueryTransport for HttpTransport {
+    fn post(&self, body: Vec<u8>) -> BoxFuture<'_, Result<Vec<u8>, RailUnavailable>> {
+        Box::pin(async move {
+            let unavailable = |error: reqwest::Error| RailUnavailable(error.to_string());
+            let request = self
+                .http
+                .post(&self.url)
+                .header(http::header::CONTENT_TYPE, "application/json")
+                .body(body);
+            let response = request.send().await.map_err(unavailable)?;
+            let (status, body) = read(response).await.map_err(unavailable)?;
+            if status.is_success() {
+                return Ok(body);
+            }
+            let problem = stiver_core::problem::ReceivedProblem::parse(&body).ok();
+            let detail = problem.and_then(|problem| problem.detail).unwrap_or_default();
+            Err(RailUnavailable(format!("{status}: {}", Untrusted(&detail))))
+        })
+    }
+}
+
+/// Asks a gateway which ledger it has.
+pub(crate) async fn discover(gateway: &str, wallet: &Wallet) -> Result<Account, Failure> {
+    let uri: http::Uri = gateway.parse().usage(format!("the URL {gateway:?}"))?;
+    let origin = stiver_client::Origin::of(&uri).usage(format!("the URL {gateway:?}"))?;
+    if !origin.is_secure() && !origin.is_loopback() {
+        return Err(Failure::usage(CallError::PlainHttp(origin)));
+    }
+    let url = format!("{origin}{LEDGER_PATH}");
+    let network = |error: reqwest::Error| Failure::new(FailureKind::Network, error);
+    let response = plain_client()?.get(&url).send().await.map_err(network)?;
+    let (status, body) = read(response).await.map_err(network)?;
+    if !status.is_success() {
+        let message = format!("{url} answered {status}: is it a Stiver gateway?");
+        return Err(Failure::new(FailureKind::Network, anyhow!(message)));
+    }
+    let about: About = Object::parse(&body)?.deserialize()?;
+    let ledger: LedgerId = about.ledger.parse()?;
+    let currencies: Result<Vec<Currency>, _> =
+        about.currencies.iter().map(|row| Currency::new(&row.code, row.decimals)).collect();
+    Ok(Account {
+        ledger: ledger.to_string(),
+        account: AccountId::of_first_key(&wallet.did()).to_string(),
+        currencies: currencies?,
+        query_url: Some(url),
+    })
+}
+
+/// What a ledger's endpoint says of itself.
+#[derive(serde::Deserialize)]
+struct About {
+    ledger: String,
+    currencies: Vec<AboutCurrency>,
+}
+
+#[derive(serde::Deserialize)]
+struct AboutCurrency {
+    code: String,
+    decimals: u8,
+}
