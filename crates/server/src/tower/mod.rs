@@ -73,6 +73,3 @@ where
         Box::pin(future::charge(Arc::clone(&self.layer), ready, request))
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -410,6 +410,8 @@ pub(crate) struct Front {
     commands: Mutex<Vec<String>>,
     cut: AtomicBool,
     held: AtomicBool,
+    /// From the command of this number on, there is no answer.
+    fails_from: AtomicUsize,
     /// The command at which the process dies, and whether it is still carried out.
     dies: Mutex<Option<(usize, bool)>>,
 }
@@ -421,6 +423,7 @@ impl Front {
             commands: Mutex::default(),
             cut: AtomicBool::new(false),
             held: AtomicBool::new(false),
+            fails_from: AtomicUsize::new(usize::MAX),
             dies: Mutex::default(),
         })
     }
@@ -433,6 +436,11 @@ impl Front {
     /// While held, the store gives no answer.
     pub(crate) fn hold(&self, held: bool) {
         self.held.store(held, Ordering::SeqCst);
+    }
+
+    /// From the command of this number on, there is no answer and nothing happens.
+    pub(crate) fn fail_from(&self, number: usize) {
+        self.fails_from.store(number, Ordering::SeqCst);
     }
 
     /// The command of this number is the last that is sent; it is carried out, or lost.
@@ -474,6 +482,9 @@ impl Store for Front {
                 commands.push(name(&command));
                 commands.len()
             };
+            if number >= self.fails_from.load(Ordering::SeqCst) {
+                return Err(StoreError("scripted".to_owned()));
+            }
             let dies = *self.dies.lock().unwrap();
             if let Some((at, carried_out)) = dies
                 && at == number

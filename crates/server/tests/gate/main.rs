@@ -1,9 +1,12 @@
-//! The gate without HTTP: every refusal, every way on, on a simulated machine.
+//! The gate on a simulated machine: every refusal and every way on, driven without HTTP types;
+//! and its tower layer.
 
 mod changes;
 mod common;
 mod concurrency;
+mod http_layer;
 mod idempotency;
+mod logs;
 mod recovery;
 mod refusals;
 mod resume;

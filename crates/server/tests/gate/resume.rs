@@ -8,10 +8,13 @@ use stiver_core::problem::ProblemKind as Kind;
 use stiver_method::artefact::RefusalKind;
 use stiver_server::{
     grant::PayeeFailure,
-    limits::{RAIL_MS_MAX, RESUME_WINDOW_MS},
+    limits::{LEASE_MS, RAIL_MS_MAX, RESUME_WINDOW_MS},
     route::{OnFailure, UpstreamRepeats},
 };
-use stiver_testkit::rail::{Gate as RailGate, LookupStep, Step};
+use stiver_testkit::{
+    rail::{Gate as RailGate, LookupStep, Step},
+    store_memory::Fault,
+};
 
 /// Money moved once, and the handler delivered once.
 #[track_caller]
@@ -545,5 +548,67 @@ fn status_below_500_is_a_delivery_and_only_success_has_a_receipt() {
         };
         assert_eq!((again, second), (status, first), "{status}");
         assert_eq!(world.handler.runs(), 1);
+    }
+}
+
+#[test]
+fn journal_that_loses_one_command_or_answer_is_asked_again() {
+    for fault in [Fault::LosesCommand, Fault::LosesAnswer] {
+        for number in 0..3 {
+            let world = World::new(25);
+            let route = world.route();
+            let ask = world.paid(&Ask::get("/reading"), &route);
+            let before = std::iter::repeat_n(Fault::None, number);
+            world.memory.script(before.chain([fault]));
+            world.send(&ask, &route).delivered();
+            once(&world);
+        }
+    }
+}
+
+#[test]
+fn journal_that_loses_a_take_over_is_asked_again() {
+    for fault in [Fault::LosesCommand, Fault::LosesAnswer] {
+        for number in 0..4 {
+            let world = World::new(26);
+            let route = world.route();
+            let ask = world.paid(&Ask::get("/reading"), &route);
+            world.handler.script([Run::Dies]);
+            world.send(&ask, &route);
+            world.sim.run_until_idle();
+            // get, take over, delivery failed, take over, deliver, delivered.
+            let before = std::iter::repeat_n(Fault::None, number);
+            world.memory.script(before.chain([fault]));
+            world.send(&ask, &route).delivered();
+            once(&world);
+        }
+    }
+}
+
+#[test]
+fn journal_that_stays_silent_never_asks_for_another_payment() {
+    for number in 0..3 {
+        let world = World::new(27);
+        let route = world.route();
+        let ask = world.paid(&Ask::get("/reading"), &route);
+        let before = std::iter::repeat_n(Fault::None, number);
+        world
+            .memory
+            .script(before.chain([Fault::LosesAnswer, Fault::LosesCommand]));
+        let refused = world.send(&ask, &route).refused();
+        assert_eq!((refused.status(), refused.challenges.len()), (503, 0));
+        assert!(refused.retry_after.is_some());
+        assert_eq!(world.handler.delivered(), 0);
+        world.pass(LEASE_MS);
+        match world.send(&ask, &route) {
+            Answer::Delivered { .. } => assert_eq!(world.handler.delivered(), 1),
+            // The lost answer was that of the delivery: it counts as delivered.
+            Answer::Refused(refused) => {
+                assert_eq!(number, 2);
+                assert!(refused.problem.detail.contains("already redeemed"));
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(world.payments(), 1);
     }
 }
