@@ -341,7 +341,8 @@ impl Ledger {
 
     /// Checks everything: the invariants of the state as it is, the log's checksums and chain of
     /// hashes, that following the log gives a sound state again, and the signature of every order
-    /// that was ever executed. Reads the whole log twice; the ledger serves on meanwhile.
+    /// that was ever executed. Reads the whole log twice; only the first of these steps makes
+    /// others wait.
     ///
     /// # Errors
     ///

@@ -14,6 +14,8 @@ pub mod receipt;
 pub mod refusal;
 mod rows;
 mod state;
+#[cfg(test)]
+mod tests;
 pub mod text;
 pub mod view;
 

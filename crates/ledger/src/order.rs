@@ -30,8 +30,6 @@
 //! | 20 | label: owner or reason | text | mint, open, refund |
 
 mod signed;
-#[cfg(test)]
-mod tests;
 mod wire;
 
 use stiver_core::{Timestamp, did::DidKey};

@@ -7,13 +7,8 @@ use crate::{id::OrderHash, key::Roles};
 /// Why an order was not executed: nothing moved. The list is closed, and its order is the order of
 /// precedence: an order that breaks several rules gets the first.
 ///
-/// | refusal | whose fault | may the same order be sent again? |
-/// |---|---|---|
-/// | `WrongLedger` to `NonceUsed` | signer | no |
-/// | `NotOperator` to `NotPermitted` | signer | no |
-/// | `AccountFrozen`, `PayeeFrozen`, `TooManyAccounts` | operator | yes, after a thaw |
-/// | `TooManyHolds`, `Insufficient` | signer | yes, when funds or holds are free |
-/// | the others | signer | no |
+/// [`Refusal::fault`] says whose fault it is, [`Refusal::retry`] whether sending the same order
+/// again makes sense.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// 1. The order names another ledger.
@@ -170,9 +165,9 @@ pub enum Fault {
 /// Whether the same order may be sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retry {
-    /// It will be refused for ever.
+    /// It will be refused again: sign another.
     Never,
-    /// It may succeed until it expires.
+    /// It may succeed until it expires, once something else has changed: funds, keys, a freeze.
     UntilExpiry,
 }
 
@@ -188,17 +183,43 @@ impl Refusal {
     /// Whether the same order may be sent again.
     pub fn retry(self) -> Retry {
         match self {
-            Self::UnknownAccount
+            Self::ExpiryTooFar { .. }
+            | Self::UnknownAccount
+            | Self::KeyNotOfAccount
+            | Self::KeyLacksRole { .. }
             | Self::AccountFrozen
+            | Self::UnknownCurrency
             | Self::OverLimit { .. }
             | Self::UnknownPayee
             | Self::PayeeFrozen
             | Self::TooManyAccounts
             | Self::TooManyKeys
+            | Self::LastAdminKey
             | Self::TooManyHolds
-            | Self::ExpiryTooFar { .. }
             | Self::Insufficient { .. } => Retry::UntilExpiry,
-            _ => Retry::Never,
+            Self::WrongLedger
+            | Self::Expired { .. }
+            | Self::NonceUsed { .. }
+            | Self::NotOperator
+            | Self::NotIssuer
+            | Self::NotPermitted
+            | Self::ZeroAmount
+            | Self::SelfPayment
+            | Self::WrongFirstKey
+            | Self::AccountExists
+            | Self::UnknownKey
+            | Self::UnknownTransfer
+            | Self::NotRefundable
+            | Self::NotPayee
+            | Self::RefundTooLarge { .. }
+            | Self::UnknownHold
+            | Self::NotCapturer
+            | Self::HoldClosed
+            | Self::HoldEnded { .. }
+            | Self::ConditionNotMet
+            | Self::PostTooLarge { .. }
+            | Self::HoldEndPassed
+            | Self::Overflow => Retry::Never,
         }
     }
 }

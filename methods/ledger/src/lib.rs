@@ -14,6 +14,8 @@ pub mod receipt;
 mod refusal;
 pub mod sign;
 mod terms;
+#[cfg(test)]
+mod tests;
 pub mod wire;
 
 pub use api::{LedgerApi, OrderQuery};

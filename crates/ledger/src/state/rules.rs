@@ -373,9 +373,6 @@ impl State {
         first_key: &DidKey,
     ) -> Result<Vec<Posting>, Refusal> {
         let id = AccountId::of_first_key(first_key);
-        if self.stored.accounts.contains_key(&id) {
-            return Err(Refusal::AccountExists);
-        }
         if order.account != origin.operator {
             if order.account != id {
                 return Err(Refusal::NotOperator);
@@ -383,6 +380,9 @@ impl State {
             if origin.permissioned {
                 return Err(Refusal::NotPermitted);
             }
+        }
+        if self.stored.accounts.contains_key(&id) {
+            return Err(Refusal::AccountExists);
         }
         if self.stored.accounts.len() >= limits::ACCOUNTS_MAX {
             return Err(Refusal::TooManyAccounts);
@@ -468,14 +468,14 @@ impl State {
         if row.capturer != order.account {
             return Err(Refusal::NotCapturer);
         }
-        if row.state == HoldRowState::Lapsed || row.has_ended(now) {
-            let at = row.until().unwrap_or(now);
-            return Err(Refusal::HoldEnded { at });
+        match row.state {
+            HoldRowState::Posted | HoldRowState::Voided => Err(Refusal::HoldClosed),
+            HoldRowState::Open if !row.has_ended(now) => Ok(row),
+            HoldRowState::Open | HoldRowState::Lapsed => {
+                let at = row.until().unwrap_or(now);
+                Err(Refusal::HoldEnded { at })
+            }
         }
-        if row.state != HoldRowState::Open {
-            return Err(Refusal::HoldClosed);
-        }
-        Ok(row)
     }
 
     fn rule_post(

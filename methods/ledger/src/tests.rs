@@ -1,0 +1,7 @@
+//! A payer and a payee over one ledger, and what either might be sent.
+
+mod charge;
+mod hostile;
+mod payer;
+mod refund;
+pub(crate) mod setup;
