@@ -2,17 +2,17 @@
 //!
 //! The table that the match spells out:
 //!
-//! | error | status | problem | fresh challenge | retry |
-//! |---|---|---|---|---|
-//! | [`GateError::NoCredential`] | 402 | payment-required | yes | |
-//! | [`GateError::Malformed`] | 402 | malformed-credential | yes | |
-//! | unknown, expired, altered, used, or for another request | 402 | invalid-challenge | yes | |
-//! | the method refused the proof | 402 | verification-failed and its kin | yes | |
-//! | the payer may not | 403 | forbidden | no | |
-//! | more than one credential, HEAD, a bad key or target | 400 | bad-request and its kin | no | |
-//! | the same credential is at work | 409 | payment-in-progress | no | seconds |
-//! | money may have moved | 500, 502, 503 | internal, upstream-failed, outcome-unknown | no | seconds |
-//! | nothing was taken, but not now | 503 | unavailable | no | seconds |
+//! | what | status | problem | challenge |
+//! |---|---|---|---|
+//! | no credential | 402 | payment-required | fresh |
+//! | unreadable credential | 402 | malformed-credential | fresh |
+//! | challenge expired, altered, used, for another request | 402 | invalid-challenge | fresh |
+//! | the method refused the proof | 402 | verification-failed, -insufficient, -expired | fresh |
+//! | the payer may not | 403 | forbidden | |
+//! | several credentials, HEAD, a bad key or target | 400 | bad-request and its kin | |
+//! | the same credential is at work | 409 | payment-in-progress | |
+//! | money may have moved | 500, 502, 503 | internal, upstream-failed, outcome-unknown | |
+//! | nothing was taken, but not now | 503 | unavailable | |
 //!
 //! No answer that may follow a payment carries a challenge: an auto-paying client would pay twice.
 
@@ -208,7 +208,7 @@ impl GateError {
     /// What it means on the wire.
     ///
     /// # Spec
-    /// draft-httpauth-payment-00, sections 4 and 8.2 (CORE-2 to CORE-7, CORE-32, CORE-43); Z12, Z44.
+    /// draft-httpauth-payment-00, sections 4 and 8.2 (CORE-2 to CORE-7, CORE-32, CORE-43).
     pub fn meaning(&self) -> Meaning {
         use ProblemKind as Kind;
         match self {

@@ -69,11 +69,12 @@ pub enum PriceBasis {
 
 /// What becomes of a payment when the handler or upstream fails after it.
 ///
-/// | | handler never started | never reached | may have run, repeatable | may have run, not repeatable |
-/// |---|---|---|---|---|
-/// | `Retry` | runs again | runs again | runs again | refund, else keep |
-/// | `Refund` | runs again | refund, else keep | refund, else keep | refund, else keep |
-/// | `Keep` | runs again | keep | keep | keep |
+/// | the handler | `Retry` | `Refund` | `Keep` |
+/// |---|---|---|---|
+/// | was never started | runs | runs | runs |
+/// | never reached its upstream | runs again | refund, else keep | keep |
+/// | may have run, is repeatable | runs again | refund, else keep | keep |
+/// | may have run, is not repeatable | refund, else keep | refund, else keep | keep |
 ///
 /// "Runs again" needs the same credential, within the route's attempts and resume window; after
 /// those, the payment is refunded where the method can, else kept. "Repeatable" means an idempotent

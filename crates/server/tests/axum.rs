@@ -1,5 +1,6 @@
 //! The router layer and the extractor, on a simulated machine.
 #![cfg(feature = "axum")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
 
 use std::sync::Arc;
 

@@ -1,10 +1,10 @@
 //! Finishing what a crash or a lost client left behind.
 //!
-//! | state | what recovery does |
-//! |---|---|
-//! | `Settling` | asks the rail. It executes an artefact only once the rail could not accept it any more, to have its definite word: nobody is charged behind a client that went away |
-//! | `Settled`, `Delivering` | nothing while the same credential may still run the handler; after that the route's policy: refund or keep |
-//! | `Refunding` | executes the one refund again |
+//! - `Settling`: it asks the rail. It executes an artefact only once the rail could not accept it
+//!   any more, to have its definite word: nobody is charged behind a client that went away.
+//! - `Settled`, `Delivering`: nothing, while the same credential may still run the handler. After
+//!   that the route's policy: refund or keep.
+//! - `Refunding`: it executes the one refund again.
 //!
 //! A claim whose lease has not ended is never touched.
 

@@ -1,5 +1,7 @@
 //! The gate on a simulated machine: every refusal and every way on, driven without HTTP types;
 //! and its tower layer.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
+#![expect(clippy::panic, reason = "a test that cannot go on may panic")]
 
 mod changes;
 mod common;

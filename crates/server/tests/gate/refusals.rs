@@ -76,12 +76,6 @@ fn case(name: &'static str, kind: Kind, ask: Ask) -> Case {
     Case { name, kind, ask }
 }
 
-fn with(ask: &Ask, credential: &Credential, change: impl FnOnce(&mut Credential)) -> Ask {
-    let mut credential = credential.clone();
-    change(&mut credential);
-    ask.clone().credential(&credential.to_header())
-}
-
 /// A challenge made with our secret: what an operator might mint by hand.
 fn minted(credential: &Credential, change: impl FnOnce(&mut Credential)) -> Credential {
     let mut credential = credential.clone();
@@ -91,164 +85,81 @@ fn minted(credential: &Credential, change: impl FnOnce(&mut Credential)) -> Cred
 }
 
 fn header_cases(ask: &Ask, good: &str) -> Vec<Case> {
-    let lines = |lines: &[&str]| {
-        let lines = lines.iter().map(|line| line.as_bytes().to_vec()).collect();
-        Ask {
-            authorization: lines,
+    let lines = |name, kind, lines: &[&str]| {
+        let authorization = lines.iter().map(|line| line.as_bytes().to_vec()).collect();
+        let ask = Ask {
+            authorization,
             ..ask.clone()
-        }
+        };
+        case(name, kind, ask)
     };
     let upper = good.replacen("Payment", "PAYMENT", 1);
     let huge = format!("Payment {}", "A".repeat(CREDENTIAL_BYTES_MAX + 1));
-    let keys = |keys: &[&str]| {
-        let keys = keys.iter().map(|key| key.as_bytes().to_vec()).collect();
-        Ask {
-            idempotency_key: keys,
-            ..ask.clone().credential(good)
-        }
-    };
-    let long_key = "k".repeat(IDEMPOTENCY_KEY_BYTES_MAX + 1);
-    let long_target = format!("/{}", "p".repeat(TARGET_BYTES_MAX));
+    let padded = format!("{good}=");
+    let cut = &good[..good.len() - 3];
+    let malformed = Kind::MalformedCredential;
     vec![
-        case(
-            "another scheme only",
-            Kind::PaymentRequired,
-            lines(&["Basic dXNlcjpwYXNz"]),
-        ),
-        case(
-            "two credentials",
-            Kind::MultipleCredentials,
-            lines(&[good, good]),
-        ),
-        case(
-            "two spellings",
-            Kind::MultipleCredentials,
-            lines(&[good, &upper]),
-        ),
-        case("over the limit", Kind::CredentialTooLarge, lines(&[&huge])),
-        case(
-            "no token",
-            Kind::MalformedCredential,
-            lines(&["Payment !!!"]),
-        ),
-        case(
-            "padding",
-            Kind::MalformedCredential,
-            lines(&[&format!("{good}=")]),
-        ),
-        case(
-            "cut short",
-            Kind::MalformedCredential,
-            lines(&[&good[..good.len() - 3]]),
-        ),
-        case(
-            "no JSON",
-            Kind::MalformedCredential,
-            lines(&["Payment bm90LWpzb24"]),
-        ),
-        case(
-            "empty object",
-            Kind::MalformedCredential,
-            lines(&["Payment e30"]),
-        ),
-        case("two keys", Kind::BadRequest, keys(&["a", "b"])),
-        case("empty key", Kind::BadRequest, keys(&[""])),
-        case("key with a space", Kind::BadRequest, keys(&["a b"])),
-        case("key over the limit", Kind::BadRequest, keys(&[&long_key])),
-        case(
-            "HEAD",
-            Kind::BadRequest,
-            Ask {
-                method: "HEAD",
-                ..ask.clone().credential(good)
-            },
-        ),
-        case(
-            "endless target",
-            Kind::BadRequest,
-            Ask {
-                target: long_target,
-                ..ask.clone().credential(good)
-            },
-        ),
+        lines("other scheme", Kind::PaymentRequired, &["Basic dXNlcg"]),
+        lines("two credentials", Kind::MultipleCredentials, &[good, good]),
+        lines("two spellings", Kind::MultipleCredentials, &[good, &upper]),
+        lines("over the limit", Kind::CredentialTooLarge, &[&huge]),
+        lines("no token", malformed, &["Payment !!!"]),
+        lines("padding", malformed, &[&padded]),
+        lines("cut short", malformed, &[cut]),
+        lines("no JSON", malformed, &["Payment bm90LWpzb24"]),
+        lines("empty object", malformed, &["Payment e30"]),
+    ]
+}
+
+fn bad_requests(ask: &Ask, good: &str) -> Vec<Case> {
+    let bad = |name, change: &dyn Fn(&mut Ask)| {
+        let mut ask = ask.clone().credential(good);
+        change(&mut ask);
+        case(name, Kind::BadRequest, ask)
+    };
+    let key = |key: &str| vec![key.as_bytes().to_vec()];
+    let long_key = "k".repeat(IDEMPOTENCY_KEY_BYTES_MAX + 1);
+    vec![
+        bad("two keys", &|it| {
+            it.idempotency_key = [key("a"), key("b")].concat();
+        }),
+        bad("empty key", &|it| it.idempotency_key = key("")),
+        bad("key with a space", &|it| it.idempotency_key = key("a b")),
+        bad("long key", &|it| it.idempotency_key = key(&long_key)),
+        bad("HEAD", &|it| it.method = "HEAD"),
+        bad("endless target", &|it| {
+            it.target = format!("/{}", "p".repeat(TARGET_BYTES_MAX));
+        }),
     ]
 }
 
 fn echo_cases(ask: &Ask, good: &Credential, dear: &Challenge) -> Vec<Case> {
-    let invalid = Kind::InvalidChallenge;
-    let id = dear.id.clone();
-    let request = dear.params.request.clone();
-    let opaque = dear.params.opaque.clone();
+    let edit = |name, change: &dyn Fn(&mut Challenge)| {
+        let mut credential = good.clone();
+        change(&mut credential.challenge);
+        let ask = ask.clone().credential(&credential.to_header());
+        case(name, Kind::InvalidChallenge, ask)
+    };
+    let other = &dear.params;
     let forged = KeyRing::new(Secret::from_bytes(&[b'x'; 32]));
-    let later = good
-        .challenge
-        .params
-        .expires
-        .as_ref()
-        .unwrap()
-        .instant()
-        .plus_millis(1);
+    let expires = good.challenge.params.expires.as_ref().unwrap();
+    let later = expires.instant().plus_millis(1);
+    let session = IntentName::new("session").unwrap();
+    let tempo = MethodName::new("tempo").unwrap();
+    let realm = Realm::new("api.example.org").unwrap();
     vec![
-        case(
-            "another id",
-            invalid,
-            with(ask, good, |it| it.challenge.id = id),
-        ),
-        case(
-            "amount",
-            invalid,
-            with(ask, good, |it| it.challenge.params.request = request),
-        ),
-        case(
-            "opaque",
-            invalid,
-            with(ask, good, |it| it.challenge.params.opaque = opaque),
-        ),
-        case(
-            "no opaque",
-            invalid,
-            with(ask, good, |it| it.challenge.params.opaque = None),
-        ),
-        case(
-            "no expires",
-            invalid,
-            with(ask, good, |it| it.challenge.params.expires = None),
-        ),
-        case(
-            "later expires",
-            invalid,
-            with(ask, good, |it| {
-                it.challenge.params.expires = Some(Expires::at(later))
-            }),
-        ),
-        case(
-            "intent",
-            invalid,
-            with(ask, good, |it| {
-                it.challenge.params.intent = IntentName::new("session").unwrap();
-            }),
-        ),
-        case(
-            "method",
-            invalid,
-            with(ask, good, |it| {
-                it.challenge.params.method = MethodName::new("tempo").unwrap()
-            }),
-        ),
-        case(
-            "realm",
-            invalid,
-            with(ask, good, |it| {
-                it.challenge.params.realm = Realm::new("api.example.org").unwrap();
-            }),
-        ),
-        case(
-            "a stranger's secret",
-            invalid,
-            with(ask, good, |it| {
-                it.challenge = forged.bind(it.challenge.params.clone())
-            }),
-        ),
+        edit("another id", &|it| it.id = dear.id.clone()),
+        edit("request", &|it| it.params.request = other.request.clone()),
+        edit("opaque", &|it| it.params.opaque = other.opaque.clone()),
+        edit("no opaque", &|it| it.params.opaque = None),
+        edit("no expires", &|it| it.params.expires = None),
+        edit("later", &|it| it.params.expires = Some(Expires::at(later))),
+        edit("intent", &|it| it.params.intent = session.clone()),
+        edit("method", &|it| it.params.method = tempo.clone()),
+        edit("realm", &|it| it.params.realm = realm.clone()),
+        edit("a stranger's secret", &|it| {
+            *it = forged.bind(it.params.clone());
+        }),
     ]
 }
 
@@ -267,7 +178,7 @@ fn minted_cases(ask: &Ask, good: &Credential) -> Vec<Case> {
         }),
         again("no scope", invalid, |it| it.challenge.params.opaque = None),
         again("never expires", invalid, |it| {
-            it.challenge.params.expires = None
+            it.challenge.params.expires = None;
         }),
         again("unknown method", Kind::MethodUnsupported, |it| {
             it.challenge.params.method = MethodName::new("tempo").unwrap();
@@ -343,6 +254,7 @@ fn hostile_inputs_are_refused_by_name_and_change_nothing() {
     let dear = world.challenge(&Ask::get("/dear"), &dear_route);
     let header = good.to_header();
     let mut cases = header_cases(&ask, &header);
+    cases.extend(bad_requests(&ask, &header));
     cases.extend(echo_cases(&ask, &good, &dear));
     cases.extend(minted_cases(&ask, &good));
     cases.extend(request_cases(&ask, &header));

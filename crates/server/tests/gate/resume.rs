@@ -323,116 +323,65 @@ fn client_that_goes_away_while_settling_loses_nothing() {
     once(&world);
 }
 
+/// What the same credential gets after a failure.
+#[derive(Debug, Clone, Copy)]
+enum Then {
+    Served,
+    Refunded,
+    Kept,
+}
+
+/// Fails one run under a policy, and sends the same credential again.
+fn fail_once(
+    policy: OnFailure,
+    (ask, repeats): (&Ask, UpstreamRepeats),
+    failure: PayeeFailure,
+    then: Then,
+) {
+    let case = format!("{policy:?} {} {repeats:?} {failure:?}", ask.method);
+    let world = World::new(17);
+    let route = world.route().on_failure(policy).upstream_repeats(repeats);
+    let paid = world.paid(ask, &route);
+    world.handler.script([Run::Fails(failure)]);
+    let refused = world.send(&paid, &route).refused();
+    assert_eq!(refused.problem.kind, Kind::UpstreamFailed, "{case}");
+    assert!(refused.challenges.is_empty(), "{case}");
+    let price = i128::try_from(PRICE).unwrap();
+    let (state, balance, status, says) = match then {
+        Then::Served => {
+            assert_eq!(world.state(), "settled", "{case}");
+            world.send(&paid, &route).delivered();
+            assert_eq!(world.handler.runs(), 2, "{case}");
+            return once(&world);
+        }
+        Then::Refunded => ("refunded", 0, 402, "refunded"),
+        Then::Kept => ("delivered", price, 502, "kept"),
+    };
+    assert_eq!(world.state(), state, "{case}");
+    let refused = world.send(&paid, &route).refused();
+    assert_eq!(refused.status(), status, "{case}");
+    assert_eq!(refused.challenges.is_empty(), status != 402, "{case}");
+    assert!(refused.problem.detail.contains(says), "{case}");
+    assert_eq!(world.rail.balance("merchant"), balance, "{case}");
+    assert_eq!((world.payments(), world.handler.runs()), (1, 1), "{case}");
+}
+
 #[test]
 fn upstream_failure_follows_the_route() {
     let (down, cut) = (PayeeFailure::NotReached, PayeeFailure::MayHaveRun);
     let (get, post) = (Ask::get("/reading"), Ask::post("/order", b"one"));
-    // policy, request, upstream, failure → state afterwards, the same credential then
-    for (policy, ask, repeats, failure, state, then) in [
-        (
-            OnFailure::Retry,
-            &get,
-            UpstreamRepeats::ByMethod,
-            down,
-            "settled",
-            None,
-        ),
-        (
-            OnFailure::Retry,
-            &get,
-            UpstreamRepeats::ByMethod,
-            cut,
-            "settled",
-            None,
-        ),
-        (
-            OnFailure::Retry,
-            &post,
-            UpstreamRepeats::ByMethod,
-            down,
-            "settled",
-            None,
-        ),
-        (
-            OnFailure::Retry,
-            &post,
-            UpstreamRepeats::HonoursKey,
-            cut,
-            "settled",
-            None,
-        ),
-        (
-            OnFailure::Retry,
-            &post,
-            UpstreamRepeats::ByMethod,
-            cut,
-            "refunded",
-            Some(402),
-        ),
-        (
-            OnFailure::Refund,
-            &get,
-            UpstreamRepeats::ByMethod,
-            down,
-            "refunded",
-            Some(402),
-        ),
-        (
-            OnFailure::Refund,
-            &post,
-            UpstreamRepeats::HonoursKey,
-            cut,
-            "refunded",
-            Some(402),
-        ),
-        (
-            OnFailure::Keep,
-            &get,
-            UpstreamRepeats::ByMethod,
-            down,
-            "delivered",
-            Some(502),
-        ),
-        (
-            OnFailure::Keep,
-            &post,
-            UpstreamRepeats::HonoursKey,
-            cut,
-            "delivered",
-            Some(502),
-        ),
-    ] {
-        let world = World::new(17);
-        let route = world.route().on_failure(policy).upstream_repeats(repeats);
-        let paid = world.paid(ask, &route);
-        world.handler.script([Run::Fails(failure)]);
-        let case = format!("{policy:?} {} {repeats:?} {failure:?}", ask.method);
-        let refused = world.send(&paid, &route).refused();
-        assert_eq!(refused.problem.kind, Kind::UpstreamFailed, "{case}");
-        assert!(refused.challenges.is_empty(), "{case}");
-        assert_eq!(world.state(), state, "{case}");
-        match (world.send(&paid, &route), then) {
-            (Answer::Delivered { receipt: Some(_) }, None) => assert_eq!(world.handler.runs(), 2),
-            (Answer::Refused(refused), Some(402)) => {
-                assert_eq!(refused.problem.kind, Kind::InvalidChallenge, "{case}");
-                assert!(refused.problem.detail.contains("refunded"), "{case}");
-            }
-            (Answer::Refused(refused), Some(502)) => {
-                assert_eq!(refused.status(), 502, "{case}");
-                assert!(refused.problem.detail.contains("kept"), "{case}");
-                assert!(refused.challenges.is_empty(), "{case}");
-            }
-            (other, _) => panic!("{case}: {other:?}"),
-        }
-        let balance = world.rail.balance("merchant");
-        let price = i128::try_from(PRICE).unwrap();
-        assert_eq!(
-            balance,
-            if state == "refunded" { 0 } else { price },
-            "{case}"
-        );
-        assert_eq!(world.payments(), 1, "{case}");
-    }
+    let reading = (&get, UpstreamRepeats::ByMethod);
+    let order = (&post, UpstreamRepeats::ByMethod);
+    let keyed = (&post, UpstreamRepeats::HonoursKey);
+    fail_once(OnFailure::Retry, reading, down, Then::Served);
+    fail_once(OnFailure::Retry, reading, cut, Then::Served);
+    fail_once(OnFailure::Retry, order, down, Then::Served);
+    fail_once(OnFailure::Retry, keyed, cut, Then::Served);
+    fail_once(OnFailure::Retry, order, cut, Then::Refunded);
+    fail_once(OnFailure::Refund, reading, down, Then::Refunded);
+    fail_once(OnFailure::Refund, keyed, cut, Then::Refunded);
+    fail_once(OnFailure::Keep, reading, down, Then::Kept);
+    fail_once(OnFailure::Keep, keyed, cut, Then::Kept);
 }
 
 #[test]
