@@ -36,7 +36,13 @@ pub(crate) struct Global {
     #[arg(long, global = true)]
     pub(crate) json: bool,
     /// When to colour.
-    #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN")]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value = "auto",
+        value_name = "WHEN"
+    )]
     pub(crate) color: ColorChoice,
 }
 
@@ -165,7 +171,12 @@ pub(crate) struct Get {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct WalletChoice {
     /// The wallet to pay with.
-    #[arg(long, default_value = "default", env = "STIVER_WALLET", value_name = "NAME")]
+    #[arg(
+        long,
+        default_value = "default",
+        env = "STIVER_WALLET",
+        value_name = "NAME"
+    )]
     pub(crate) wallet: String,
     /// The folder of wallets; ~/.stiver when not given.
     #[arg(long, env = "STIVER_HOME", value_name = "FOLDER")]

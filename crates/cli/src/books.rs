@@ -43,7 +43,10 @@ impl Books {
     }
 
     /// The key that may issue.
-    pub(crate) fn issuer(config: &Config, env: &Env) -> Result<std::sync::Arc<Ed25519Key>, Failure> {
+    pub(crate) fn issuer(
+        config: &Config,
+        env: &Env,
+    ) -> Result<std::sync::Arc<Ed25519Key>, Failure> {
         keys::read_key(&config.issuer_key_file(), env)
             .map_err(|error| Failure::new(FailureKind::Usage, error))
     }
@@ -59,7 +62,8 @@ impl Books {
         target: &str,
         body: &impl Serialize,
     ) -> Result<A, Failure> {
-        self.call(Method::POST, target, serde_json::to_vec(body)?).await
+        self.call(Method::POST, target, serde_json::to_vec(body)?)
+            .await
     }
 
     /// Closes a ledger that was opened here.
@@ -124,7 +128,9 @@ async fn through(
         // What goes wrong on the connection is told by the answer that does not come.
         let _ = connection.await;
     }));
-    let response = sender.send_request(request.map(|body| Full::new(bytes::Bytes::from(body)))).await?;
+    let response = sender
+        .send_request(request.map(|body| Full::new(bytes::Bytes::from(body))))
+        .await?;
     Ok((response.status(), read(response.into_body()).await?))
 }
 

@@ -19,15 +19,22 @@ pub(crate) enum FailureKind {
     Refused,
     /// Unknown whether money moved.
     Unknown,
+    /// Not done, and the command has said why already.
+    Reported,
     /// A dry run is complete.
     DryRun,
 }
 
 impl FailureKind {
+    /// True when nothing is left to say.
+    pub(crate) fn is_said(self) -> bool {
+        matches!(self, Self::Reported | Self::DryRun)
+    }
+
     /// The exit code.
     pub(crate) fn exit_code(self) -> u8 {
         match self {
-            Self::Other => 1,
+            Self::Other | Self::Reported => 1,
             Self::Usage => 2,
             Self::Network => 3,
             Self::Payment => 4,
@@ -41,7 +48,7 @@ impl FailureKind {
     /// The name in JSON.
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::Other => "other",
+            Self::Other | Self::Reported => "other",
             Self::Usage => "usage",
             Self::Network => "network",
             Self::Payment => "payment",
@@ -63,7 +70,10 @@ pub(crate) struct Failure {
 impl Failure {
     /// A failure of a kind.
     pub(crate) fn new(kind: FailureKind, error: impl Into<anyhow::Error>) -> Self {
-        Self { kind, error: error.into() }
+        Self {
+            kind,
+            error: error.into(),
+        }
     }
 
     /// Wrong usage, in one sentence.

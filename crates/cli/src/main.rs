@@ -17,7 +17,7 @@ use serde_json::json;
 
 use crate::{
     args::{Cli, Command},
-    failure::{Failure, FailureKind},
+    failure::Failure,
     output::Output,
 };
 
@@ -38,7 +38,7 @@ fn main() -> ExitCode {
 /// Says what went wrong: to people on standard error, to programs as an object on standard output too.
 fn report(failure: &Failure, output: Output) -> ExitCode {
     let code = failure.kind.exit_code();
-    if failure.kind != FailureKind::DryRun {
+    if !failure.kind.is_said() {
         let message = failure.message();
         let object = json!({
             "ok": false,
@@ -55,7 +55,7 @@ async fn run(command: Command, output: Output) -> Result<(), Failure> {
     install_tls();
     let env = stiver_env::native::env();
     match command {
-        Command::Demo(_) => Ok(()),
+        Command::Demo(args) => demo::run(&args, &env, output).await,
         Command::Init(args) => commands::init::run(&args, &env, output),
         Command::Serve(args) => commands::serve::run(&args, &env, output).await,
         Command::Get(args) => commands::get::run(args, &env, output).await,

@@ -51,14 +51,13 @@ impl Output {
         self.json
     }
 
-    /// True when a line may be written over: a terminal reads along.
-    pub(crate) fn is_live(self) -> bool {
-        self.live
-    }
-
     /// Paints text for standard output.
     pub(crate) fn paint(self, style: Style, text: &str) -> String {
-        if self.out_colour { format!("{style}{text}{style:#}") } else { text.to_owned() }
+        if self.out_colour {
+            format!("{style}{text}{style:#}")
+        } else {
+            text.to_owned()
+        }
     }
 
     /// Prints a line of text to standard output, unless JSON was asked for.

@@ -41,7 +41,9 @@ pub(crate) fn home_folder(given: Option<&PathBuf>) -> Result<PathBuf, Failure> {
 pub(crate) fn open_wallet(choice: &WalletChoice, env: &Env) -> Result<(Home, Wallet), Failure> {
     let home = Home::new(home_folder(choice.home.as_ref())?, env.clone());
     let name = WalletName::new(&choice.wallet).usage(format!("--wallet {:?}", choice.wallet))?;
-    let wallet = home.wallet(&name).map_err(|error| Failure::new(FailureKind::Usage, error))?;
+    let wallet = home
+        .wallet(&name)
+        .map_err(|error| Failure::new(FailureKind::Usage, error))?;
     Ok((home, wallet))
 }
 
@@ -59,7 +61,11 @@ pub(crate) fn bound_account(wallet: &Wallet) -> Result<Account, Failure> {
 /// Reads an amount in one of an account's currencies.
 pub(crate) fn amount_of(text: &str, account: &Account) -> Result<Amount, Failure> {
     let find = |code: &str| {
-        account.currencies.iter().find(|known| known.code().eq_ignore_ascii_case(code)).cloned()
+        account
+            .currencies
+            .iter()
+            .find(|known| known.code().eq_ignore_ascii_case(code))
+            .cloned()
     };
     Amount::parse_human(text, find).usage(format!("the amount {text:?}"))
 }
@@ -86,7 +92,12 @@ pub(crate) async fn paying_client(
     Ok(PayingClient::new(PaymentClient::new(parts))?)
 }
 
-fn ledger_payer(wallet: &Wallet, account: &Account, env: &Env) -> Result<LedgerPayer, Failure> {
+/// The wallet as a payer by the ledger method.
+pub(crate) fn ledger_payer(
+    wallet: &Wallet,
+    account: &Account,
+    env: &Env,
+) -> Result<LedgerPayer, Failure> {
     let ledger: LedgerId = account.ledger.parse()?;
     let id: AccountId = account.account.parse()?;
     Ok(LedgerPayer::new(LedgerPayerConfig {
@@ -115,7 +126,10 @@ pub(crate) fn remote_ledger(
         ledger: account.ledger.parse()?,
         account: account.account.parse()?,
         signer: Arc::new(wallet.key()?),
-        transport: Arc::new(HttpTransport { url, http: plain_client()? }),
+        transport: Arc::new(HttpTransport {
+            url,
+            http: plain_client()?,
+        }),
         clock: Arc::clone(&env.clock),
     })
 }
@@ -159,7 +173,9 @@ impl QueryTransport for HttpTransport {
                 return Ok(body);
             }
             let problem = stiver_core::problem::ReceivedProblem::parse(&body).ok();
-            let detail = problem.and_then(|problem| problem.detail).unwrap_or_default();
+            let detail = problem
+                .and_then(|problem| problem.detail)
+                .unwrap_or_default();
             Err(RailUnavailable(format!("{status}: {}", Untrusted(&detail))))
         })
     }
@@ -182,8 +198,11 @@ pub(crate) async fn discover(gateway: &str, wallet: &Wallet) -> Result<Account, 
     }
     let about: About = Object::parse(&body)?.deserialize()?;
     let ledger: LedgerId = about.ledger.parse()?;
-    let currencies: Result<Vec<Currency>, _> =
-        about.currencies.iter().map(|row| Currency::new(&row.code, row.decimals)).collect();
+    let currencies: Result<Vec<Currency>, _> = about
+        .currencies
+        .iter()
+        .map(|row| Currency::new(&row.code, row.decimals))
+        .collect();
     Ok(Account {
         ledger: ledger.to_string(),
         account: AccountId::of_first_key(&wallet.did()).to_string(),

@@ -35,7 +35,11 @@ type Seen = Arc<Mutex<Vec<Value>>>;
 pub(crate) async fn run(args: Get, env: &Env, output: Output) -> Result<(), Failure> {
     let (home, wallet) = open_wallet(&args.wallet, env)?;
     let account = bound_account(&wallet)?;
-    let limit = args.max_amount.as_deref().map(|text| amount_of(text, &account)).transpose()?;
+    let limit = args
+        .max_amount
+        .as_deref()
+        .map(|text| amount_of(text, &account))
+        .transpose()?;
     let seen = Seen::default();
     let policy = policy(limit, args.dry_run, Arc::clone(&seen));
     let timeout = Duration::from_secs(args.max_time.max(1));
@@ -58,7 +62,9 @@ pub(crate) async fn run(args: Get, env: &Env, output: Output) -> Result<(), Fail
 fn policy(limit: Option<Amount>, dry_run: bool, seen: Seen) -> Arc<dyn Policy> {
     let limit = limit.map(MaxAmount::new);
     Arc::new(from_fn(move |payment: &PaymentView<'_>| {
-        seen.lock().unwrap_or_else(PoisonError::into_inner).push(view(payment));
+        seen.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(view(payment));
         match &limit {
             _ if dry_run => Decision::Refuse("this is a dry run".to_owned()),
             Some(limit) => limit.judge(payment.amount),
@@ -89,7 +95,13 @@ fn view(payment: &PaymentView<'_>) -> Value {
 fn dry_run(seen: &Seen, output: Output) -> Result<(), Failure> {
     let offers = seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
     for offer in &offers {
-        let text = |key: &str| offer.get(key).and_then(Value::as_str).unwrap_or("-").to_owned();
+        let text = |key: &str| {
+            offer
+                .get(key)
+                .and_then(Value::as_str)
+                .unwrap_or("-")
+                .to_owned()
+        };
         output.line(&format!(
             "would pay {} to {} on {} for {}",
             text("display"),
@@ -104,7 +116,11 @@ fn dry_run(seen: &Seen, output: Output) -> Result<(), Failure> {
 
 fn request(args: &Get, env: &Env) -> Result<Request<Bytes>, Failure> {
     let url = args.url.as_deref().unwrap_or_default();
-    let body = args.data.as_deref().map(|data| body(data, env)).transpose()?;
+    let body = args
+        .data
+        .as_deref()
+        .map(|data| body(data, env))
+        .transpose()?;
     let method = match (&args.request, &body) {
         (Some(method), _) => {
             Method::from_bytes(method.as_bytes()).usage(format!("--request {method:?}"))?
@@ -121,10 +137,14 @@ fn request(args: &Get, env: &Env) -> Result<Request<Bytes>, Failure> {
         let (name, value) = line
             .split_once(':')
             .ok_or_else(|| Failure::usage(format!("--header {line:?}: write `Name: value`")))?;
-        let name: HeaderName =
-            name.trim().parse().usage(format!("--header {line:?}: the name"))?;
-        let value: HeaderValue =
-            value.trim().parse().usage(format!("--header {line:?}: the value"))?;
+        let name: HeaderName = name
+            .trim()
+            .parse()
+            .usage(format!("--header {line:?}: the name"))?;
+        let value: HeaderValue = value
+            .trim()
+            .parse()
+            .usage(format!("--header {line:?}: the value"))?;
         request.headers_mut().append(name, value);
     }
     Ok(request)
@@ -136,7 +156,9 @@ fn body(data: &str, env: &Env) -> Result<Bytes, Failure> {
         Some("-") => {
             let mut bytes = Vec::new();
             let mut stdin = std::io::stdin().lock().take(BODY_BYTES_MAX);
-            stdin.read_to_end(&mut bytes).usage("reading standard input")?;
+            stdin
+                .read_to_end(&mut bytes)
+                .usage("reading standard input")?;
             Ok(Bytes::from(bytes))
         }
         Some(file) => {
@@ -168,9 +190,9 @@ async fn show(
         }))?;
     } else {
         let mut out: Box<dyn Write> = match &args.output {
-            Some(file) => Box::new(
-                std::fs::File::create(file).usage(format!("writing {}", file.display()))?,
-            ),
+            Some(file) => {
+                Box::new(std::fs::File::create(file).usage(format!("writing {}", file.display()))?)
+            }
             None => Box::new(std::io::stdout()),
         };
         if args.include {
@@ -200,9 +222,14 @@ fn head_lines(response: &reqwest::Response) -> String {
 }
 
 fn note_payment(payment: &Payment, output: Output) -> Result<(), Failure> {
-    let reference = payment.receipt.as_ref().map(|receipt| receipt.reference.as_str());
+    let reference = payment
+        .receipt
+        .as_ref()
+        .map(|receipt| receipt.reference.as_str());
     let reference = reference.map(stiver_core::untrusted::Untrusted);
-    let receipt = reference.map(|text| format!(", receipt {text}")).unwrap_or_default();
+    let receipt = reference
+        .map(|text| format!(", receipt {text}"))
+        .unwrap_or_default();
     output.note(&format!(
         "paid {} to {}{receipt} (call {})",
         payment.terms.amount, payment.terms.payee, payment.call
@@ -211,7 +238,9 @@ fn note_payment(payment: &Payment, output: Output) -> Result<(), Failure> {
         output.note(&format!("warning: the receipt: {fault}"))?;
     }
     if let Some(error) = &payment.unrecorded {
-        output.note(&format!("warning: the payment is not in the history: {error}"))?;
+        output.note(&format!(
+            "warning: the payment is not in the history: {error}"
+        ))?;
     }
     Ok(())
 }

@@ -28,7 +28,9 @@ pub(crate) fn run(args: &Init, env: &Env, output: Output) -> Result<(), Failure>
     let file = written.config_file.display().to_string();
     let data = written.config.data_dir.display().to_string();
     output.line(&format!("wrote {}", output.paint(STRONG, &file)))?;
-    output.line(&format!("keys and data are in {data}: keep it, it will hold money"))?;
+    output.line(&format!(
+        "keys and data are in {data}: keep it, it will hold money"
+    ))?;
     output.line(&format!("next: stiver serve --config {file}"))?;
     output.object(&json!({"ok": true, "config": file, "dataDir": data}))?;
     Ok(())

@@ -27,7 +27,10 @@ pub(crate) fn run(args: &Inspect, output: Output) -> Result<(), Failure> {
     if output.is_json() {
         output.object(&decoded)?;
     } else {
-        let kind = decoded.get("kind").and_then(Value::as_str).unwrap_or_default();
+        let kind = decoded
+            .get("kind")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         output.line(&output.paint(STRONG, kind))?;
         output.line(&serde_json::to_string_pretty(&decoded)?)?;
     }
@@ -48,7 +51,9 @@ fn read_stdin() -> Result<String, Failure> {
 pub(crate) fn decode(text: &str) -> Result<Value, Failure> {
     let value = without_field_name(text);
     if value.is_empty() {
-        return Err(Failure::usage("there is nothing to inspect: give a header value"));
+        return Err(Failure::usage(
+            "there is nothing to inspect: give a header value",
+        ));
     }
     if value.starts_with('{') {
         return problem(value);
@@ -77,7 +82,12 @@ pub(crate) fn decode(text: &str) -> Result<Value, Failure> {
 
 /// Drops `Name: ` when the whole header line was pasted.
 fn without_field_name(text: &str) -> &str {
-    let names = ["www-authenticate", "authorization", "payment-authorization", "payment-receipt"];
+    let names = [
+        "www-authenticate",
+        "authorization",
+        "payment-authorization",
+        "payment-receipt",
+    ];
     match text.split_once(':') {
         Some((name, value)) if names.contains(&name.trim().to_ascii_lowercase().as_str()) => {
             value.trim()
@@ -106,7 +116,10 @@ pub(crate) fn challenge_of(challenge: &Challenge) -> Value {
     put("realm", json!(params.realm.as_str()));
     put("method", json!(params.method.as_str()));
     put("intent", json!(params.intent.as_str()));
-    put("request", plain(params.request.object().as_str()).unwrap_or_default());
+    put(
+        "request",
+        plain(params.request.object().as_str()).unwrap_or_default(),
+    );
     if let Some(expires) = &params.expires {
         put("expires", json!(expires.as_str()));
     }
@@ -117,7 +130,10 @@ pub(crate) fn challenge_of(challenge: &Challenge) -> Value {
         put("description", json!(Untrusted(description).to_string()));
     }
     if let Some(opaque) = &params.opaque {
-        put("opaque", plain(opaque.object().as_str()).unwrap_or_default());
+        put(
+            "opaque",
+            plain(opaque.object().as_str()).unwrap_or_default(),
+        );
     }
     Value::Object(out)
 }

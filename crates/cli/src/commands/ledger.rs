@@ -34,7 +34,9 @@ pub(crate) async fn run(command: Ledger, env: &Env, output: Output) -> Result<()
     let result = match command {
         Ledger::Issue { to, amount, .. } => issue(&books, &config, &to, &amount, env, output).await,
         Ledger::Accounts { .. } => accounts(&books, output).await,
-        Ledger::Statement { account, limit, .. } => statement(&books, &account, limit, output).await,
+        Ledger::Statement { account, limit, .. } => {
+            statement(&books, &account, limit, output).await
+        }
         Ledger::Check { .. } => check(&books, output).await,
     };
     books.close().await?;
@@ -47,13 +49,19 @@ fn target(to: &str) -> Result<(AccountId, Option<DidKey>), Failure> {
         let key: DidKey = to.parse().usage(format!("{to:?}"))?;
         return Ok((AccountId::of_first_key(&key), Some(key)));
     }
-    let account = to.parse().usage(format!("{to:?}: give a did:key:... or an acct_..."))?;
+    let account = to
+        .parse()
+        .usage(format!("{to:?}: give a did:key:... or an acct_..."))?;
     Ok((account, None))
 }
 
 fn amount_of(text: &str, config: &Config) -> Result<Amount, Failure> {
     let find = |code: &str| {
-        config.currencies.iter().find(|known| known.code().eq_ignore_ascii_case(code)).cloned()
+        config
+            .currencies
+            .iter()
+            .find(|known| known.code().eq_ignore_ascii_case(code))
+            .cloned()
     };
     Amount::parse_human(text, find).usage(format!("the amount {text:?}"))
 }
@@ -86,7 +94,9 @@ async fn issue(
         },
     };
     let signed = stiver_method_ledger::sign::order(&order, key.as_ref()).await?;
-    let new = wire::NewOrder { order: base64url::encode(&signed.signed().to_bytes()) };
+    let new = wire::NewOrder {
+        order: base64url::encode(&signed.signed().to_bytes()),
+    };
     let done: wire::Executed = books.post("/v1/orders", &new).await?;
     let issued = output.paint(GOOD, &amount.to_string());
     output.line(&format!("issued {issued} to {account}"))?;
@@ -105,8 +115,13 @@ async fn issue(
 async fn accounts(books: &Books, output: Output) -> Result<(), Failure> {
     let mut all: Vec<wire::Account> = Vec::new();
     loop {
-        let after = all.last().map(|last| format!("&after={}", last.id)).unwrap_or_default();
-        let page: wire::Accounts = books.get(&format!("/v1/accounts?limit={PAGE}{after}")).await?;
+        let after = all
+            .last()
+            .map(|last| format!("&after={}", last.id))
+            .unwrap_or_default();
+        let page: wire::Accounts = books
+            .get(&format!("/v1/accounts?limit={PAGE}{after}"))
+            .await?;
         let is_last = page.accounts.len() < PAGE;
         all.extend(page.accounts);
         if is_last {
@@ -173,7 +188,10 @@ async fn check(books: &Books, output: Output) -> Result<(), Failure> {
         report.books.accounts
     ))?;
     for row in &report.books.currencies {
-        output.line(&format!("  {} issued, {} held", row.issued.display, row.held.display))?;
+        output.line(&format!(
+            "  {} issued, {} held",
+            row.issued.display, row.held.display
+        ))?;
     }
     output.line(&format!("{} {}", output.paint(DIM, "chain"), report.chain))?;
     output.object(&serde_json::to_value(&report)?)?;

@@ -29,31 +29,51 @@ pub(crate) fn run(args: &Mint, env: &Env, output: Output) -> Result<(), Failure>
         realm: Realm::new(&args.realm).usage("--realm")?,
         method: MethodName::new(&args.method).usage("--method")?,
         intent: IntentName::new(&args.intent).usage("--intent")?,
-        request: EncodedObject::encode(
-            &Object::parse(args.request.as_bytes()).usage("--request")?,
-        ),
-        expires: args.expires.as_deref().map(Expires::parse).transpose().usage("--expires")?,
-        digest: args.digest.as_deref().map(DigestText::new).transpose().usage("--digest")?,
+        request: EncodedObject::encode(&Object::parse(args.request.as_bytes()).usage("--request")?),
+        expires: args
+            .expires
+            .as_deref()
+            .map(Expires::parse)
+            .transpose()
+            .usage("--expires")?,
+        digest: args
+            .digest
+            .as_deref()
+            .map(DigestText::new)
+            .transpose()
+            .usage("--digest")?,
         description: args.description.clone(),
         opaque,
     };
     let challenge = key_ring(&args.secret_file, env, output)?.bind(params);
     let header = challenge.to_header();
-    let expired =
-        challenge.params.expires.as_ref().is_some_and(|at| at.has_passed(env.clock.now()));
+    let expired = challenge
+        .params
+        .expires
+        .as_ref()
+        .is_some_and(|at| at.has_passed(env.clock.now()));
     if expired {
         output.note("note: this challenge has expired already")?;
     }
     output.line(&format!("{} {}", output.paint(DIM, "id"), challenge.id))?;
-    output.line(&format!("{} {header}", output.paint(DIM, "WWW-Authenticate:")))?;
+    output.line(&format!(
+        "{} {header}",
+        output.paint(DIM, "WWW-Authenticate:")
+    ))?;
     output.object(&json!({"id": challenge.id.as_str(), "header": header}))?;
     Ok(())
 }
 
 fn opaque_of(text: &str) -> Result<EncodedObject, Failure> {
     let object = Object::parse(text.as_bytes()).usage("--opaque")?;
-    match object.members().iter().find(|(_, value)| value.as_str().is_none()) {
-        Some((key, _)) => Err(Failure::usage(format!("--opaque: the value of {key:?} is no string"))),
+    match object
+        .members()
+        .iter()
+        .find(|(_, value)| value.as_str().is_none())
+    {
+        Some((key, _)) => Err(Failure::usage(format!(
+            "--opaque: the value of {key:?} is no string"
+        ))),
         None => Ok(EncodedObject::encode(&object)),
     }
 }
@@ -61,8 +81,11 @@ fn opaque_of(text: &str) -> Result<EncodedObject, Failure> {
 /// A gateway's file of secrets, or a file whose bytes are the secret.
 fn key_ring(path: &Path, env: &Env, output: Output) -> Result<KeyRing, Failure> {
     let doing = format!("reading the secret file {}", path.display());
-    let bytes =
-        Zeroizing::new(env.disk.read(path, SECRET_FILE_BYTES_MAX).usage(doing.clone())?);
+    let bytes = Zeroizing::new(
+        env.disk
+            .read(path, SECRET_FILE_BYTES_MAX)
+            .usage(doing.clone())?,
+    );
     if let Ok(text) = std::str::from_utf8(&bytes) {
         let is_ring = text.lines().any(|line| line.starts_with("current "));
         if is_ring {

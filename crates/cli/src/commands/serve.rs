@@ -16,7 +16,9 @@ use crate::{
 pub(crate) async fn run(args: &Serve, env: &Env, output: Output) -> Result<(), Failure> {
     start_log()?;
     let config = read_config(&args.config, env)?;
-    let gateway = Gateway::start(&config, env).await.map_err(|error| failure(&error))?;
+    let gateway = Gateway::start(&config, env)
+        .await
+        .map_err(|error| failure(&error))?;
     let url = format!("http://{}", gateway.address());
     output.line(&format!("listening on {}", output.paint(STRONG, &url)))?;
     output.object(&json!({"listening": url}))?;

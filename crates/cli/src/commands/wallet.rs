@@ -29,19 +29,19 @@ pub(crate) async fn run(command: Wallet, env: &Env, output: Output) -> Result<()
     }
 }
 
-async fn new(
-    name: &str,
-    home: Option<&PathBuf>,
-    env: &Env,
-    output: Output,
-) -> Result<(), Failure> {
+async fn new(name: &str, home: Option<&PathBuf>, env: &Env, output: Output) -> Result<(), Failure> {
     let home = Home::new(home_folder(home)?, env.clone());
     let name = WalletName::new(name).usage(format!("the name {name:?}"))?;
-    let wallet =
-        home.create(&name).await.map_err(|error| Failure::new(FailureKind::Usage, error))?;
+    let wallet = home
+        .create(&name)
+        .await
+        .map_err(|error| Failure::new(FailureKind::Usage, error))?;
     let key = wallet.did().to_string();
     let account = AccountId::of_first_key(&wallet.did()).to_string();
-    output.line(&format!("made the wallet {}", output.paint(STRONG, name.as_str())))?;
+    output.line(&format!(
+        "made the wallet {}",
+        output.paint(STRONG, name.as_str())
+    ))?;
     output.line(&format!("{} {key}", output.paint(DIM, "key    ")))?;
     output.line(&format!("{} {account}", output.paint(DIM, "account")))?;
     output.line(&format!(
@@ -60,7 +60,10 @@ fn list(home: Option<&PathBuf>, env: &Env, output: Output) -> Result<(), Failure
         let ledger = wallet.account()?.map(|account| account.ledger);
         let (name, key) = (wallet.name().as_str(), wallet.did().to_string());
         let bound = ledger.as_deref().unwrap_or("no ledger");
-        output.line(&format!("{:<16} {key}  {bound}", output.paint(STRONG, name)))?;
+        output.line(&format!(
+            "{:<16} {key}  {bound}",
+            output.paint(STRONG, name)
+        ))?;
         rows.push(json!({"name": name, "key": key, "ledger": ledger}));
     }
     if rows.is_empty() {
@@ -95,7 +98,11 @@ async fn join(
         output.paint(STRONG, wallet.name().as_str()),
         account.ledger
     ))?;
-    output.line(&format!("{} {}", output.paint(DIM, "account"), account.account))?;
+    output.line(&format!(
+        "{} {}",
+        output.paint(DIM, "account"),
+        account.account
+    ))?;
     output.object(&json!({
         "ok": true,
         "ledger": account.ledger,
@@ -118,8 +125,15 @@ async fn balance(choice: &WalletChoice, env: &Env, output: Output) -> Result<(),
     };
     let balances = balances(&told)?;
     for (amount, held) in &balances {
-        let held = if held.is_zero() { String::new() } else { format!("  ({held} held)") };
-        output.line(&format!("{}{held}", output.paint(GOOD, &amount.to_string())))?;
+        let held = if held.is_zero() {
+            String::new()
+        } else {
+            format!("  ({held} held)")
+        };
+        output.line(&format!(
+            "{}{held}",
+            output.paint(GOOD, &amount.to_string())
+        ))?;
     }
     if balances.is_empty() {
         output.line("nothing yet: have an issuer fund it")?;
@@ -153,12 +167,7 @@ fn balances(
         .collect()
 }
 
-fn history(
-    limit: usize,
-    choice: &WalletChoice,
-    env: &Env,
-    output: Output,
-) -> Result<(), Failure> {
+fn history(limit: usize, choice: &WalletChoice, env: &Env, output: Output) -> Result<(), Failure> {
     let (_, wallet) = open_wallet(choice, env)?;
     let mut filter = HistoryFilter::default();
     filter.newest = Some(limit);

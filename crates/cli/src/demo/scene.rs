@@ -1,14 +1,25 @@
 //! A scene: a small story with its facts and its expectations.
 
-use std::{future::Future, pin::Pin};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use serde_json::{Map, Value, json};
+use stiver_env::Env;
 
 use super::stage::StageDirector;
 use crate::{
     failure::Failure,
     output::{BAD, DIM, GOOD, HEADING, Output, STRONG},
 };
+
+/// How often the live line is written.
+const PROGRESS_PAUSE: Duration = Duration::from_millis(80);
+/// How wide the live bar is, characters.
+const BAR_WIDTH: usize = 40;
 
 /// What a scene returns: an error ends it as not ok.
 pub(crate) type Played<'a> = Pin<Box<dyn Future<Output = Result<(), Failure>> + 'a>>;
@@ -33,14 +44,24 @@ pub(crate) struct Report {
 impl Report {
     /// An empty report of a scene that begins now.
     pub(crate) fn begin(scene: &Scene, output: Output) -> Result<Self, Failure> {
-        output.line(&format!("\n{}  {}", output.paint(HEADING, scene.name), scene.about))?;
-        Ok(Self { output, facts: Map::new(), broken: Vec::new() })
+        output.line(&format!(
+            "\n{}  {}",
+            output.paint(HEADING, scene.name),
+            scene.about
+        ))?;
+        Ok(Self {
+            output,
+            facts: Map::new(),
+            broken: Vec::new(),
+        })
     }
 
     /// A heading inside of the scene.
     pub(crate) fn act(&self, text: &str) -> Result<(), Failure> {
         self.output.progress("")?;
-        Ok(self.output.line(&format!("\n  {}", self.output.paint(STRONG, text)))?)
+        Ok(self
+            .output
+            .line(&format!("\n  {}", self.output.paint(STRONG, text)))?)
     }
 
     /// A fact: shown, and part of the JSON.
@@ -55,9 +76,17 @@ impl Report {
             Value::String(text) => text.clone(),
             other => other.to_string(),
         };
-        self.output.line(&format!("    {:<26} {shown}", self.output.paint(DIM, label)))?;
+        self.output.line(&format!(
+            "    {:<26} {shown}",
+            self.output.paint(DIM, label)
+        ))?;
         self.facts.insert(key.to_owned(), value);
         Ok(())
+    }
+
+    /// A fact that was shown already: only part of the JSON.
+    pub(crate) fn hidden_fact(&mut self, key: &str, value: impl Into<Value>) {
+        self.facts.insert(key.to_owned(), value.into());
     }
 
     /// Lines to look at, not part of the JSON.
@@ -79,9 +108,28 @@ impl Report {
         Ok(self.output.line(&format!("    {mark} {text}"))?)
     }
 
-    /// A live line, on a terminal only.
-    pub(crate) fn progress(&self, text: &str) -> Result<(), Failure> {
-        Ok(self.output.progress(&format!("    {text}"))?)
+    /// Shows on a terminal how far something is, while it runs.
+    pub(crate) async fn watching<T>(
+        &self,
+        done: &AtomicUsize,
+        total: usize,
+        env: &Env,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let mut work = std::pin::pin!(work);
+        loop {
+            tokio::select! {
+                result = &mut work => {
+                    self.output.progress("")?;
+                    return result;
+                }
+                () = env.clock.sleep(PROGRESS_PAUSE) => {
+                    let done = done.load(Ordering::Relaxed);
+                    let bar = "=".repeat(BAR_WIDTH * done.min(total) / total.max(1));
+                    self.output.progress(&format!("    [{bar:<BAR_WIDTH$}] {done} of {total}"))?;
+                }
+            }
+        }
     }
 
     /// Ends the scene.

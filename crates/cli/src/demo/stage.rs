@@ -11,6 +11,7 @@ use std::{
 
 use anyhow::{Context, anyhow};
 use serde_json::Value;
+use stiver_env::Env;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, Command},
@@ -30,14 +31,29 @@ const LISTENING: &str = "listening on ";
 pub(crate) struct StageDirector {
     program: PathBuf,
     root: tempfile::TempDir,
+    env: Env,
 }
 
 impl StageDirector {
     /// Finds this program, and makes a temporary folder.
-    pub(crate) fn new() -> Result<Self, Failure> {
+    pub(crate) fn new(env: &Env) -> Result<Self, Failure> {
         let program = std::env::current_exe().context("finding this program")?;
         let root = tempfile::Builder::new().prefix("stiver-demo-").tempdir()?;
-        Ok(Self { program, root })
+        Ok(Self {
+            program,
+            root,
+            env: env.clone(),
+        })
+    }
+
+    /// Time and the rest of the world.
+    pub(crate) fn env(&self) -> &Env {
+        &self.env
+    }
+
+    /// This program.
+    pub(crate) fn program(&self) -> &Path {
+        &self.program
     }
 
     /// A sensor, a configured gateway in front of it (not started), and a wallet.
@@ -45,7 +61,7 @@ impl StageDirector {
         let folder = self.root.path().join(name);
         let sensor = Process::start(&self.program, ["demo-sensor"], &folder, "sensor.log").await?;
         let listen = free_address()?;
-        let mut stage = Stage {
+        let stage = Stage {
             program: self.program.clone(),
             folder,
             sensor,
@@ -111,7 +127,11 @@ impl Stage {
     /// Starts the gateway and waits until it listens.
     pub(crate) async fn start_gateway(&mut self) -> Result<(), Failure> {
         let config = self.config_file();
-        let args = [OsStr::new("serve"), OsStr::new("--config"), config.as_os_str()];
+        let args = [
+            OsStr::new("serve"),
+            OsStr::new("--config"),
+            config.as_os_str(),
+        ];
         let process = Process::start(&self.program, args, &self.folder, "gateway.log").await?;
         self.gateway = Some(process);
         Ok(())
@@ -138,7 +158,9 @@ impl Stage {
             .env("STIVER_HOME", self.wallet_home())
             .stdin(Stdio::null())
             .kill_on_drop(true);
-        let output = timeout(COMMAND_TIMEOUT, command.output()).await.context("too slow")??;
+        let output = timeout(COMMAND_TIMEOUT, command.output())
+            .await
+            .context("too slow")??;
         let text = String::from_utf8_lossy(&output.stdout);
         if !output.status.success() {
             let error = String::from_utf8_lossy(&output.stderr);
@@ -151,8 +173,11 @@ impl Stage {
     /// Runs `stiver ledger ...` on this stage's gateway.
     pub(crate) async fn ledger(&self, args: &[&str]) -> Result<Value, Failure> {
         let config = self.config_file();
-        let head = [OsStr::new("ledger")].into_iter().chain(args.iter().map(OsStr::new));
-        self.stiver(head.chain([OsStr::new("--config"), config.as_os_str()])).await
+        let head = [OsStr::new("ledger")]
+            .into_iter()
+            .chain(args.iter().map(OsStr::new));
+        self.stiver(head.chain([OsStr::new("--config"), config.as_os_str()]))
+            .await
     }
 }
 
@@ -164,19 +189,17 @@ struct Process {
 
 impl Process {
     /// Starts this program and waits until it listens. Its log goes to a file.
-    async fn start<I, A>(
-        program: &Path,
-        args: I,
-        folder: &Path,
-        log: &str,
-    ) -> Result<Self, Failure>
+    async fn start<I, A>(program: &Path, args: I, folder: &Path, log: &str) -> Result<Self, Failure>
     where
         I: IntoIterator<Item = A>,
         A: AsRef<OsStr>,
     {
         std::fs::create_dir_all(folder)?;
         let log_file = folder.join(log);
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(&log_file)?;
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&log_file)?;
         let mut child = Command::new(program)
             .args(args)
             .stdin(Stdio::null())
@@ -184,7 +207,10 @@ impl Process {
             .stderr(log)
             .kill_on_drop(true)
             .spawn()?;
-        let stdout = child.stdout.take().ok_or_else(|| anyhow!("no standard output"))?;
+        let stdout = child
+            .stdout
+            .take()
+            .ok_or_else(|| anyhow!("no standard output"))?;
         let mut lines = BufReader::new(stdout).lines();
         let url = timeout(START_TIMEOUT, async {
             while let Some(line) = lines.next_line().await? {

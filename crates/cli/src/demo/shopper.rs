@@ -1,0 +1,168 @@
+//! A payer inside of the demo: the client library with the stage's wallet.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::Request;
+use stiver_client::{CallError, PayingClient, Payment, policy::MaxAmount};
+use stiver_core::Currency;
+use stiver_env::Env;
+use stiver_wallet::{Account, Home, Wallet, WalletName};
+use tokio::task::JoinSet;
+
+use super::stage::Stage;
+use crate::{
+    failure::Failure,
+    payer::{bound_account, paying_client},
+};
+
+/// The most a call of the demo may cost, millionths of a dollar.
+const LIMIT_UNITS: u128 = 100_000;
+/// How long an answer may take.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A payer. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Shopper {
+    client: PayingClient,
+    wallet: Wallet,
+    url: String,
+}
+
+/// How one call ended.
+pub(crate) enum Bought {
+    /// Paid and delivered.
+    Paid(Box<Payment>),
+    /// Anything else.
+    Failed(Box<CallError>),
+}
+
+/// What a burst came to.
+pub(crate) struct Burst {
+    /// Calls that were paid and delivered.
+    pub(crate) paid: Vec<Payment>,
+    /// Calls that were not, or of which nobody knows yet.
+    pub(crate) failed: Vec<CallError>,
+    /// How long each paid call took, sorted.
+    pub(crate) latencies: Vec<Duration>,
+    /// How long all of them took together.
+    pub(crate) took: Duration,
+}
+
+impl Shopper {
+    /// Opens the stage's wallet, which must have joined the ledger.
+    pub(crate) async fn new(stage: &Stage, env: &Env) -> Result<Self, Failure> {
+        let home = Home::new(stage.wallet_home(), env.clone());
+        let wallet = home.wallet(&WalletName::new("default")?)?;
+        let account: Account = bound_account(&wallet)?;
+        let limit = Currency::new("usd", 6)?.units(LIMIT_UNITS);
+        let policy = Arc::new(MaxAmount::new(limit));
+        let client = paying_client(&home, &wallet, &account, policy, REPLY_TIMEOUT, env).await?;
+        Ok(Self {
+            client,
+            wallet,
+            url: stage.gateway_url().to_owned(),
+        })
+    }
+
+    /// The paying client.
+    pub(crate) fn client(&self) -> &PayingClient {
+        &self.client
+    }
+
+    /// The wallet.
+    pub(crate) fn wallet(&self) -> &Wallet {
+        &self.wallet
+    }
+
+    /// One paid GET.
+    pub(crate) async fn buy(&self, path: &str) -> Result<Bought, Failure> {
+        let request = Request::get(format!("{}{path}", self.url)).body(Bytes::new())?;
+        let answer = match self.client.call(request).await {
+            Ok(answer) => answer,
+            Err(error) => return Ok(Bought::Failed(Box::new(error))),
+        };
+        let status = answer.response.status();
+        answer.response.bytes().await?;
+        match answer.payment {
+            Some(payment) if status.is_success() => Ok(Bought::Paid(Box::new(payment))),
+            _ => Err(anyhow::anyhow!("{path} answered {status} without a payment").into()),
+        }
+    }
+
+    /// Buys `count` times, `at_once` of them at any time, and counts into `done` as it goes.
+    pub(crate) async fn burst(
+        &self,
+        path: &str,
+        count: usize,
+        at_once: usize,
+        done: &Arc<AtomicUsize>,
+        env: &Env,
+    ) -> Result<Burst, Failure> {
+        let started = env.clock.monotonic();
+        let next = Arc::new(AtomicUsize::new(0));
+        let mut buyers = JoinSet::new();
+        for _ in 0..at_once {
+            let buyer = self.clone();
+            let (path, next) = (path.to_owned(), Arc::clone(&next));
+            let (done, env) = (Arc::clone(done), env.clone());
+            buyers.spawn(async move {
+                let mut bought = Vec::new();
+                while next.fetch_add(1, Ordering::Relaxed) < count {
+                    let begun = env.clock.monotonic();
+                    let result = buyer.buy(&path).await?;
+                    bought.push((env.clock.monotonic().saturating_sub(begun), result));
+                    done.fetch_add(1, Ordering::Relaxed);
+                }
+                Ok::<_, Failure>(bought)
+            });
+        }
+        let mut burst = Burst {
+            paid: Vec::new(),
+            failed: Vec::new(),
+            latencies: Vec::new(),
+            took: started,
+        };
+        while let Some(joined) = buyers.join_next().await {
+            for (latency, result) in joined?? {
+                match result {
+                    Bought::Paid(payment) => {
+                        burst.paid.push(*payment);
+                        burst.latencies.push(latency);
+                    }
+                    Bought::Failed(error) => burst.failed.push(*error),
+                }
+            }
+        }
+        burst.took = env.clock.monotonic().saturating_sub(started);
+        burst.latencies.sort_unstable();
+        Ok(burst)
+    }
+}
+
+impl Burst {
+    /// Paid calls per second, whole.
+    pub(crate) fn rate(&self) -> u64 {
+        let paid = u128::try_from(self.paid.len()).unwrap_or(u128::MAX);
+        let rate = paid.saturating_mul(1_000_000) / self.took.as_micros().max(1);
+        u64::try_from(rate).unwrap_or(u64::MAX)
+    }
+
+    /// The latency that `percent` of the paid calls did not exceed, in milliseconds with one digit.
+    pub(crate) fn percentile(&self, percent: usize) -> String {
+        let last = self.latencies.len().saturating_sub(1);
+        let latency = self
+            .latencies
+            .get(last * percent / 100)
+            .copied()
+            .unwrap_or_default();
+        let tenths = latency.as_micros() / 100;
+        format!("{}.{} ms", tenths / 10, tenths % 10)
+    }
+}
