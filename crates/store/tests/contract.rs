@@ -1,17 +1,20 @@
 //! The embedded store and the plain one keep the same contract.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
+use futures_util::future::join_all;
 use stiver_env::Env;
-use stiver_store::{EmbeddedStore, Limits};
+use stiver_store::{Command, EmbeddedStore, Limits, Reply, Store};
 use stiver_testkit::{
-    store_memory::MemoryStore,
-    store_suite::{LIMITS, StepClock, Subject, check_store, compare_stores},
+    fixtures,
+    store_memory::{Fault, MemoryStore},
+    store_suite::{LIMITS, Subject, check_store, compare_stores},
+    time::SimulatedClock,
 };
 use tempfile::TempDir;
 
 fn memory(limits: Limits, seed: u64) -> Subject {
-    let clock = StepClock::new();
+    let clock = SimulatedClock::new(fixtures::now());
     Subject {
         store: Arc::new(MemoryStore::new(Arc::new(clock.clone()), limits, seed)),
         clock,
@@ -19,7 +22,7 @@ fn memory(limits: Limits, seed: u64) -> Subject {
 }
 
 fn embedded(folder: &TempDir, limits: Limits) -> Subject {
-    let clock = StepClock::new();
+    let clock = SimulatedClock::new(fixtures::now());
     let env = Env {
         clock: Arc::new(clock.clone()),
         ..stiver_env::native::env()
@@ -56,4 +59,43 @@ fn both_stores_say_the_same_to_random_commands() {
         let folder = tempfile::tempdir().unwrap();
         compare_stores(&embedded(&folder, LIMITS), &memory(LIMITS, seed), seed, 400);
     }
+}
+
+#[test]
+fn what_the_memory_store_loses_can_be_asked_again() {
+    let clock = Arc::new(SimulatedClock::new(fixtures::now()));
+    let store = MemoryStore::new(clock, LIMITS, 1);
+    let claim = |n| pollster::block_on(store.submit(Command::Claim(fixtures::new_claim(n))));
+    store.script([Fault::LosesAnswer, Fault::None, Fault::LosesCommand]);
+    assert!(claim(1).is_err());
+    assert!(
+        store.might_know(&fixtures::challenge_id(1)),
+        "it was carried out"
+    );
+    assert!(matches!(claim(1), Ok(Reply::Won(_))));
+    assert!(claim(2).is_err());
+    assert!(!store.might_know(&fixtures::challenge_id(2)), "it was lost");
+    assert!(matches!(claim(2), Ok(Reply::Won(_))));
+}
+
+#[test]
+fn the_memory_store_lets_commands_overtake_each_other() {
+    let clock = Arc::new(SimulatedClock::new(fixtures::now()));
+    let winners = (0..20).map(|seed| {
+        let store = MemoryStore::new(clock.clone(), LIMITS, seed);
+        let claim = |n| {
+            let mut new = fixtures::new_claim(n);
+            new.challenge_id = fixtures::challenge_id(0);
+            store.submit(Command::Claim(new))
+        };
+        let replies = pollster::block_on(join_all((0..4).map(claim)));
+        replies
+            .iter()
+            .position(|it| matches!(it, Ok(Reply::Won(_))))
+    });
+    let winners: BTreeSet<Option<usize>> = winners.collect();
+    assert!(
+        winners.len() > 1,
+        "the first is not always first: {winners:?}"
+    );
 }

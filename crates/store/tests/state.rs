@@ -2,19 +2,21 @@
 //! from its log.
 #![expect(clippy::panic, reason = "the functions that tests share are tests too")]
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use stiver_core::Timestamp;
 use stiver_env::Clock;
 use stiver_store::{
-    Advance, Command, Limits, NewClaim, Reply, StoredResponse, TERMINAL_RETAIN_MS,
+    Advance, ClaimState, Command, Limits, NewClaim, Reply, StoredResponse, TERMINAL_RETAIN_MS,
     event::{Change, Event},
     limits::FREED_PER_EVENT_MAX,
     state::{Answer, KnownClaims, Request, State},
 };
 use stiver_testkit::{
+    entropy::Random,
     fixtures::{self, challenge_id, new_claim},
-    store_suite::{LIMITS, StepClock, random_command},
+    store_suite::{LIMITS, random_command},
+    time::SimulatedClock,
 };
 use stiver_wal::Machine;
 
@@ -109,27 +111,17 @@ fn delivered(body: usize, expires_at: Timestamp) -> Advance {
     }
 }
 
-/// SplitMix64.
-fn draws(mut seed: u64) -> impl FnMut() -> u64 {
-    move || {
-        seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (seed ^ (seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-}
-
 /// Runs random commands, and calls `each` after every one.
-fn random_run(seed: u64, steps: u32, mut each: impl FnMut(&mut Logged, u32)) -> Logged {
-    let (clock, mut draw) = (StepClock::new(), draws(seed));
+fn random_run(seed: u64, steps: u32, mut each: impl FnMut(&mut Logged, &Reply)) -> Logged {
+    let (clock, mut random) = (SimulatedClock::new(fixtures::now()), Random::new(seed));
     let mut logged = Logged::new(LIMITS);
-    for step in 0..steps {
-        if draw().is_multiple_of(4) {
-            clock.pass(draw() % TERMINAL_RETAIN_MS);
+    for _ in 0..steps {
+        if random.once_in(10) {
+            clock.advance(Duration::from_millis(random.below(TERMINAL_RETAIN_MS)));
         }
-        let command = random_command(&mut draw, &clock);
-        logged.run(clock.now(), command);
-        each(&mut logged, step);
+        let command = random_command(&mut random, clock.now());
+        let reply = logged.run(clock.now(), command);
+        each(&mut logged, &reply);
     }
     logged
 }
@@ -137,9 +129,9 @@ fn random_run(seed: u64, steps: u32, mut each: impl FnMut(&mut Logged, u32)) -> 
 #[test]
 fn every_invariant_holds_after_every_random_command() {
     for seed in 0..20 {
-        random_run(seed, 500, |logged, step| {
+        random_run(seed, 500, |logged, reply| {
             let checked = logged.state.check();
-            assert_eq!(checked, Ok(()), "seed {seed}, step {step}");
+            assert_eq!(checked, Ok(()), "seed {seed}, after {reply:?}");
         });
     }
 }
@@ -162,8 +154,10 @@ fn a_replayed_log_gives_the_same_state() {
 #[test]
 fn a_restored_snapshot_goes_on_as_if_nothing_had_happened() {
     for seed in 0..10 {
-        let mut logged = random_run(seed, 500, |logged, step| {
-            if step % 7 == 0 {
+        let mut steps = 0;
+        let mut logged = random_run(seed, 500, |logged, _| {
+            steps += 1;
+            if steps % 7 == 0 {
                 let bytes = logged.state.snapshot();
                 logged.state = State::restore(&bytes).unwrap();
                 assert_eq!(logged.state.snapshot(), bytes);
@@ -374,6 +368,95 @@ fn what_is_gone_is_freed_with_later_events_a_bounded_number_at_a_time() {
     }
     assert_eq!(left, 0);
     assert_eq!(logged.state.check(), Ok(()));
+}
+
+#[test]
+fn what_is_gone_but_not_freed_stands_in_nobodys_way() {
+    let mut logged = Logged::new(Limits::default());
+    let keyed = |n| NewClaim {
+        idempotency_key_hash: Some([7; 32]),
+        ..new_claim(n)
+    };
+    let last = 3 * u64::try_from(FREED_PER_EVENT_MAX).unwrap();
+    for n in 0..last {
+        logged.claim(at(0), &new_claim(n));
+        logged.advance(at(0), n, failed());
+    }
+    // The last three are freed last: one's challenge, another's replay key, the third's call.
+    logged.claim(at(0), &keyed(last));
+    logged.advance(at(0), last, settle_and_deliver());
+    logged.advance(at(0), last, delivered(1, at(1)));
+    let again = NewClaim {
+        challenge_id: challenge_id(last - 1),
+        replay_keys: new_claim(last - 2).replay_keys,
+        ..keyed(last + 1)
+    };
+    let reply = logged.claim(at(TERMINAL_RETAIN_MS), &again);
+    assert!(matches!(reply, Reply::Won(_)), "{reply:?}");
+    assert_eq!(logged.state.check(), Ok(()));
+}
+
+#[test]
+fn expired_responses_that_are_not_freed_crowd_no_live_one_out() {
+    let many = 8 * FREED_PER_EVENT_MAX;
+    let weight = 1000;
+    let mut logged = Logged::new(Limits {
+        responses_bytes_max: u64::try_from(weight * many).unwrap(),
+        ..Limits::default()
+    });
+    let deliver = |logged: &mut Logged, now, n, body, expires_at| {
+        logged.claim(now, &new_claim(n));
+        logged.advance(now, n, settle_and_deliver());
+        logged.advance(now, n, delivered(body, expires_at));
+    };
+    deliver(&mut logged, at(0), 9999, 900, at(2000));
+    for n in 1..u64::try_from(many).unwrap() {
+        deliver(&mut logged, at(0), n, 900, at(1000));
+    }
+    deliver(&mut logged, at(1000), 9998, weight * many * 3 / 4, at(2000));
+    for n in [9999, 9998] {
+        let get = Command::Get {
+            challenge_id: challenge_id(n),
+        };
+        let Reply::Found(claim) = logged.run(at(1000), get) else {
+            panic!("claim {n} is there");
+        };
+        assert!(claim.state.delivery().unwrap().response.is_some(), "{n}");
+    }
+    assert_eq!(logged.state.check(), Ok(()));
+}
+
+#[test]
+fn random_commands_reach_every_state_and_every_reply() {
+    let mut seen = BTreeSet::new();
+    for seed in 0..20 {
+        random_run(seed, 500, |_, reply| {
+            let name = format!("{reply:?}");
+            let name = name.split(['(', ' ']).next().unwrap_or_default().to_owned();
+            seen.insert(name);
+            if let Reply::Found(claim) | Reply::Advanced(claim) = reply {
+                seen.insert(claim.state.name().to_owned());
+            }
+        });
+    }
+    let replies = [
+        "Won",
+        "Exists",
+        "IdempotencyHit",
+        "IdempotencyConflict",
+        "ReplayKeyUsed",
+        "Full",
+        "Advanced",
+        "Fenced",
+        "Refused",
+        "Found",
+        "Absent",
+        "Claims",
+        "Counts",
+    ];
+    for name in replies.into_iter().chain(ClaimState::NAMES) {
+        assert!(seen.contains(name), "never {name}");
+    }
 }
 
 #[test]

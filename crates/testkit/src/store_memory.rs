@@ -19,6 +19,7 @@ use stiver_env::{BoxFuture, Clock};
 use stiver_store::{Command, Limits, Reply, Store, StoreError};
 
 use self::model::Model;
+use crate::entropy::Random;
 
 /// Most times that a command or an answer lets others go first.
 const YIELDS_MAX: u64 = 8;
@@ -34,7 +35,7 @@ pub struct MemoryStore {
 
 struct Inner {
     model: Model,
-    random: u64,
+    random: Random,
     faults: VecDeque<Fault>,
 }
 
@@ -54,7 +55,7 @@ impl MemoryStore {
     pub fn new(clock: Arc<dyn Clock>, limits: Limits, seed: u64) -> Self {
         let inner = Inner {
             model: Model::new(limits.bounded()),
-            random: seed,
+            random: Random::new(seed),
             faults: VecDeque::new(),
         };
         Self {
@@ -90,7 +91,7 @@ impl MemoryStore {
 
     /// Lets others go first, a number of times that the seed tells.
     async fn dawdle(&self) {
-        let mut left = self.lock().draw() % YIELDS_MAX;
+        let mut left = self.lock().random.below(YIELDS_MAX);
         poll_fn(|context| {
             if left == 0 {
                 return Poll::Ready(());
@@ -100,16 +101,6 @@ impl MemoryStore {
             Poll::Pending
         })
         .await;
-    }
-}
-
-impl Inner {
-    /// The next number of a SplitMix64 sequence.
-    fn draw(&mut self) -> u64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.random ^ (self.random >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
     }
 }
 

@@ -4,12 +4,14 @@
 //! use std::sync::Arc;
 //!
 //! use stiver_testkit::{
+//!     fixtures,
 //!     store_memory::MemoryStore,
-//!     store_suite::{StepClock, Subject, check_store},
+//!     store_suite::{Subject, check_store},
+//!     time::SimulatedClock,
 //! };
 //!
 //! check_store(|limits| {
-//!     let clock = StepClock::new();
+//!     let clock = SimulatedClock::new(fixtures::now());
 //!     let store = Arc::new(MemoryStore::new(Arc::new(clock.clone()), limits, 1));
 //!     Subject { store, clock }
 //! });
@@ -25,13 +27,11 @@ mod responses;
 
 use std::{sync::Arc, time::Duration};
 
-use stiver_core::Timestamp;
-use stiver_env::{BoxFuture, Clock};
+use stiver_env::BoxFuture;
 use stiver_store::{Advance, Claim, Command, Limits, NewClaim, Reply, Store};
-use tokio::sync::watch;
 
 pub use self::model::{compare_stores, random_command};
-use crate::fixtures;
+use crate::{fixtures, time::SimulatedClock};
 
 /// The limits under which the suite runs a store: small, so that they are reached.
 pub const LIMITS: Limits = Limits {
@@ -46,15 +46,8 @@ pub const LIMITS: Limits = Limits {
 pub struct Subject {
     /// The store, empty.
     pub store: Arc<dyn Store>,
-    /// Its clock.
-    pub clock: StepClock,
-}
-
-/// A clock that stands still until it is told to go. Begins at [`fixtures::now`]. Clones are the
-/// same clock.
-#[derive(Clone)]
-pub struct StepClock {
-    passed_ms: Arc<watch::Sender<u64>>,
+    /// Its clock, at [`fixtures::now`].
+    pub clock: SimulatedClock,
 }
 
 /// One behaviour, named by its function.
@@ -79,51 +72,12 @@ pub fn check_store(make: impl Fn(Limits) -> Subject) {
     }
 }
 
-impl Default for StepClock {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl StepClock {
-    /// A clock at its beginning.
-    pub fn new() -> Self {
-        let (passed_ms, _) = watch::channel(0);
-        Self {
-            passed_ms: Arc::new(passed_ms),
-        }
-    }
-
+impl Subject {
     /// Lets so many milliseconds pass.
     pub fn pass(&self, millis: u64) {
-        self.passed_ms.send_modify(|passed| *passed += millis);
-    }
-}
-
-impl Clock for StepClock {
-    fn now(&self) -> Timestamp {
-        fixtures::now().plus_millis(*self.passed_ms.borrow())
+        self.clock.advance(Duration::from_millis(millis));
     }
 
-    fn monotonic(&self) -> Duration {
-        Duration::from_millis(*self.passed_ms.borrow())
-    }
-
-    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
-        let end = self.monotonic().saturating_add(duration);
-        let mut passed_ms = self.passed_ms.subscribe();
-        let clock = self.clone();
-        Box::pin(async move {
-            let passed = passed_ms
-                .wait_for(|passed| Duration::from_millis(*passed) >= end)
-                .await;
-            passed.expect("the clock is there, because the sleeper holds it");
-            drop(clock);
-        })
-    }
-}
-
-impl Subject {
     /// Submits a command. A store that has no answer fails the test.
     pub async fn submit(&self, command: Command) -> Reply {
         self.store

@@ -137,7 +137,7 @@ async fn finish(it: &Subject, n: u64) {
     for to in [failed(), settled(), refund(), refunded()] {
         it.advance(n, to).await;
     }
-    it.clock.pass(1000 * stiver_store::TERMINAL_RETAIN_MS);
+    it.pass(1000 * stiver_store::TERMINAL_RETAIN_MS);
     assert_eq!(it.get(n).await, Reply::Absent);
 }
 
@@ -155,7 +155,7 @@ fn an_unanswered_advance_may_be_repeated(it: &Subject) -> BoxFuture<'_, ()> {
             .chain([delivered(), Advance::Disputed, Advance::Reversed])
         {
             let first = it.advanced(1, to.clone()).await;
-            it.clock.pass(10);
+            it.pass(10);
             assert_eq!(first, it.advanced(1, to.clone()).await, "{to:?}");
         }
         it.won(&new_claim(2)).await;
@@ -200,7 +200,7 @@ fn a_repeated_advance_with_other_bytes_is_refused(it: &Subject) -> BoxFuture<'_,
 fn an_older_epoch_is_fenced(it: &Subject) -> BoxFuture<'_, ()> {
     Box::pin(async move {
         it.won(&new_claim(1)).await;
-        it.clock.pass(LEASE_MS);
+        it.pass(LEASE_MS);
         assert!(matches!(it.take_over(1, 2).await, Reply::Won(_)));
         let before = it.found(1).await;
         for to in advances().into_iter().chain([Advance::Release]) {

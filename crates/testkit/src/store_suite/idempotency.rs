@@ -98,7 +98,7 @@ fn a_failed_claim_frees_its_key(it: &Subject) -> BoxFuture<'_, ()> {
         it.won(&keyed(1, 7, 7)).await;
         it.advanced(1, failed()).await;
         it.won(&keyed(2, 8, 7)).await;
-        it.clock.pass(TERMINAL_RETAIN_MS);
+        it.pass(TERMINAL_RETAIN_MS);
         assert_eq!(it.get(1).await, Reply::Absent);
         let reply = it.claim(&keyed(3, 8, 7)).await;
         assert!(
@@ -127,9 +127,9 @@ fn a_claim_that_is_gone_frees_its_key(it: &Subject) -> BoxFuture<'_, ()> {
         it.won(&keyed(1, 7, 7)).await;
         it.advanced(1, settled_and_deliver()).await;
         it.advanced(1, delivered()).await;
-        it.clock.pass(TERMINAL_RETAIN_MS - 1);
+        it.pass(TERMINAL_RETAIN_MS - 1);
         assert_eq!(it.claim(&keyed(2, 8, 7)).await, Reply::IdempotencyConflict);
-        it.clock.pass(1);
+        it.pass(1);
         it.won(&keyed(2, 8, 7)).await;
     })
 }

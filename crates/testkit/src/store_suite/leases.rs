@@ -22,7 +22,7 @@ pub(super) const ALL: &[Behaviour] = &[
 fn a_live_lease_is_left_alone(it: &Subject) -> BoxFuture<'_, ()> {
     Box::pin(async move {
         let claim = it.won(&new_claim(1)).await;
-        it.clock.pass(LEASE_MS - 1);
+        it.pass(LEASE_MS - 1);
         assert_eq!(it.take_over(1, 2).await, Reply::Refused(Box::new(claim)));
     })
 }
@@ -31,7 +31,7 @@ fn an_ended_lease_is_taken_over_with_the_next_epoch(it: &Subject) -> BoxFuture<'
     Box::pin(async move {
         it.won(&new_claim(1)).await;
         for round in 1..5 {
-            it.clock.pass(LEASE_MS);
+            it.pass(LEASE_MS);
             let Reply::Won(claim) = it.take_over(1, 10 + round).await else {
                 panic!("an ended lease must be taken over");
             };
@@ -46,7 +46,7 @@ fn an_ended_lease_is_taken_over_with_the_next_epoch(it: &Subject) -> BoxFuture<'
 fn of_many_that_take_over_one_wins(it: &Subject) -> BoxFuture<'_, ()> {
     Box::pin(async move {
         it.won(&new_claim(1)).await;
-        it.clock.pass(LEASE_MS);
+        it.pass(LEASE_MS);
         let replies = join_all((0..50).map(|owner| it.take_over(1, owner))).await;
         let won = replies
             .iter()
@@ -64,11 +64,11 @@ fn of_many_that_take_over_one_wins(it: &Subject) -> BoxFuture<'_, ()> {
 fn a_released_lease_may_be_taken_over_at_once(it: &Subject) -> BoxFuture<'_, ()> {
     Box::pin(async move {
         it.won(&new_claim(1)).await;
-        it.clock.pass(10);
+        it.pass(10);
         let released = it.advanced(1, Advance::Release).await;
         assert_eq!(released.lease_until, fixtures::now().plus_millis(10));
         assert_eq!(released.state.name(), "settling");
-        it.clock.pass(10);
+        it.pass(10);
         assert_eq!(
             it.advanced(1, Advance::Release).await,
             released,
@@ -97,7 +97,7 @@ fn a_terminal_claim_is_not_taken_over(it: &Subject) -> BoxFuture<'_, ()> {
         it.won(&new_claim(1)).await;
         it.advanced(1, settled_and_deliver()).await;
         let claim = it.advanced(1, delivered()).await;
-        it.clock.pass(LEASE_MS);
+        it.pass(LEASE_MS);
         assert_eq!(
             it.take_over(1, 2).await,
             Reply::Refused(Box::new(claim.clone()))
@@ -116,7 +116,7 @@ fn a_terminal_claim_is_not_taken_over(it: &Subject) -> BoxFuture<'_, ()> {
 fn renewing_extends_and_never_shortens(it: &Subject) -> BoxFuture<'_, ()> {
     Box::pin(async move {
         let claim = it.won(&new_claim(1)).await;
-        it.clock.pass(10);
+        it.pass(10);
         assert_eq!(it.renew(1, 1, 1).await, Reply::Advanced(Box::new(claim)));
         let Reply::Advanced(claim) = it.renew(1, 1, 2 * LEASE_MS).await else {
             panic!("the lease must be extended");
@@ -126,9 +126,9 @@ fn renewing_extends_and_never_shortens(it: &Subject) -> BoxFuture<'_, ()> {
             fixtures::now().plus_millis(10 + 2 * LEASE_MS)
         );
         assert_eq!(claim.epoch, 1);
-        it.clock.pass(2 * LEASE_MS - 1);
+        it.pass(2 * LEASE_MS - 1);
         assert!(matches!(it.take_over(1, 2).await, Reply::Refused(_)));
-        it.clock.pass(1);
+        it.pass(1);
         assert!(matches!(it.take_over(1, 2).await, Reply::Won(_)));
     })
 }
@@ -153,7 +153,7 @@ fn unfinished_lists_ended_leases_oldest_first(it: &Subject) -> BoxFuture<'_, ()>
         it.advanced(1, failed()).await;
         assert_eq!(it.unfinished(10).await, [challenge_id(5)]);
         it.renew(3, 1, 2 * LEASE_MS).await;
-        it.clock.pass(LEASE_MS);
+        it.pass(LEASE_MS);
         assert_eq!(it.unfinished(10).await, [5, 4, 2].map(challenge_id));
         assert_eq!(it.unfinished(2).await, [5, 4].map(challenge_id));
         assert_eq!(it.unfinished(0).await, Vec::<String>::new());

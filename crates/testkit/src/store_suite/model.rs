@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
+use stiver_core::Timestamp;
 use stiver_env::Clock;
 use stiver_store::{Advance, Command, NewClaim, Reply, StoredResponse, TERMINAL_RETAIN_MS};
 
-use super::{
-    StepClock, Subject, delivered, failed, refund, refunded, settled, settled_and_deliver,
-};
+use super::{Subject, delivered, failed, refund, refunded, settled, settled_and_deliver};
+use crate::entropy::Random;
 use crate::fixtures::{LEASE_MS, attempt, challenge_id, hash, new_claim};
 
 /// Numbers of claims that random commands are about: few, so that they meet.
-const CLAIMS: u64 = 20;
+const CLAIMS: u64 = 14;
 
 /// Gives two stores the same `steps` random commands one after the other, with the same time
 /// passing between them, and compares what they say.
@@ -20,14 +20,14 @@ const CLAIMS: u64 = 20;
 ///
 /// When they differ; the message names seed and step.
 pub fn compare_stores(one: &Subject, other: &Subject, seed: u64, steps: u32) {
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     for step in 0..steps {
-        if random.below(4) == 0 {
+        if random.once_in(10) {
             let millis = [1, LEASE_MS / 2, LEASE_MS, TERMINAL_RETAIN_MS][random.index(4)];
-            one.clock.pass(millis);
-            other.clock.pass(millis);
+            one.pass(millis);
+            other.pass(millis);
         }
-        let command = random_command(&mut || random.draw(), &one.clock);
+        let command = random_command(&mut random, one.clock.now());
         let said = [one, other].map(|it| pollster::block_on(it.submit(command.clone())));
         let [first, second] = said;
         assert!(
@@ -48,18 +48,17 @@ pub fn compare_stores(one: &Subject, other: &Subject, seed: u64, steps: u32) {
     }
 }
 
-/// A command about one of a few claims. `draw` gives random numbers.
-pub fn random_command(draw: &mut dyn FnMut() -> u64, clock: &StepClock) -> Command {
-    let mut random = Drawing(draw);
+/// A command about one of a few claims.
+pub fn random_command(random: &mut Random, now: Timestamp) -> Command {
     let n = random.below(CLAIMS);
     let challenge_id = challenge_id(n);
-    let epoch = 1 + random.below(3) / 2;
+    let epoch = 1 + random.below(5) / 4;
     match random.below(16) {
-        0..=4 => Command::Claim(random_claim(&mut random, n, clock)),
-        5..=10 => Command::Advance {
+        0..=2 => Command::Claim(random_claim(random, n, now)),
+        3..=10 => Command::Advance {
             challenge_id,
             epoch,
-            to: random_advance(&mut random, clock),
+            to: random_advance(random, now),
         },
         11 => Command::TakeOver {
             challenge_id,
@@ -79,8 +78,7 @@ pub fn random_command(draw: &mut dyn FnMut() -> u64, clock: &StepClock) -> Comma
     }
 }
 
-fn random_claim(random: &mut Drawing<'_>, n: u64, clock: &StepClock) -> NewClaim {
-    let now = clock.now();
+fn random_claim(random: &mut Random, n: u64, now: Timestamp) -> NewClaim {
     let keys = 1 + random.below(3);
     NewClaim {
         credential_hash: hash(b'c', n + random.below(4) / 3),
@@ -95,9 +93,8 @@ fn random_claim(random: &mut Drawing<'_>, n: u64, clock: &StepClock) -> NewClaim
     }
 }
 
-fn random_advance(random: &mut Drawing<'_>, clock: &StepClock) -> Advance {
-    let now = clock.now();
-    match random.below(13) {
+fn random_advance(random: &mut Random, now: Timestamp) -> Advance {
+    match random.below(16) {
         0 => settled(),
         1 | 2 => settled_and_deliver(),
         3 => failed(),
@@ -116,37 +113,7 @@ fn random_advance(random: &mut Drawing<'_>, clock: &StepClock) -> Advance {
         9 => refund(),
         10 => refunded(),
         11 => Advance::Release,
-        _ if random.below(2) == 0 => Advance::Disputed,
+        12 | 13 => Advance::Disputed,
         _ => Advance::Reversed,
-    }
-}
-
-struct Drawing<'a>(&'a mut dyn FnMut() -> u64);
-
-impl Drawing<'_> {
-    fn below(&mut self, end: u64) -> u64 {
-        (self.0)() % end
-    }
-    fn index(&mut self, end: usize) -> usize {
-        let end = u64::try_from(end).expect("the end is small");
-        usize::try_from(self.below(end)).expect("it is below the end")
-    }
-}
-
-/// A SplitMix64 sequence.
-struct Random(u64);
-
-impl Random {
-    fn draw(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-    fn below(&mut self, end: u64) -> u64 {
-        self.draw() % end
-    }
-    fn index(&mut self, end: usize) -> usize {
-        Drawing(&mut || self.draw()).index(end)
     }
 }
