@@ -1,4 +1,31 @@
 //! The gate for axum: a router layer and an extractor.
+//!
+//! ```
+//! # use std::sync::Arc;
+//! # use stiver_testkit::{fixtures, rail::HostileRail, simulation::Simulation, store_memory};
+//! use axum::{Router, routing::get};
+//! use stiver_server::{Gate, Paid, axum::charge};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let simulation = Simulation::new(1);
+//! # let env = simulation.env();
+//! # let limits = stiver_store::Limits::default();
+//! # let store = Arc::new(store_memory::MemoryStore::new(env.clock.clone(), limits, 1));
+//! # let method = Arc::new(HostileRail::new("merchant", fixtures::usd()));
+//! # let (realm, keys, usd) = (fixtures::realm(), fixtures::key_ring(), fixtures::usd());
+//! let gate = Gate::builder(realm, keys, store, env)
+//!     .method(method)
+//!     .currency(usd)
+//!     .build()?;
+//!
+//! let app: Router = Router::new()
+//!     .route("/temperature", get(async |paid: Paid| format!("22.5 C for {}", paid.amount)))
+//!     .route_layer(charge(&gate, "0.01 USD")?)
+//!     .route("/about", get("this one is free"));
+//! # drop(app);
+//! # Ok(())
+//! # }
+//! ```
 
 use axum::{
     extract::{FromRequestParts, OptionalFromRequestParts, OriginalUri},

@@ -9,19 +9,59 @@
 //!
 //! # Driving the gate by hand
 //!
-//! ```text
-//! match gate.admit(&request, || price_of(&request)).await {
-//!     Outcome::Free          => pass the request on,
-//!     Outcome::Refuse(no)    => send no.status(), no.headers(), no.body(),
-//!     Outcome::Replay(stored)=> send stored.response, with stored.receipt,
-//!     Outcome::Serve(grant)  => {
-//!         run the handler; grant.paid() says who paid what, and
-//!         grant.paid().upstream_key is the Idempotency-Key for an upstream;
-//!         // before the first byte leaves:
-//!         worked: grant.complete(head, body).await  → Ok(Delivered { receipt }), or send the Err
-//!         failed: send grant.fail(PayeeFailure::..).await
+//! ```
+//! # use std::sync::Arc;
+//! # use stiver_testkit::{fixtures, rail::HostileRail, simulation::Simulation, store_memory};
+//! use stiver_server::{
+//!     BodyState, Gate, Outcome, Request,
+//!     grant::{PayeeFailure, ResponseHead},
+//! };
+//!
+//! # let simulation = Simulation::new(1);
+//! # let env = simulation.env();
+//! # let limits = stiver_store::Limits::default();
+//! # let store = Arc::new(store_memory::MemoryStore::new(env.clock.clone(), limits, 1));
+//! # let method = Arc::new(HostileRail::new("merchant", fixtures::usd()));
+//! # let (realm, keys, usd) = (fixtures::realm(), fixtures::key_ring(), fixtures::usd());
+//! # let answer = simulation.block_on(async move {
+//! let gate = Gate::builder(realm, keys, store, env)
+//!     .method(method)
+//!     .currency(usd)
+//!     .build()?;
+//! let route = Arc::new(gate.charge("0.01 USD")?);
+//!
+//! let request = Request {
+//!     method: "GET",
+//!     target: "/temperature",
+//!     authorization: &[],
+//!     accept_payment: &[],
+//!     idempotency_key: &[],
+//!     body: BodyState::None,
+//! };
+//! let answer = match gate.admit_at(&request, &route).await {
+//!     Outcome::Free => "pass it on".to_owned(),
+//!     Outcome::Replay(stored) => format!("repeat {}", stored.response.status),
+//!     Outcome::Refuse(refused) => {
+//!         assert_eq!(refused.status(), 402);
+//!         refused.body()
 //!     }
-//! }
+//!     Outcome::Serve(grant) => {
+//!         let worked = true; // Run the handler; `grant.paid()` says who paid what.
+//!         if worked {
+//!             // Before the first byte leaves:
+//!             let head = ResponseHead { status: 200, headers: &[] };
+//!             match grant.complete(head, None).await {
+//!                 Ok(delivered) => format!("send it, with {:?}", delivered.receipt),
+//!                 Err(refused) => refused.body(),
+//!             }
+//!         } else {
+//!             grant.fail(PayeeFailure::MayHaveRun).await.body()
+//!         }
+//!     }
+//! };
+//! # Ok::<_, Box<dyn std::error::Error>>(answer)
+//! # }).expect("the example runs");
+//! assert!(answer.contains("https://paymentauth.org/problems/payment-required"));
 //! ```
 //!
 //! At the start, and then from time to time, [`Gate::recover`] finishes what a crash left behind;

@@ -58,3 +58,5 @@ pub const RETRY_AFTER_SLOW_SECONDS: u32 = 5;
 pub const RECOVERY_BATCH_MAX: usize = stiver_store::UNFINISHED_MAX;
 /// Most offers of one route.
 pub const OFFERS_MAX: usize = 16;
+/// Longest text of a method's refusal that the journal keeps, characters.
+pub const REFUSAL_CHARS_MAX: usize = 1_024;

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use stiver_core::{Receipt, digest::BodyDigest, json::Value, name::ChallengeId};
+use stiver_core::{
+    Receipt, digest::BodyDigest, json::Value, limits::RECEIPT_BYTES_MAX, name::ChallengeId,
+};
 use stiver_method::{artefact::Settled, payee::PayeeCharge};
 
 use crate::record::Details;
@@ -56,5 +58,14 @@ pub(crate) async fn print(
     if let Err(error) = method.seal_receipt(&mut receipt).await {
         tracing::warn!(method = %method.name(), %error, "a receipt was not signed");
     }
+    let header = receipt.to_header();
+    if header.len() <= RECEIPT_BYTES_MAX {
+        return header.into();
+    }
+    tracing::error!(
+        bytes = header.len(),
+        "a receipt is too long: only its core is kept"
+    );
+    receipt.extra.clear();
     receipt.to_header().into()
 }

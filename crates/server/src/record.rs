@@ -6,9 +6,10 @@ use std::convert::Infallible;
 use minicbor::{Decoder, Encoder, data::Type, decode, encode};
 use stiver_core::{Amount, Currency, Timestamp, digest::BodyDigest, json::Value};
 use stiver_method::artefact::{Artefact, Refusal, RefusalKind, Settled};
+use stiver_store::limits::RECORD_BYTES_MAX;
 use zeroize::Zeroizing;
 
-use crate::route::OnFailure;
+use crate::{limits::REFUSAL_CHARS_MAX, route::OnFailure};
 
 /// The version that begins every record.
 const VERSION: u8 = 1;
@@ -243,8 +244,24 @@ pub(crate) fn decode_artefact(bytes: &[u8]) -> Result<Artefact, RecordError> {
     })
 }
 
-/// A settlement as the journal keeps it.
+/// A settlement as the journal keeps it. Money has moved: members that would make the record too
+/// large are left out, so that it can be kept.
 pub(crate) fn encode_settled(settled: &Settled) -> Vec<u8> {
+    let record = write_settled(settled);
+    if record.len() <= RECORD_BYTES_MAX || settled.receipt.is_empty() {
+        return record;
+    }
+    tracing::error!(
+        bytes = record.len(),
+        "receipt members of the method were left out"
+    );
+    write_settled(&Settled {
+        receipt: Vec::new(),
+        ..settled.clone()
+    })
+}
+
+fn write_settled(settled: &Settled) -> Vec<u8> {
     write(6, |writer| {
         writer
             .str(&settled.reference)?
@@ -289,8 +306,9 @@ fn read_members(reader: &mut Decoder<'_>) -> Result<Vec<(String, Value)>, decode
     Ok(members)
 }
 
-/// A refusal as the journal keeps it.
+/// A refusal as the journal keeps it: the first [`REFUSAL_CHARS_MAX`] characters of its text.
 pub(crate) fn encode_refusal(refusal: &Refusal) -> Vec<u8> {
+    let detail: String = refusal.detail.chars().take(REFUSAL_CHARS_MAX).collect();
     let kind = match refusal.kind {
         RefusalKind::Insufficient => 1,
         RefusalKind::Expired => 2,
@@ -298,7 +316,7 @@ pub(crate) fn encode_refusal(refusal: &Refusal) -> Vec<u8> {
         RefusalKind::AlreadyUsed => 4,
         RefusalKind::Invalid | _ => 0,
     };
-    write(2, |writer| writer.u8(kind)?.str(&refusal.detail)?.ok())
+    write(2, |writer| writer.u8(kind)?.str(&detail)?.ok())
 }
 
 /// Reads a refusal.

@@ -110,12 +110,15 @@ impl Gate {
         let now = self.now();
         let bound = self.keys().verify(&credential.challenge, now).is_ok()
             && credential.challenge.params.realm == self.inner.realm;
+        let id = credential.challenge.id.as_str();
+        if !bound && !self.inner.store.might_know(id) {
+            return Err(GateError::NotBound);
+        }
         let asked = Asked {
             credential_hash: hash::of("stiver credential", &[token]),
             request_hash: request.hash(),
             key,
         };
-        let id = credential.challenge.id.as_str();
         let known = self.find(id).await.map_err(GateError::JournalLost)?;
         // A credential that was verified once stays good for what it bought, also when its secret
         // has left the ring. Its hash is the proof.

@@ -52,6 +52,11 @@ impl Leases {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How many are kept.
+    pub(crate) fn held(&self) -> usize {
+        self.state().held.len()
+    }
+
     /// Stops renewing one lease.
     pub(crate) fn end(&self, ticket: u64) {
         self.state().held.remove(&ticket);

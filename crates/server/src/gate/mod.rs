@@ -104,6 +104,12 @@ impl Gate {
         &self.inner.env
     }
 
+    /// How many payments are being settled or delivered just now: 0 when it is safe to stop
+    /// without leaving work for [`Gate::recover`].
+    pub fn at_work(&self) -> usize {
+        self.inner.leases.held()
+    }
+
     pub(crate) fn keys(&self) -> Arc<KeyRing> {
         Arc::clone(
             &self

@@ -141,3 +141,31 @@ fn record_that_claims_endless_members_is_refused_without_allocating_them() {
     let error = decode_settled(&writer.into_writer()).unwrap_err();
     assert_eq!(error, RecordError::Malformed("settlement"));
 }
+
+#[test]
+fn settlement_too_large_for_the_journal_is_kept_without_its_members() {
+    let large = Settled {
+        receipt: vec![(
+            "note".to_owned(),
+            Value::String("x".repeat(RECORD_BYTES_MAX)),
+        )],
+        ..settled()
+    };
+    let record = encode_settled(&large);
+    assert!(record.len() <= RECORD_BYTES_MAX);
+    let kept = decode_settled(&record).unwrap();
+    assert_eq!(
+        (kept.reference, kept.receipt),
+        (large.reference, Vec::new())
+    );
+}
+
+#[test]
+fn long_refusals_are_cut_between_characters() {
+    let refusal = Refusal {
+        kind: RefusalKind::Denied,
+        detail: "\u{e9}".repeat(REFUSAL_CHARS_MAX + 1),
+    };
+    let kept = decode_refusal(&encode_refusal(&refusal)).unwrap();
+    assert_eq!(kept.detail.chars().count(), REFUSAL_CHARS_MAX);
+}

@@ -148,7 +148,7 @@ where
     }
     let read = async {
         let mut body = pin!(body);
-        let mut read = BytesMut::with_capacity(declared);
+        let mut read = Pieces::default();
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|_| unread("the body broke off before its end"))?;
             let Ok(data) = frame.into_data() else {
@@ -160,9 +160,9 @@ where
             if !share.take(data.len(), total_max) {
                 return Err(full());
             }
-            read.extend_from_slice(&data);
+            read.push(data);
         }
-        Ok(read.freeze())
+        Ok(read.join())
     };
     let late = clock.sleep(Duration::from_millis(SPOOL_MS_MAX));
     let bytes = match select(pin!(read), late).await {
@@ -178,6 +178,39 @@ where
         body: Either::Left(Full::new(bytes)),
         share,
     })
+}
+
+/// What has arrived of a body. Takes memory as it arrives, whatever was declared, and copies
+/// nothing when it comes in one piece.
+#[derive(Default)]
+struct Pieces {
+    first: Bytes,
+    more: BytesMut,
+}
+
+impl Pieces {
+    fn len(&self) -> usize {
+        self.first.len() + self.more.len()
+    }
+
+    fn push(&mut self, data: Bytes) {
+        if self.more.is_empty() && self.first.is_empty() {
+            self.first = data;
+            return;
+        }
+        if self.more.is_empty() {
+            self.more
+                .extend_from_slice(&std::mem::take(&mut self.first));
+        }
+        self.more.extend_from_slice(&data);
+    }
+
+    fn join(self) -> Bytes {
+        if self.more.is_empty() {
+            return self.first;
+        }
+        self.more.freeze()
+    }
 }
 
 fn unread(detail: &str) -> Refused {
@@ -208,23 +241,23 @@ where
     R::Error: Into<BoxError>,
 {
     let mut rest = Box::pin(body);
-    let mut read = BytesMut::new();
+    let mut read = Pieces::default();
     while let Some(frame) = rest.frame().await {
         let frame = match frame {
             Ok(frame) => frame,
             Err(error) => return Buffered::Broken(error.into()),
         };
         match frame.into_data() {
-            Ok(data) if read.len() + data.len() <= bytes_max => read.extend_from_slice(&data),
+            Ok(data) if read.len() + data.len() <= bytes_max => read.push(data),
             Ok(data) => {
-                let first = [Frame::data(read.freeze()), Frame::data(data)].into();
+                let first = [Frame::data(read.join()), Frame::data(data)].into();
                 return Buffered::Over(Prefixed { first, rest });
             }
             Err(trailers) => {
-                let first = [Frame::data(read.freeze()), trailers].into();
+                let first = [Frame::data(read.join()), trailers].into();
                 return Buffered::Over(Prefixed { first, rest });
             }
         }
     }
-    Buffered::Whole(read.freeze())
+    Buffered::Whole(read.join())
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode,
-    header::{AUTHORIZATION, CONTENT_LENGTH},
+    header::{AUTHORIZATION, CONTENT_LENGTH, TRAILER, TRANSFER_ENCODING},
     request::Parts,
 };
 use http_body::Body;
@@ -54,6 +54,11 @@ where
         Ok(spooled) => spooled,
         Err(refused) => return Ok(refusal(&refused)),
     };
+    if matches!(body, Either::Left(_)) {
+        // It was read to its end: how it was framed is history.
+        parts.headers.remove(TRANSFER_ENCODING);
+        parts.headers.remove(TRAILER);
+    }
     let outcome = {
         let target = (layer.target)(&parts);
         let fields = Fields::of(&parts.headers);

@@ -10,7 +10,7 @@ use crate::{BodyState, Pricing, Route, limits::SPOOLED_BODY_BYTES_MAX};
 /// A price list.
 pub trait Price: Send + Sync + 'static {
     /// Whether the body is read before the request is priced. Default: up to
-    /// [`SPOOLED_BODY_BYTES_MAX`].
+    /// [`SPOOLED_BODY_BYTES_MAX`]. It holds for free requests too: let large free uploads stream.
     fn body_rule(&self, parts: &Parts) -> BodyRule {
         let _ = parts;
         BodyRule::Digest {
