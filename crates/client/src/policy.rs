@@ -106,11 +106,12 @@ pub enum Decision {
 /// Pays up to a limit for each call, in the currencies it names and no others.
 ///
 /// ```
-/// use stiver_client::{policy::MaxAmount, };
+/// use stiver_client::policy::{Decision, MaxAmount};
 /// use stiver_core::Currency;
 /// let usd = Currency::new("usd", 6).unwrap();
 /// let policy = MaxAmount::new(usd.parse_decimal("0.05").unwrap());
-/// # let _ = policy;
+/// assert_eq!(policy.judge(&usd.parse_decimal("0.05").unwrap()), Decision::Allow);
+/// assert_ne!(policy.judge(&usd.parse_decimal("0.06").unwrap()), Decision::Allow);
 /// ```
 #[derive(Debug, Clone)]
 pub struct MaxAmount {
