@@ -89,6 +89,11 @@ impl SimulatedDisk {
         self.lock_state().power_left = Some(skip);
     }
 
+    /// Calls off the faults that have not happened yet.
+    pub fn heal(&self) {
+        self.lock_state().heal();
+    }
+
     /// How many operations have changed the disk so far: bounds for
     /// [`SimulatedDisk::cut_power_after`].
     pub fn changes(&self) -> u64 {

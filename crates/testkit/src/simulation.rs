@@ -60,9 +60,9 @@ impl Simulation {
         Self {
             seed,
             clock: SimulatedClock::new(Timestamp::from_millis(BEGIN_MS)),
-            disk: SimulatedDisk::new(random.next()),
-            executor: Executor::new(random.next()),
-            entropy: Arc::new(SeededEntropy::new(random.next())),
+            disk: SimulatedDisk::new(random.draw()),
+            executor: Executor::new(random.draw()),
+            entropy: Arc::new(SeededEntropy::new(random.draw())),
         }
     }
 

@@ -10,8 +10,8 @@ use stiver_env::{BoxFuture, Spawner};
 
 use crate::entropy::Random;
 
-/// Runs tasks one at a time, on the caller's thread, in an order that a seed decides. Tasks that may
-/// block run among the others. Cheap to clone; clones are the same executor.
+/// Runs tasks one at a time, on the caller's thread, in an order that a seed decides. Tasks that
+/// may block run among the others. Cheap to clone; clones are the same executor.
 #[derive(Clone)]
 pub struct Executor {
     state: Arc<Mutex<State>>,
@@ -130,8 +130,7 @@ mod tests {
         }
         executor.run_until_idle();
         assert_eq!(executor.tasks(), 0);
-        let seen = lock(&seen).clone();
-        seen
+        std::mem::take(&mut lock(&seen))
     }
 
     #[test]

@@ -31,8 +31,9 @@ pub(crate) struct Writer<M: Machine> {
     pub(crate) clock: LogClock,
     pub(crate) inbox: mpsc::Receiver<Message<M>>,
     pub(crate) status: Arc<Status>,
-    pub(crate) outcome: watch::Sender<Option<Result<(), EngineError>>>,
     pub(crate) lock: Box<dyn Lock>,
+    /// Dropped last, after a panic too: who waits for the end finds the lock free.
+    pub(crate) outcome: watch::Sender<Option<Result<(), EngineError>>>,
 }
 
 /// Why the writer stops for good.

@@ -141,6 +141,11 @@ impl State {
         });
     }
 
+    pub(super) fn heal(&mut self) {
+        self.faults.clear();
+        self.power_left = None;
+    }
+
     /// Fails when the power is off or a fault waits for this operation.
     pub(super) fn allow(&mut self, operation: Operation) -> io::Result<()> {
         if self.power_is_off {
@@ -317,8 +322,7 @@ impl State {
             inode.crash(&mut self.random);
         }
         self.power_is_off = false;
-        self.power_left = None;
-        self.faults.clear();
+        self.heal();
         self.kill();
     }
 
@@ -336,8 +340,7 @@ impl State {
             inode.durable.clone_from(&inode.content);
         }
         copy.power_is_off = false;
-        copy.power_left = None;
-        copy.faults.clear();
+        copy.heal();
         copy.kill();
         copy
     }

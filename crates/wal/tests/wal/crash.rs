@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use stiver_testkit::{entropy::Random, simulation::Simulation};
+use stiver_testkit::{disk::Operation, entropy::Random, simulation::Simulation};
 use stiver_wal::{Config, Engine, Retention};
 
 use crate::tally::{Command, FOLDER, Reply, Tally, config, entries, open_with};
@@ -70,7 +70,7 @@ fn configs() -> [Config; 2] {
 #[test]
 fn power_cut_at_every_change_loses_nothing_acknowledged() {
     for (which, config) in configs().into_iter().enumerate() {
-        for seed in 0..6 {
+        for seed in 0..3 {
             let whole = {
                 let simulation = Simulation::new(seed);
                 let engine = open_with(&simulation, config.clone()).unwrap();
@@ -115,17 +115,26 @@ fn cut_once(seed: u64, cut: u64, config: &Config, what: &str) {
 }
 
 #[test]
-fn many_crashes_in_a_row_also_during_recovery_lose_nothing_acknowledged() {
-    for seed in 0..150 {
+fn many_faults_and_crashes_in_a_row_also_during_recovery_lose_nothing_acknowledged() {
+    for seed in 0..60 {
         let mut random = Random::new(seed);
         let simulation = Simulation::new(seed);
         let config = configs()[random.index(2)].clone();
         let mut before = Vec::new();
-        for round in 0..8 {
+        for round in 0..12 {
             let what = format!("seed {seed}, round {round}");
-            // Now and then the power fails while the log is being opened.
-            let most = if random.once_in(3) { 4 } else { 60 };
-            simulation.disk.cut_power_after(random.below(most));
+            // Now and then things go wrong while the log is being opened.
+            let most = if random.once_in(3) { 6 } else { 60 };
+            let power_cut = random.once_in(2);
+            if power_cut {
+                simulation.disk.cut_power_after(random.below(most));
+            } else {
+                let kind = std::io::ErrorKind::Other;
+                let operation = OPERATIONS[random.index(OPERATIONS.len())];
+                simulation
+                    .disk
+                    .fail(operation, random.below(most / 3), kind);
+            }
             let acknowledged = match open_with(&simulation, config.clone()) {
                 Ok(engine) => {
                     let found = read(&simulation, &engine);
@@ -134,11 +143,12 @@ fn many_crashes_in_a_row_also_during_recovery_lose_nothing_acknowledged() {
                 }
                 Err(_) => Acknowledged::default(),
             };
-            if random.once_in(3) {
-                // Only the process ends: the cut that was planned is called off by the next start.
+            if power_cut || random.once_in(2) {
+                simulation.crash();
+            } else {
                 simulation.kill();
             }
-            simulation.crash();
+            simulation.disk.heal();
             let engine = match open_with(&simulation, config.clone()) {
                 Ok(engine) => engine,
                 Err(error) => panic!("{what}: {}", crate::tally::chain(&error)),
@@ -146,12 +156,46 @@ fn many_crashes_in_a_row_also_during_recovery_lose_nothing_acknowledged() {
             let found = entries(&simulation, &engine);
             check(&found, &acknowledged, &before, &what);
             before = found;
-            if random.once_in(4) {
-                simulation.block_on(engine.close()).unwrap();
-            } else {
-                simulation.crash();
+            match random.below(4) {
+                0 => simulation.block_on(engine.close()).unwrap(),
+                1 => simulation.kill(),
+                _ => simulation.crash(),
             }
         }
+    }
+}
+
+/// What is made to fail.
+const OPERATIONS: [Operation; 7] = [
+    Operation::Open,
+    Operation::Write,
+    Operation::Sync,
+    Operation::Allocate,
+    Operation::Rename,
+    Operation::Remove,
+    Operation::SyncFolder,
+];
+
+#[test]
+fn new_segment_whose_folder_sync_failed_is_safe_once_it_is_served_from() {
+    for seed in 0..40 {
+        let simulation = Simulation::new(seed);
+        let engine = open_with(&simulation, config()).unwrap();
+        let kind = std::io::ErrorKind::Other;
+        simulation.disk.fail(Operation::SyncFolder, 0, kind);
+        let mut number = 0;
+        let add = |engine: &Engine<Tally>, number| {
+            simulation.block_on(engine.submit(Command::Add { number, bytes: 500 }))
+        };
+        while add(&engine, number).is_ok() {
+            number += 1;
+        }
+        let engine = open_with(&simulation, config()).unwrap();
+        add(&engine, 1000).unwrap();
+        let served = entries(&simulation, &engine);
+        simulation.crash();
+        let engine = open_with(&simulation, config()).unwrap();
+        assert_eq!(entries(&simulation, &engine), served, "seed {seed}");
     }
 }
 

@@ -1,4 +1,9 @@
 //! Tests of the log as its users see it, on a simulated and a real disk.
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "what test helpers did not expect shall end the test"
+)]
 
 mod crash;
 mod damage;
