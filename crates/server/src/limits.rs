@@ -54,7 +54,7 @@ pub const SPOOL_MS_MAX: u64 = 30_000;
 pub const RETRY_AFTER_SECONDS: u32 = 1;
 /// The `Retry-After` of an answer that waits for a rail or for an upstream, seconds.
 pub const RETRY_AFTER_SLOW_SECONDS: u32 = 5;
-/// Most unfinished claims that one recovery pass looks at, oldest first.
+/// Most unfinished claims that a recovery pass lists at once, oldest first.
 pub const RECOVERY_BATCH_MAX: usize = stiver_store::UNFINISHED_MAX;
 /// Most offers of one route.
 pub const OFFERS_MAX: usize = 16;

@@ -49,8 +49,12 @@ pub enum Command {
         /// Which.
         challenge_id: String,
     },
-    /// Lists claims that are not terminal and whose lease has ended, oldest first.
+    /// Lists claims that are not terminal and whose lease has ended, oldest first: page by page,
+    /// since claims that have to wait must not hide younger ones.
     Unfinished {
+        /// Only claims made after this one: the last challenge id of the page before. From the
+        /// oldest on when `None`, or when that claim is gone.
+        after: Option<String>,
         /// At most so many, and at most [`UNFINISHED_MAX`](crate::UNFINISHED_MAX).
         limit: usize,
     },

@@ -158,7 +158,7 @@ impl State {
                 let reply = claim.map(|it| Reply::Found(rules::seen(it, now)));
                 (reply.unwrap_or(Reply::Absent), None)
             }
-            Command::Unfinished { limit } => (self.unfinished(now, limit), None),
+            Command::Unfinished { after, limit } => (self.unfinished(now, after, limit), None),
             Command::Count => (self.count(now), None),
         }
     }
@@ -235,8 +235,11 @@ impl State {
         }
     }
 
-    fn unfinished(&self, now: Timestamp, limit: usize) -> Reply {
-        let claims = self.unfinished.values();
+    fn unfinished(&self, now: Timestamp, after: Option<String>, limit: usize) -> Reply {
+        let after = after.filter(|id| self.live(id, now).is_some());
+        let after = after.and_then(|id| self.claims.get(id.as_str()));
+        let first = after.map_or(0, |entry| entry.number.saturating_add(1));
+        let claims = self.unfinished.range(first..).map(|(_, id)| id);
         let claims = claims.filter_map(|id| self.claims.get(id).map(|entry| &entry.claim));
         let ended = claims.filter(|claim| claim.lease_ended(now));
         Reply::Claims(ended.take(limit.min(UNFINISHED_MAX)).cloned().collect())

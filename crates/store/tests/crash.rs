@@ -175,9 +175,10 @@ async fn found(store: &EmbeddedStore, id: &str) -> Claim {
 }
 
 /// Everything that was told still holds.
-async fn check(store: &EmbeddedStore, told: &Told) {
+async fn check(store: &EmbeddedStore, told: &Mutex<Told>) {
     let mut keys = BTreeSet::new();
-    for (id, told) in &told.claims {
+    let claims = told.lock().unwrap().claims.clone();
+    for (id, told) in &claims {
         assert!(store.might_know(id), "{id} is not known");
         let now = found(store, id).await;
         assert!(now.epoch >= told.epoch, "{id} has an older epoch");
@@ -199,7 +200,11 @@ async fn adopt(
     told: Arc<Mutex<Told>>,
     worker: u64,
 ) -> Result<(), StoreError> {
-    let Reply::Claims(claims) = store.submit(Command::Unfinished { limit: 2 }).await? else {
+    let list = Command::Unfinished {
+        after: None,
+        limit: 2,
+    };
+    let Reply::Claims(claims) = store.submit(list).await? else {
         panic!("a list is due");
     };
     for claim in claims {
@@ -258,7 +263,7 @@ fn run(seed: u64) {
     }));
     for life in 0..LIVES {
         let store = open(&simulation, &env);
-        simulation.block_on(async { check(&store, &told.lock().unwrap()).await });
+        simulation.block_on(check(&store, &told));
         match random.below(3) {
             0 => simulation
                 .disk
@@ -294,7 +299,7 @@ fn finish(simulation: &Simulation, env: &Env, told: &Arc<Mutex<Told>>) {
         start(env.spawner.as_ref(), &store, told, life);
         simulation.run_until_idle();
         simulation.block_on(async {
-            check(&store, &told.lock().unwrap()).await;
+            check(&store, told).await;
             store.close().await.unwrap();
         });
     }

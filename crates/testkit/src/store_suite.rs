@@ -154,9 +154,10 @@ impl Subject {
         .await
     }
 
-    /// The numbers of the claims that are listed as unfinished.
-    async fn unfinished(&self, limit: usize) -> Vec<String> {
-        match self.submit(Command::Unfinished { limit }).await {
+    /// The ids of the claims that are listed as unfinished.
+    async fn unfinished(&self, after: Option<u64>, limit: usize) -> Vec<String> {
+        let after = after.map(fixtures::challenge_id);
+        match self.submit(Command::Unfinished { after, limit }).await {
             Reply::Claims(claims) => claims.into_iter().map(|it| it.challenge_id).collect(),
             other => panic!("a list is due, but the store says {other:?}"),
         }

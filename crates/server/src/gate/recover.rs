@@ -51,20 +51,31 @@ impl Gate {
     /// # Errors
     /// [`StoreError`] when the store does not list its claims.
     pub async fn recover(&self) -> Result<Recovered, StoreError> {
-        let command = Command::Unfinished {
-            limit: RECOVERY_BATCH_MAX,
-        };
         let mut done = Recovered::default();
-        let Reply::Claims(claims) = self.ask(command).await? else {
-            return Err(StoreError(
-                "the list of unfinished claims was not given".to_owned(),
-            ));
-        };
-        for claim in claims {
-            done.seen += 1;
-            if let Err(error) = self.recover_one(&claim, &mut done).await {
-                log(&error);
-                done.errors += 1;
+        let mut after = None;
+        // Page by page: claims that have to wait must not hide younger ones.
+        loop {
+            let command = Command::Unfinished {
+                after: after.take(),
+                limit: RECOVERY_BATCH_MAX,
+            };
+            let Reply::Claims(claims) = self.ask(command).await? else {
+                return Err(StoreError(
+                    "the list of unfinished claims was not given".to_owned(),
+                ));
+            };
+            for claim in &claims {
+                done.seen += 1;
+                if let Err(error) = self.recover_one(claim, &mut done).await {
+                    log(&error);
+                    done.errors += 1;
+                }
+            }
+            match claims.last() {
+                Some(last) if claims.len() >= RECOVERY_BATCH_MAX => {
+                    after = Some(last.challenge_id.clone());
+                }
+                _ => break,
             }
         }
         if done.seen > 0 {

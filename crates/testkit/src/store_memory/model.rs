@@ -87,7 +87,7 @@ impl Model {
                 Some(record) => Reply::Found(Box::new(record.claim.clone())),
                 None => Reply::Absent,
             },
-            Command::Unfinished { limit } => self.unfinished(now, limit),
+            Command::Unfinished { after, limit } => self.unfinished(now, after, limit),
             Command::Count => self.count(),
             other => panic!("the model does not know {other:?}"),
         }
@@ -272,8 +272,14 @@ impl Model {
         }
     }
 
-    fn unfinished(&self, now: Timestamp, limit: usize) -> Reply {
-        let claims = self.records.iter().map(|it| &it.claim);
+    fn unfinished(&self, now: Timestamp, after: Option<String>, limit: usize) -> Reply {
+        let place = |id| {
+            self.records
+                .iter()
+                .position(|it| it.claim.challenge_id == id)
+        };
+        let first = after.and_then(place).map_or(0, |place| place + 1);
+        let claims = self.records.iter().skip(first).map(|it| &it.claim);
         let ended = claims.filter(|it| !it.state.is_terminal() && it.lease_until <= now);
         Reply::Claims(ended.take(limit.min(UNFINISHED_MAX)).cloned().collect())
     }

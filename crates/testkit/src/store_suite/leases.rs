@@ -2,7 +2,7 @@
 
 use futures_util::future::join_all;
 use stiver_env::BoxFuture;
-use stiver_store::{Advance, LEASE_MS_MAX, Reply};
+use stiver_store::{Advance, LEASE_MS_MAX, Reply, TERMINAL_RETAIN_MS};
 
 use super::{Behaviour, Subject, delivered, failed, settled, settled_and_deliver};
 use crate::fixtures::{self, LEASE_MS, challenge_id, new_claim};
@@ -17,6 +17,7 @@ pub(super) const ALL: &[Behaviour] = &[
     renewing_extends_and_never_shortens,
     a_lease_is_cut_to_the_longest,
     unfinished_lists_ended_leases_oldest_first,
+    unfinished_goes_on_after_a_claim,
 ];
 
 fn a_live_lease_is_left_alone(it: &Subject) -> BoxFuture<'_, ()> {
@@ -147,15 +148,36 @@ fn unfinished_lists_ended_leases_oldest_first(it: &Subject) -> BoxFuture<'_, ()>
         for n in [5, 3, 4, 1, 2] {
             it.won(&new_claim(n)).await;
         }
-        assert_eq!(it.unfinished(10).await, Vec::<String>::new());
+        assert_eq!(it.unfinished(None, 10).await, Vec::<String>::new());
         it.advanced(5, Advance::Release).await;
         it.advanced(4, settled()).await;
         it.advanced(1, failed()).await;
-        assert_eq!(it.unfinished(10).await, [challenge_id(5)]);
+        assert_eq!(it.unfinished(None, 10).await, [challenge_id(5)]);
         it.renew(3, 1, 2 * LEASE_MS).await;
         it.pass(LEASE_MS);
-        assert_eq!(it.unfinished(10).await, [5, 4, 2].map(challenge_id));
-        assert_eq!(it.unfinished(2).await, [5, 4].map(challenge_id));
-        assert_eq!(it.unfinished(0).await, Vec::<String>::new());
+        assert_eq!(it.unfinished(None, 10).await, [5, 4, 2].map(challenge_id));
+        assert_eq!(it.unfinished(None, 2).await, [5, 4].map(challenge_id));
+        assert_eq!(it.unfinished(None, 0).await, Vec::<String>::new());
+    })
+}
+
+fn unfinished_goes_on_after_a_claim(it: &Subject) -> BoxFuture<'_, ()> {
+    Box::pin(async move {
+        for n in [5, 3, 4, 1, 2] {
+            it.won(&new_claim(n)).await;
+        }
+        it.advanced(4, failed()).await;
+        it.pass(LEASE_MS);
+        assert_eq!(it.unfinished(Some(5), 2).await, [3, 1].map(challenge_id));
+        assert_eq!(
+            it.unfinished(Some(4), 9).await,
+            [1, 2].map(challenge_id),
+            "a terminal one"
+        );
+        assert_eq!(it.unfinished(Some(2), 9).await, Vec::<String>::new());
+        let all = [5, 3, 1, 2].map(challenge_id);
+        assert_eq!(it.unfinished(Some(9), 9).await, all, "one that never was");
+        it.pass(TERMINAL_RETAIN_MS);
+        assert_eq!(it.unfinished(Some(4), 9).await, all, "one that is gone");
     })
 }

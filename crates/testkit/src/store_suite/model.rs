@@ -72,6 +72,7 @@ pub fn random_command(random: &mut Random, now: Timestamp) -> Command {
         },
         13 => Command::Get { challenge_id },
         14 => Command::Unfinished {
+            after: random.once_in(2).then_some(challenge_id),
             limit: random.index(5),
         },
         _ => Command::Count,
