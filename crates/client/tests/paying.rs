@@ -153,13 +153,55 @@ fn challenges_that_must_not_be_paid_are_refused_with_the_reason() {
     let usual = Price::default;
     let other_body = BodyDigest::of(b"another").to_header();
     let table: [(&str, Price); 7] = [
-        ("another host than", Price { realm: "evil.example".into(), ..usual() }),
-        ("another host than", Price { realm: "api.example:8443".into(), ..usual() }),
-        ("expired at", Price { lifetime_ms: Some(-1), ..usual() }),
-        ("expired at", Price { lifetime_ms: Some(0), ..usual() }),
-        ("another request body", Price { digest: Some(other_body), ..usual() }),
-        ("unknown kind", Price { digest: Some("md5=:abc:".into()), ..usual() }),
-        ("not supported", Price { intent: "session".into(), ..usual() }),
+        (
+            "another host than",
+            Price {
+                realm: "evil.example".into(),
+                ..usual()
+            },
+        ),
+        (
+            "another host than",
+            Price {
+                realm: "api.example:8443".into(),
+                ..usual()
+            },
+        ),
+        (
+            "expired at",
+            Price {
+                lifetime_ms: Some(-1),
+                ..usual()
+            },
+        ),
+        (
+            "expired at",
+            Price {
+                lifetime_ms: Some(0),
+                ..usual()
+            },
+        ),
+        (
+            "another request body",
+            Price {
+                digest: Some(other_body),
+                ..usual()
+            },
+        ),
+        (
+            "unknown kind",
+            Price {
+                digest: Some("md5=:abc:".into()),
+                ..usual()
+            },
+        ),
+        (
+            "not supported",
+            Price {
+                intent: "session".into(),
+                ..usual()
+            },
+        ),
     ];
     for (words, price) in table {
         let act = Act::Charge(vec![price], Some(ProblemKind::PaymentRequired));
@@ -190,7 +232,10 @@ fn malformed_challenges_do_not_hide_a_good_one() {
     let all = reasons.iter().all(|r| matches!(r, Unusable::Malformed(_)));
     assert!(all, "{error}");
 
-    let dear = Price { realm: "evil.example".into(), ..Price::default() };
+    let dear = Price {
+        realm: "evil.example".into(),
+        ..Price::default()
+    };
     let offers = Act::Charge(vec![dear, Price::default()], None);
     assert_eq!(World::with([offers, Act::Serve]).get().unwrap().status, 200);
 }
@@ -198,7 +243,10 @@ fn malformed_challenges_do_not_hide_a_good_one() {
 #[test]
 fn the_body_that_was_digested_is_the_body_that_is_paid_for() {
     let digest = BodyDigest::of(b"order").to_header();
-    let price = Price { digest: Some(digest), ..Price::default() };
+    let price = Price {
+        digest: Some(digest),
+        ..Price::default()
+    };
     let world = World::with([Act::Charge(vec![price], None), Act::Serve]);
     let request = Request::post(URL).body(Full::new(Bytes::from_static(b"order")));
     assert_eq!(world.send(request.unwrap()).unwrap().status, 200);
@@ -207,7 +255,10 @@ fn the_body_that_was_digested_is_the_body_that_is_paid_for() {
 
 #[test]
 fn of_two_offers_in_one_currency_the_cheaper_is_paid() {
-    let offer = |units| Price { units, ..Price::default() };
+    let offer = |units| Price {
+        units,
+        ..Price::default()
+    };
     let act = Act::Charge(vec![offer(30), offer(20), offer(25)], None);
     let world = World::with([act, Act::Serve]);
     world.get().unwrap();
@@ -267,7 +318,9 @@ fn a_changed_payee_or_realm_is_refused_until_the_policy_allows_the_change() {
         let error = fails(world.get(), MoneyMoved::No);
         assert!(error.to_string().contains("it was"), "{error}");
     }
-    world.server.script([changed("merchant", "shop"), Act::Serve]);
+    world
+        .server
+        .script([changed("merchant", "shop"), Act::Serve]);
     world.get().unwrap();
 
     let world = World::new(Setup {
@@ -298,7 +351,10 @@ fn a_redirect_within_the_origin_is_followed_and_to_another_is_an_error() {
     ] {
         let world = World::with([to(place)]);
         let error = fails(world.get(), MoneyMoved::No);
-        assert!(matches!(error, CallError::RedirectElsewhere { .. }), "{error}");
+        assert!(
+            matches!(error, CallError::RedirectElsewhere { .. }),
+            "{error}"
+        );
         assert_eq!(world.server.seen().len(), 1);
     }
 
@@ -372,7 +428,10 @@ fn a_server_that_never_answers_ends_as_unknown_within_bounds() {
     let error = fails(world.get(), MoneyMoved::Maybe);
     let id = world.entry().id;
     assert_eq!(error.retry(), Retry::Resume(id));
-    assert!(error.to_string().contains(&format!("--resume {id}")), "{error}");
+    assert!(
+        error.to_string().contains(&format!("--resume {id}")),
+        "{error}"
+    );
     assert_eq!(world.entry().state, State::Unknown);
     let sends = usize::try_from(limits::SENDS_MAX).unwrap();
     assert_eq!(world.server.paid().len(), sends);
@@ -582,7 +641,9 @@ fn an_unknown_call_is_resumed_with_the_same_request() {
     fails(world.send(request.unwrap()), MoneyMoved::Maybe);
     let id = world.entry().id;
     // Its challenge expires meanwhile: what was sent before may be sent after.
-    world.simulation.run_for(std::time::Duration::from_secs(3600));
+    world
+        .simulation
+        .run_for(std::time::Duration::from_secs(3600));
     world.server.then(Act::Serve);
     assert_eq!(world.resume(id).unwrap(), 200);
     let paid = world.server.paid();
@@ -594,7 +655,13 @@ fn an_unknown_call_is_resumed_with_the_same_request() {
     assert_eq!(world.moved(), 10_000);
     let again = world.resume(id).unwrap_err();
     assert!(
-        matches!(again, CallError::NotResumable { why: NotResumable::NotOpen, .. }),
+        matches!(
+            again,
+            CallError::NotResumable {
+                why: NotResumable::NotOpen,
+                ..
+            }
+        ),
         "{again}"
     );
 }
@@ -657,23 +724,26 @@ fn an_offer_that_expires_while_the_policy_thinks_is_not_paid() {
             _: &'a policy::PaymentView<'a>,
         ) -> stiver_env::BoxFuture<'a, Decision> {
             Box::pin(async {
-                self.0.clock.sleep(std::time::Duration::from_secs(600)).await;
+                self.0
+                    .clock
+                    .sleep(std::time::Duration::from_secs(600))
+                    .await;
                 Decision::Allow
             })
         }
     }
     // The policy's clock must be the world's: set up in two steps.
     let simulation = stiver_testkit::simulation::Simulation::new(1);
-    let world = World::on(
-        simulation,
-        |env| Setup {
-            policy: Arc::new(Slow(env)),
-            ..Setup::default()
-        },
-    );
+    let world = World::on(simulation, |env| Setup {
+        policy: Arc::new(Slow(env)),
+        ..Setup::default()
+    });
     world.server.script([charge()]);
     let error = fails(world.get(), MoneyMoved::No);
-    assert!(matches!(error, CallError::ExpiredMeanwhile { .. }), "{error}");
+    assert!(
+        matches!(error, CallError::ExpiredMeanwhile { .. }),
+        "{error}"
+    );
     assert_eq!(error.retry(), Retry::NewCall);
     assert!(world.outbox.history().is_empty());
 }

@@ -114,7 +114,7 @@ pub(crate) struct Server {
     inside: Arc<Mutex<Inside>>,
     env: Env,
     rail: HostileRail,
-    outbox: Arc<MemoryOutbox>,
+    outbox: Arc<dyn Outbox>,
 }
 
 struct Inside {
@@ -125,6 +125,19 @@ struct Inside {
 }
 
 impl Server {
+    pub(crate) fn new(env: Env, rail: HostileRail, outbox: Arc<dyn Outbox>) -> Self {
+        Self {
+            inside: Arc::new(Mutex::new(Inside {
+                script: VecDeque::new(),
+                then: Act::Free,
+                seen: Vec::new(),
+            })),
+            env,
+            rail,
+            outbox,
+        }
+    }
+
     pub(crate) fn script(&self, acts: impl IntoIterator<Item = Act>) {
         self.inside.lock().unwrap().script.extend(acts);
     }
@@ -313,7 +326,11 @@ pub(crate) fn say(status: u16, problem: Option<ProblemKind>) -> Response<Full<By
     response
 }
 
-pub(crate) fn receipt(credential: &Credential, reference: String, env: &Env) -> Response<Full<Bytes>> {
+pub(crate) fn receipt(
+    credential: &Credential,
+    reference: String,
+    env: &Env,
+) -> Response<Full<Bytes>> {
     let receipt = Receipt {
         method: credential.challenge.params.method.clone(),
         timestamp: env.clock.now(),
@@ -417,16 +434,7 @@ impl World {
             pins: Arc::new(MemoryPins::new()),
             options: setup.options,
         });
-        let server = Server {
-            inside: Arc::new(Mutex::new(Inside {
-                script: VecDeque::new(),
-                then: Act::Free,
-                seen: Vec::new(),
-            })),
-            env,
-            rail: rail.clone(),
-            outbox: outbox.clone(),
-        };
+        let server = Server::new(env, rail.clone(), outbox.clone());
         Self {
             simulation,
             server,
