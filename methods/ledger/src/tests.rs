@@ -5,3 +5,4 @@ mod hostile;
 mod payer;
 mod refund;
 pub(crate) mod setup;
+mod vectors;

@@ -280,10 +280,7 @@ fn crash_once(seed: u64) {
         for number in 0..60 {
             let Ok(now) = ledger.time().await else { break };
             let action = transfer(1 + u128::from(random.below(9)), "bob");
-            let order = sign(
-                &super::keys::order(ledger.id(), "alice", number, now, action),
-                "alice",
-            );
+            let order = sign(&order(ledger.id(), "alice", number, now, action), "alice");
             let result = ledger.execute(order.clone()).await;
             assert!(
                 !matches!(result, Err(ExecuteFailure::Refused(_))),
