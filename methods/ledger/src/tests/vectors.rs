@@ -303,3 +303,28 @@ fn a_payer_verifies_the_vectors_receipt() {
     let payload = &charge["credentialJson"]["payload"]["order"];
     assert_eq!(payload.as_str().unwrap(), base64url::encode(&order));
 }
+
+#[test]
+fn the_specifications_examples_are_the_vectors() {
+    let spec = include_str!("../../../../docs/spec/ledger-charge.md");
+    let vectors = vectors();
+    let charge = &vectors["charge"];
+    let order = charge["order"]["bytes"].as_str().unwrap();
+    for part in order.as_bytes().chunks(80) {
+        let line = std::str::from_utf8(part).unwrap();
+        assert!(spec.contains(&format!("\n{line}\n")), "{line}");
+    }
+    let examples = [
+        &charge["order"]["sha256"],
+        &charge["credentialJson"]["challenge"]["id"],
+        &charge["credentialJson"]["payload"]["signature"],
+        &charge["receiptJson"]["reference"],
+        &charge["receiptJson"]["signature"],
+        &charge["request"]["recipient"],
+        &charge["request"]["methodDetails"]["receiptKey"],
+    ];
+    for example in examples {
+        let example = example.as_str().unwrap();
+        assert!(spec.contains(example), "{example}");
+    }
+}
