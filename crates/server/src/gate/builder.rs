@@ -1,6 +1,6 @@
 //! Building a gate, and routes from human prices.
 
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, RwLock, atomic::AtomicU64};
 
 use stiver_core::{Currency, amount::AmountError, binding::KeyRing, name::Realm};
 use stiver_env::Env;
@@ -73,7 +73,7 @@ impl GateBuilder {
             env: self.env,
             methods: self.methods,
             currencies: self.currencies,
-            owner: u64::from_be_bytes(owner),
+            owner: AtomicU64::new(u64::from_be_bytes(owner)),
             settling: Count::default(),
             waiting: Count::default(),
         };

@@ -26,22 +26,6 @@ impl Hold {
         }
     }
 
-    /// Takes hold of a claim that is this gate's, when none of its tasks works on it.
-    fn adopt(gate: &Gate, claim: Box<Claim>) -> Result<Self, Option<Box<Claim>>> {
-        if claim.state.is_terminal() {
-            return Err(Some(claim));
-        }
-        match gate.adopt_lease(&claim.challenge_id, claim.epoch) {
-            Some(ticket) => Ok(Self {
-                gate: gate.clone(),
-                claim,
-                ticket,
-                open: true,
-            }),
-            None => Err(Some(claim)),
-        }
-    }
-
     /// Moves the claim on, durably.
     ///
     /// A store that gives no answer is asked once more: the step may have been carried out.
@@ -137,22 +121,17 @@ impl Gate {
         &self,
         challenge_id: &str,
     ) -> Result<Result<Hold, Option<Box<Claim>>>, GateError> {
+        let owner = self.next_owner();
         let command = Command::TakeOver {
             challenge_id: challenge_id.to_owned(),
-            owner: self.inner.owner,
+            owner,
             lease_ms: LEASE_MS,
         };
-        let mut lost = false;
-        let mut answer = self.inner.store.submit(command.clone()).await;
-        if answer.is_err() {
-            lost = true;
-            answer = self.inner.store.submit(command).await;
-        }
-        match answer.map_err(GateError::JournalLost)? {
+        match self.ask(command).await.map_err(GateError::JournalLost)? {
             Reply::Won(claim) => Ok(Ok(Hold::new(self, claim))),
-            Reply::Refused(claim) if lost && claim.owner == self.inner.owner => {
-                // The take-over whose answer was lost, unless one of our own tasks is at work.
-                Ok(Hold::adopt(self, claim))
+            // This very take-over, whose first answer was lost: nobody else has its number.
+            Reply::Refused(claim) if claim.owner == owner && !claim.state.is_terminal() => {
+                Ok(Ok(Hold::new(self, claim)))
             }
             Reply::Refused(claim) => Ok(Err(Some(claim))),
             Reply::Absent => Ok(Err(None)),

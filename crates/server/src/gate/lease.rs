@@ -72,18 +72,6 @@ impl Gate {
         ticket
     }
 
-    /// [`Gate::keep_lease`], unless one of this gate's tasks keeps it already.
-    pub(crate) fn adopt_lease(&self, challenge_id: &str, epoch: u64) -> Option<u64> {
-        let mut state = self.inner.leases.state();
-        let same = |held: &Held| held.epoch == epoch && held.challenge_id == challenge_id;
-        if state.held.values().any(same) {
-            return None;
-        }
-        let ticket = state.insert(challenge_id, epoch);
-        self.start_renewing(state);
-        Some(ticket)
-    }
-
     fn start_renewing(&self, mut state: MutexGuard<'_, State>) {
         let start = !std::mem::replace(&mut state.renewing, true);
         drop(state);

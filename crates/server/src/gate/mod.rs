@@ -36,7 +36,7 @@ mod settle;
 
 use std::sync::{
     Arc, PoisonError, RwLock,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
 use stiver_core::{Currency, Timestamp, binding::KeyRing, name::Realm};
@@ -63,8 +63,9 @@ pub(crate) struct Inner {
     pub(crate) env: Env,
     methods: Vec<Arc<dyn PayeeCharge>>,
     currencies: Vec<Currency>,
-    /// Drawn at the start: tells this instance's claims from others'.
-    pub(crate) owner: u64,
+    /// Drawn at the start, and raised with each piece of work: no two of them share a number, so
+    /// that a lost answer can be told from somebody else's work.
+    owner: AtomicU64,
     settling: Count,
     waiting: Count,
     pub(crate) leases: lease::Leases,
@@ -118,6 +119,11 @@ impl Gate {
                 .read()
                 .unwrap_or_else(PoisonError::into_inner),
         )
+    }
+
+    /// A number for one piece of work.
+    pub(crate) fn next_owner(&self) -> u64 {
+        self.inner.owner.fetch_add(1, Ordering::Relaxed)
     }
 
     pub(crate) fn now(&self) -> Timestamp {

@@ -85,28 +85,34 @@ impl Gate {
     }
 
     /// Goes on with a claim that is now this gate's.
-    async fn go_on(&self, hold: Hold) -> Result<Outcome, GateError> {
-        let settlement = match &hold.claim.state {
-            ClaimState::Settling { .. } => return self.settle_and_grant(hold, false).await,
-            ClaimState::Refunding { .. } => return Err(self.go_on_refunding(hold).await?),
-            ClaimState::Settled { settlement } | ClaimState::Delivering { settlement } => {
-                record::decode_settled(settlement).map_err(GateError::Record)?
+    async fn go_on(&self, mut hold: Hold) -> Result<Outcome, GateError> {
+        loop {
+            let (settlement, lost_run) = match &hold.claim.state {
+                ClaimState::Settling { .. } => return self.settle_and_grant(hold, false).await,
+                ClaimState::Refunding { .. } => return Err(self.go_on_refunding(hold).await?),
+                ClaimState::Settled { settlement } => (settlement, false),
+                ClaimState::Delivering { settlement } => (settlement, true),
+                _ => return Err(GateError::JournalOutOfStep),
+            };
+            let settled = record::decode_settled(settlement).map_err(GateError::Record)?;
+            let details = Details::decode(&hold.claim.details).map_err(GateError::Record)?;
+            let method = self.method(&details.method).map_err(GateError::Record)?;
+            if !as_asked(&settled, &details) {
+                hold.release().await;
+                return Err(GateError::SettlementDiffers);
             }
-            _ => return Err(GateError::JournalOutOfStep),
-        };
-        let details = Details::decode(&hold.claim.details).map_err(GateError::Record)?;
-        let method = self.method(&details.method).map_err(GateError::Record)?;
-        if !as_asked(&settlement, &details) {
-            hold.release().await;
-            return Err(GateError::SettlementDiffers);
+            if !self.may_run(&hold.claim, &details) {
+                return Err(self.give_up(hold, &method, &details, &settled).await);
+            }
+            if !lost_run {
+                hold.advance(Advance::Deliver).await?;
+                return Ok(Outcome::Serve(self.grant(hold, method, details, settled)));
+            }
+            // Closing the lost run frees the claim: whoever takes it next looks at it anew.
+            hold.advance(Advance::DeliveryFailed).await?;
+            let taken = self.take_over(&hold.claim.challenge_id).await?;
+            hold = taken.map_err(|_| GateError::InProgress)?;
         }
-        if !self.may_run(&hold.claim, &details) {
-            return Err(self.give_up(hold, &method, &details, &settlement).await);
-        }
-        let hold = self.start_again(hold).await?;
-        Ok(Outcome::Serve(
-            self.grant(hold, method, details, settlement),
-        ))
     }
 
     fn grant(
@@ -122,17 +128,6 @@ impl Gate {
             "delivery started again"
         );
         Box::new(Grant::new(hold, method, details, settled))
-    }
-
-    /// `Settled → Delivering`, or for a run that was lost: `Delivering → Settled → Delivering`.
-    async fn start_again(&self, mut hold: Hold) -> Result<Hold, GateError> {
-        if matches!(hold.claim.state, ClaimState::Delivering { .. }) {
-            hold.advance(Advance::DeliveryFailed).await?;
-            let taken = self.take_over(&hold.claim.challenge_id).await?;
-            hold = taken.map_err(|_| GateError::InProgress)?;
-        }
-        hold.advance(Advance::Deliver).await?;
-        Ok(hold)
     }
 
     /// Whether the asker is the one whose claim this is.

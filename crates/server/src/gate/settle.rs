@@ -66,7 +66,7 @@ impl Gate {
                 .collect(),
             details: checked.details.encode().into(),
             artefact: record::encode_artefact(&checked.plan.artefact).into(),
-            owner: self.inner.owner,
+            owner: self.next_owner(),
             lease_ms: LEASE_MS,
             attempt,
             retain_until: checked.retain_until,

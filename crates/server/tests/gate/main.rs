@@ -4,6 +4,7 @@
 #![expect(clippy::panic, reason = "a test that cannot go on may panic")]
 
 mod changes;
+mod chaos;
 mod common;
 mod concurrency;
 mod http_layer;
