@@ -74,7 +74,17 @@ const LAYERS: &[(&str, &[&str])] = &[
             "stiver-gateway",
         ],
     ),
-    ("stiver", &["stiver-core", "stiver-server", "stiver-client"]),
+    (
+        "stiver",
+        &[
+            "stiver-core",
+            "stiver-env",
+            "stiver-method",
+            "stiver-store",
+            "stiver-server",
+            "stiver-client",
+        ],
+    ),
     (
         "stiver-testkit",
         &[
