@@ -10,6 +10,7 @@ mod concurrency;
 mod http_layer;
 mod idempotency;
 mod logs;
+mod power;
 mod recovery;
 mod refusals;
 mod resume;
