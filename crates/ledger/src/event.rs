@@ -17,7 +17,7 @@ use crate::{
     text::Label,
 };
 
-/// One event. Opaque outside of this crate: read it with [`crate::audit`].
+/// One event. Opaque outside of this crate: [`crate::Ledger`] tells what is in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event(pub(crate) EventKind);
 

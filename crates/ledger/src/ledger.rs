@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// The folder of the log inside a ledger's folder.
-const LOG_FOLDER: &str = "log";
+pub const LOG_FOLDER: &str = "log";
 
 /// How a ledger is opened. What it began with must be the same each time.
 #[derive(Debug, Clone)]
@@ -43,6 +43,8 @@ pub struct LedgerConfig {
     /// How long executed orders are remembered after their expiry, milliseconds: as long as they
     /// can be refunded. At least [`limits::MEMORY_MS_MIN`]. Fixed when the ledger begins.
     pub memory_ms: u64,
+    /// A segment of the log is closed and a snapshot taken after this many bytes.
+    pub segment_bytes: u64,
 }
 
 /// A currency and who issues it.
@@ -57,9 +59,13 @@ pub struct CurrencyConfig {
 impl LedgerConfig {
     /// A ledger with US dollars of 6 decimals, operated and issued by one key, open to everybody.
     ///
-    /// # Errors
-    ///
-    /// None in practice: `usd` is a currency.
+    /// ```
+    /// use stiver_core::did::DidKey;
+    /// use stiver_ledger::LedgerConfig;
+    /// let operator = DidKey::from_public_key([7; 32]);
+    /// let config = LedgerConfig::new("/var/lib/ledger", operator, operator);
+    /// assert_eq!(config.currencies[0].currency.decimals(), 6);
+    /// ```
     pub fn new(folder: impl Into<PathBuf>, operator: DidKey, receipt_key: DidKey) -> Self {
         let usd = Currency::new("usd", 6)
             .expect("usd is a currency, because its code is visible ASCII and 6 decimals fit");
@@ -73,6 +79,7 @@ impl LedgerConfig {
             }],
             permissioned: false,
             memory_ms: limits::MEMORY_MS_DEFAULT,
+            segment_bytes: limits::SEGMENT_BYTES_DEFAULT,
         }
     }
 }
@@ -102,7 +109,7 @@ impl Ledger {
                 given: config.memory_ms,
             });
         }
-        let engine = open_engine(&config.folder, env)?;
+        let engine = open_engine(&config.folder, config.segment_bytes, env)?;
         let genesis = Genesis {
             ledger: LedgerId::from_bytes(env.random()),
             operator: config.operator,
@@ -146,7 +153,7 @@ impl Ledger {
             Ok(files) if !files.is_empty() => {}
             _ => return Err(absent()),
         }
-        let engine = open_engine(folder, env)?;
+        let engine = open_engine(folder, limits::SEGMENT_BYTES_DEFAULT, env)?;
         let Reply::Books(books) = submit(&engine, Command::Books).await? else {
             return Err(LedgerError::Internal);
         };
@@ -410,8 +417,13 @@ impl Ledger {
     }
 }
 
-fn open_engine(folder: &Path, env: &Env) -> Result<Engine<LedgerMachine>, LedgerError> {
-    let config = stiver_wal::Config::new(folder.join(LOG_FOLDER));
+fn open_engine(
+    folder: &Path,
+    segment_bytes: u64,
+    env: &Env,
+) -> Result<Engine<LedgerMachine>, LedgerError> {
+    let mut config = stiver_wal::Config::new(folder.join(LOG_FOLDER));
+    config.segment_bytes = segment_bytes;
     Engine::open(config, env, LedgerMachine::default).map_err(LedgerError::Open)
 }
 

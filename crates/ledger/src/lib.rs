@@ -21,5 +21,7 @@ pub mod view;
 
 pub use cbor::CborError;
 pub use event::Event;
-pub use ledger::{CheckReport, CurrencyConfig, ExecuteFailure, Ledger, LedgerConfig, LedgerError};
+pub use ledger::{
+    CheckReport, CurrencyConfig, ExecuteFailure, LOG_FOLDER, Ledger, LedgerConfig, LedgerError,
+};
 pub use machine::{LedgerMachine, MachineCommand, MachineReply};

@@ -17,3 +17,5 @@ pub const OPEN_HOLDS_PER_ACCOUNT_MAX: u32 = 1024;
 pub const CURRENCIES_MAX: usize = 256;
 /// Most rows of one page.
 pub const PAGE_MAX: usize = 1000;
+/// A segment of the log is closed after this many bytes, unless configured: 64 MiB.
+pub const SEGMENT_BYTES_DEFAULT: u64 = 64 << 20;

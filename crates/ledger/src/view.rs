@@ -153,8 +153,8 @@ impl Balance {
 
 /// A hold: money set aside.
 ///
-/// `Open → Posted` (by a last post, or by posts of all of it),
-/// `Open → Voided` (by the capturer), `Open → Lapsed` (at its end). A hold without an end never lapses.
+/// `Open → Posted` (by a last post, or by posts of all of it), `Open → Voided` (by the capturer),
+/// `Open → Lapsed` (at its end). A hold without an end never lapses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hold {
     /// Its id: the hash of the order that made it.

@@ -5,7 +5,7 @@ use std::{io, path::PathBuf, sync::Arc};
 use stiver_core::did::DidKey;
 use stiver_env::Env;
 use stiver_ledger::{
-    ExecuteFailure, Ledger, LedgerConfig, LedgerError,
+    ExecuteFailure, LOG_FOLDER, Ledger, LedgerConfig, LedgerError,
     id::LedgerId,
     order::{SignedOrder, VerifiedOrder},
     receipt::ReceiptBody,
@@ -80,6 +80,10 @@ fn receipt_key(folder: &std::path::Path, env: &Env) -> Result<Ed25519Key, Embedd
     let bytes = match env.disk.read(&path, KEY_FILE_BYTES_MAX) {
         Ok(bytes) => Zeroizing::new(bytes),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let log = env.disk.list(&folder.join(LOG_FOLDER)).unwrap_or_default();
+            if !log.is_empty() {
+                return Err(EmbeddedError::KeyFileLost { path });
+            }
             let io = |source| EmbeddedError::KeyFile {
                 path: path.clone(),
                 source,
@@ -168,6 +172,12 @@ pub enum EmbeddedError {
         /// What the system said.
         #[source]
         source: io::Error,
+    },
+    /// There is a ledger, but its key file is gone.
+    #[error("{} is gone: restore it, or its receipts cannot be signed", path.display())]
+    KeyFileLost {
+        /// The file.
+        path: PathBuf,
     },
     /// The key file is no key file.
     #[error("{} is not a key file that can be used", path.display())]

@@ -116,19 +116,27 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
     /// After every step every invariant holds (the world checks them), only a mint or a burn
-    /// changes what is in circulation, nobody but the issuer is below zero, and a step that was
-    /// refused changed nothing.
+    /// changes what is in circulation, nobody but the issuer is below zero, a step that was refused
+    /// changed nothing, and an order that was said never to execute never does.
     #[test]
     fn money_is_conserved_and_never_overspent(ops in proptest::collection::vec(op(), 1..60)) {
         let mut world = World::new(false);
         world.run("open alice\nopen bob\nopen carol\nopen dora");
         let mut named = Named::default();
+        let mut never = BTreeMap::new();
         for op in &ops {
             let line = named.line(op);
             let before = world.machine.0.clone();
             let told = world.step_line(&line);
             if told != "ok" {
                 prop_assert_eq!(&world.machine.0, &before, "{} changed something", line);
+            }
+            for (name, _) in named.paid.iter().chain(&named.held) {
+                match world.step_line(&format!("status @{name}")).as_str() {
+                    "executed" => prop_assert_eq!(never.get(name), None, "{} was never", name),
+                    "pending" | "forgotten" => {}
+                    why => drop(never.insert(name.clone(), why.to_owned())),
+                }
             }
             let (balances, sum) = books(&world);
             prop_assert_eq!(sum, 0, "{}", line);
