@@ -20,7 +20,8 @@ pub enum Event {
         /// How.
         change: Change,
     },
-    /// The operator set other limits.
+    /// The log was opened, with these limits. Every lease has ended: only one process has the log
+    /// open, so whoever worked on a claim before is gone.
     Configured(Limits),
 }
 

@@ -245,6 +245,17 @@ impl State {
         Reply::Claims(ended.take(limit.min(UNFINISHED_MAX)).cloned().collect())
     }
 
+    /// Whether anybody is said to be at work on a claim.
+    fn has_lease(&self, now: Timestamp) -> bool {
+        let claims = self
+            .unfinished
+            .values()
+            .filter_map(|id| self.claims.get(id));
+        claims
+            .into_iter()
+            .any(|entry| !entry.claim.lease_ended(now))
+    }
+
     fn count(&self, now: Timestamp) -> Reply {
         let mut counts = self.counts;
         let gone = self.retained.iter().take_while(|(until, ..)| *until <= now);
@@ -297,7 +308,8 @@ impl Machine for State {
             }
             Request::Configure(limits) => {
                 let limits = limits.bounded();
-                let event = (limits != self.limits).then_some(Event::Configured(limits));
+                let is_news = limits != self.limits || self.has_lease(now);
+                let event = is_news.then_some(Event::Configured(limits));
                 (Answer::Configured(KnownClaims(self.known.clone())), event)
             }
         }

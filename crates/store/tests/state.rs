@@ -483,6 +483,25 @@ fn a_store_full_of_bytes_refuses_and_forgives_what_is_gone() {
 }
 
 #[test]
+fn opening_the_log_ends_every_lease_for_nobody_else_can_be_at_work() {
+    let mut logged = Logged::new(LIMITS);
+    assert!(matches!(logged.claim(at(1), &new_claim(1)), Reply::Won(_)));
+    let challenge_id = challenge_id(1);
+    let take_over = Command::TakeOver {
+        challenge_id,
+        owner: 9,
+        lease_ms: 1000,
+    };
+    let reply = logged.run(at(2), take_over.clone());
+    assert!(matches!(reply, Reply::Refused(_)), "its owner is at work");
+    logged.request(at(3), Request::Configure(LIMITS));
+    let Reply::Won(claim) = logged.run(at(3), take_over) else {
+        panic!("the claim is still leased to an owner that is gone");
+    };
+    assert_eq!((claim.owner, claim.epoch), (9, 2));
+}
+
+#[test]
 fn lower_limits_drop_responses_and_are_logged_once() {
     let mut logged = Logged::new(LIMITS);
     for n in 0..2 {

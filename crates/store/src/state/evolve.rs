@@ -30,7 +30,17 @@ impl State {
             Event::Configured(limits) => {
                 self.limits = *limits;
                 self.bound_responses(now);
+                self.free_leases(now);
                 Ok(())
+            }
+        }
+    }
+
+    /// Ends every lease: the log was closed, and whoever worked on a claim is gone with it.
+    fn free_leases(&mut self, now: Timestamp) {
+        for id in self.unfinished.values() {
+            if let Some(entry) = self.claims.get_mut(id) {
+                entry.claim.lease_until = entry.claim.lease_until.min(now);
             }
         }
     }
