@@ -114,8 +114,8 @@ pub(crate) struct Init {
     /// Where the gateway listens.
     #[arg(long, default_value = "127.0.0.1:8402", value_name = "ADDRESS")]
     pub(crate) listen: String,
-    /// The protection space named in challenges; your host name is a good one.
-    #[arg(long, default_value = "localhost", value_name = "NAME")]
+    /// The protection space named in challenges: your public host name, or any words without a dot.
+    #[arg(long, default_value = "stiver", value_name = "NAME")]
     pub(crate) realm: String,
     /// The price of every request, until you edit the file.
     #[arg(long, default_value = "0.01 USD", value_name = "AMOUNT")]

@@ -75,11 +75,25 @@ async fn play(director: &StageDirector, report: &mut Report) -> Result<(), Failu
     report.fact("open_after_burst", "not answered", burst.failed.len())?;
     report.act("What was not answered is resumed: the same credentials again")?;
     let mut paid = burst.paid;
-    let (resumed, unpaid, unresolved) = resume(&shopper, burst.failed, env).await?;
-    report.fact("resumed", "resumed to a paid answer", resumed.len())?;
-    report.fact("never_paid", "never paid", unpaid)?;
-    paid.extend(resumed);
-    report.expect(unresolved == 0, "no call's outcome stays unknown")?;
+    let resumed = resume(&shopper, burst.failed, env).await;
+    report.fact("resumed", "resumed to a paid answer", resumed.paid.len())?;
+    report.fact("never_paid", "never paid", resumed.unpaid)?;
+    for error in &resumed.unresolved {
+        report.show(error)?;
+    }
+    paid.extend(resumed.paid);
+    report.expect(
+        resumed.unresolved.is_empty(),
+        "no call's outcome stays unknown",
+    )?;
+    report.expect(
+        paid.len() > KILL_AFTER,
+        "payments went on after the restart",
+    )?;
+    report.expect(
+        paid.len() + resumed.unpaid == BURST,
+        "every call was paid, or was not",
+    )?;
     books(&stage, &paid, report).await
 }
 
@@ -97,37 +111,44 @@ async fn kill_and_restart(
     Ok(killed_after)
 }
 
-/// Resumes every call that may have moved money. Gives the payments, how many calls moved none, and how many stay open.
-async fn resume(
-    shopper: &Shopper,
-    failed: Vec<CallError>,
-    env: &Env,
-) -> Result<(Vec<Payment>, usize, usize), Failure> {
-    let (mut resumed, mut unpaid, mut unresolved) = (Vec::new(), 0, 0);
+/// What became of the calls that were not answered.
+#[derive(Default)]
+struct Resumed {
+    /// Paid and answered now.
+    paid: Vec<Payment>,
+    /// Calls that moved no money.
+    unpaid: usize,
+    /// Why calls stay open.
+    unresolved: Vec<String>,
+}
+
+/// Resumes every call that may have moved money.
+async fn resume(shopper: &Shopper, failed: Vec<CallError>, env: &Env) -> Resumed {
+    let mut resumed = Resumed::default();
     for error in failed {
         let Retry::Resume(call) = error.retry() else {
-            unpaid += 1;
+            resumed.unpaid += 1;
             continue;
         };
         let mut left = RESUMES_MAX;
         loop {
             match shopper.client().resume(call).await {
                 Ok(answer) => {
-                    resumed.extend(answer.payment);
+                    resumed.paid.extend(answer.payment);
                     break;
                 }
                 Err(error) if left > 0 && matches!(error.retry(), Retry::Resume(_)) => {
                     left -= 1;
                     env.clock.sleep(RESUME_PAUSE).await;
                 }
-                Err(_) => {
-                    unresolved += 1;
+                Err(error) => {
+                    resumed.unresolved.push(error.to_string());
                     break;
                 }
             }
         }
     }
-    Ok((resumed, unpaid, unresolved))
+    resumed
 }
 
 async fn books(stage: &Stage, paid: &[Payment], report: &mut Report) -> Result<(), Failure> {

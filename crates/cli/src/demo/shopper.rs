@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use http::Request;
-use stiver_client::{CallError, PayingClient, Payment, policy::MaxAmount};
+use stiver_client::{CallError, PayingClient, Payment, Retry, policy::MaxAmount};
 use stiver_core::Currency;
 use stiver_env::Env;
 use stiver_wallet::{Account, Home, Wallet, WalletName};
@@ -26,6 +26,9 @@ use crate::{
 const LIMIT_UNITS: u128 = 100_000;
 /// How long an answer may take.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often a call is made again while nobody listens, and how long between tries.
+const TRIES_MAX: u32 = 200;
+const TRY_PAUSE: Duration = Duration::from_millis(50);
 
 /// A payer. Cheap to clone.
 #[derive(Clone)]
@@ -96,6 +99,19 @@ impl Shopper {
         }
     }
 
+    /// One paid GET; while nobody listens, when the client says that a new call is safe, again.
+    async fn buy_when_up(&self, path: &str, env: &Env) -> Result<Bought, Failure> {
+        for _ in 0..TRIES_MAX {
+            match self.buy(path).await? {
+                Bought::Failed(error) if error.retry() == Retry::NewCall => {
+                    env.clock.sleep(TRY_PAUSE).await;
+                }
+                bought => return Ok(bought),
+            }
+        }
+        self.buy(path).await
+    }
+
     /// Buys `count` times, `at_once` of them at any time, and counts into `done` as it goes.
     pub(crate) async fn burst(
         &self,
@@ -116,7 +132,7 @@ impl Shopper {
                 let mut bought = Vec::new();
                 while next.fetch_add(1, Ordering::Relaxed) < count {
                     let begun = env.clock.monotonic();
-                    let result = buyer.buy(&path).await?;
+                    let result = buyer.buy_when_up(&path, &env).await?;
                     bought.push((env.clock.monotonic().saturating_sub(begun), result));
                     done.fetch_add(1, Ordering::Relaxed);
                 }

@@ -68,7 +68,7 @@ impl StageDirector {
             gateway: None,
             gateway_url: format!("http://{listen}"),
         };
-        let init = ["--listen", &listen, "--realm", "localhost", "--upstream"];
+        let init = ["--listen", &listen, "--realm", "sensor-demo", "--upstream"];
         let upstream = stage.sensor.url.clone();
         let folder = stage.folder.clone();
         let args = [OsStr::new("init"), folder.as_os_str()];
