@@ -88,6 +88,9 @@ struct Inner<M: Machine> {
     disk: Arc<dyn Disk>,
 }
 
+/// The failure of an engine whose writer is not there any more.
+const WRITER_GONE: &str = "the writer has stopped";
+
 /// What the writer lets the others know at any time.
 #[derive(Default)]
 pub(crate) struct Status {
@@ -109,11 +112,16 @@ impl Status {
     pub(crate) fn fail(&self, reason: &str) -> EngineError {
         EngineError::Failed(self.failure.get_or_init(|| reason.into()).clone())
     }
+}
 
+impl<M: Machine> Inner<M> {
     /// Why nothing is accepted any more.
     fn refusal(&self) -> EngineError {
-        match self.failure.get() {
+        // A writer that ends without an outcome has panicked, or was never started.
+        let gone = self.outcome.borrow().is_none() && self.outcome.has_changed().is_err();
+        match self.status.failure.get() {
             Some(reason) => EngineError::Failed(reason.clone()),
+            None if gone => self.status.fail(WRITER_GONE),
             None => EngineError::Closed,
         }
     }
@@ -178,12 +186,12 @@ impl<M: Machine> Engine<M> {
             let (reply, answer) = oneshot::channel();
             let message = Message::Command(command, reply);
             if inner.sender.send(message).await.is_err() {
-                return Err(inner.status.refusal());
+                return Err(inner.refusal());
             }
             match answer.await {
                 Ok(answer) => answer,
                 // Only a writer that panicked drops a command without an answer.
-                Err(_) => Err(inner.status.fail("the writer has stopped")),
+                Err(_) => Err(inner.status.fail(WRITER_GONE)),
             }
         })
     }
@@ -203,7 +211,7 @@ impl<M: Machine> Engine<M> {
             let ended = outcome.wait_for(Option::is_some).await;
             match ended.as_deref() {
                 Ok(Some(outcome)) => outcome.clone(),
-                _ => Err(inner.status.fail("the writer has stopped")),
+                _ => Err(inner.status.fail(WRITER_GONE)),
             }
         })
     }

@@ -4,6 +4,34 @@
 //! their events are written and synced together (group commit), and only then is anybody told. On
 //! start the newest snapshot and the log after it are replayed.
 //!
+//! ```text
+//! submit ──► queue ──► decide ─► evolve ─► frame ──► write, sync ──► answers
+//! (any task)  (bounded)     └── one task, one batch at a time ──┘
+//!
+//! an engine:  open ──► running ──► closing ──► closed     (snapshot, lock freed)
+//!                         └──► failed                     (disk error, inconsistent machine)
+//! ```
+//!
+//! A batch is everything that waits, up to [`BATCH_COMMANDS_MAX`] commands and [`BATCH_BYTES_MAX`]
+//! bytes. Commands see the state as the commands before them have left it, durable or not, but
+//! nobody is told before all of it is durable. `docs/log-format.md` has every byte on disk, and what
+//! opening does with torn and damaged files: it cuts what was never acknowledged, and refuses to open
+//! when anything else is missing.
+//!
+//! # Costs
+//!
+//! | per | bytes written | system calls | syncs | hashing | allocations |
+//! |---|---|---|---|---|---|
+//! | event | its bytes + 4 | – | – | SHA-256 and CRC-32C over them, twice read | future, answer |
+//! | batch with events | 72 to 79 | `pwrite`, `fdatasync` | 1 | 64 bytes | one of 64 bytes |
+//! | batch without | 0 | 0 | 0 | – | – |
+//! | 4 MiB of frames | 0 | `fallocate`, `fdatasync` | 1 | – | – |
+//! | segment | 4 KiB, and the state | about 12 | 4 | the state | the state, twice |
+//!
+//! While the snapshot between two segments is written, nothing else is: a state of 100 MB stops
+//! answers for as long as the disk needs for it. Opening reads one snapshot, and at most a segment
+//! and a bit; memory is the state and a few MiB.
+//!
 //! # Time
 //!
 //! All commands of a batch are decided at one time, which is logged with their events. Log time

@@ -444,3 +444,22 @@ fn engines_run_on_the_real_disk_from_many_threads() {
         200
     );
 }
+
+#[test]
+fn commands_after_a_panic_are_refused_as_failed_and_not_as_closed() {
+    let folder = tempfile::tempdir().unwrap();
+    let env = stiver_env::native::env();
+    let config = stiver_wal::Config::new(folder.path());
+    let engine = Engine::open(config, &env, Tally::default).unwrap();
+    let mut unheard = engine.submit(Command::Panic);
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    // The caller goes before the answer comes.
+    drop(unheard.as_mut().poll(&mut context));
+    drop(unheard);
+    assert!(pollster::block_on(engine.close()).is_err());
+    let refused = pollster::block_on(engine.submit(Command::Read));
+    assert!(
+        matches!(refused, Err(EngineError::Failed(_))),
+        "{refused:?}"
+    );
+}

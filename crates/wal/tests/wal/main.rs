@@ -8,5 +8,6 @@
 mod crash;
 mod damage;
 mod engine;
+mod format;
 mod history;
 mod tally;
