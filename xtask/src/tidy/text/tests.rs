@@ -63,7 +63,7 @@ fn every_banned_word_is_found_where_it_is_banned() {
         let path = match banned.place {
             Place::Anywhere => "ci.yml",
             Place::Prose => "docs/a.md",
-            Place::Rust => "src/a.rs",
+            Place::Rust | Place::Code => "src/a.rs",
             Place::Tests => "tests/a.rs",
         };
         let found = messages(path, &format!("x {} x\n", banned.word));
