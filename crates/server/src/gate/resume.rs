@@ -31,6 +31,8 @@ impl Gate {
     /// refused again.
     pub(super) async fn resume_by_key(&self, claim: Box<Claim>) -> Result<Outcome, GateError> {
         match self.follow(claim).await {
+            // That payment is over and has freed the key: the next try claims it.
+            Err(GateError::Refused(_) | GateError::Refunded) => Err(GateError::InProgress),
             Err(error) if error.meaning().challenge => Err(GateError::KeySpent),
             followed => followed,
         }

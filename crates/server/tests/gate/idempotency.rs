@@ -8,6 +8,8 @@ use stiver_server::{
     route::{OnFailure, StoreResponses},
 };
 
+use stiver_testkit::rail::Step;
+
 use crate::common::{Answer, Ask, Run, World};
 
 #[test]
@@ -150,6 +152,20 @@ fn unfinished_delivery_goes_on_under_the_same_key_with_a_new_credential() {
     let second = world.paid(&reading, &route).key("k");
     world.send(&second, &route).delivered();
     assert_eq!((world.handler.runs(), world.payments()), (2, 1));
+}
+
+#[test]
+fn key_of_a_payment_that_fails_meanwhile_is_free_for_the_next_try() {
+    let world = World::new(11);
+    let route = world.route();
+    let reading = Ask::get("/reading");
+    let first = world.paid(&reading, &route).key("k");
+    world.rail.script([Step::lapses(1)]);
+    assert_eq!(world.send(&first, &route).kind(), Kind::OutcomeUnknown);
+    let second = world.paid(&reading, &route).key("k");
+    assert_eq!(world.send(&second, &route).kind(), Kind::PaymentInProgress);
+    world.send(&second, &route).delivered();
+    assert_eq!((world.handler.runs(), world.payments()), (1, 1));
 }
 
 #[test]

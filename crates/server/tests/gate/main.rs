@@ -9,7 +9,6 @@ mod common;
 mod concurrency;
 mod http_layer;
 mod idempotency;
-mod logs;
 mod power;
 mod recovery;
 mod refusals;

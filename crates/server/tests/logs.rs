@@ -1,4 +1,12 @@
 //! What the gate tells its operator holds nothing that pays.
+//!
+//! Alone in its process: which log lines are wanted is remembered for the whole of it.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
+#![expect(clippy::panic, reason = "a test that cannot go on may panic")]
+#![expect(dead_code, reason = "the machine is shared with the other tests")]
+
+#[path = "gate/common.rs"]
+mod common;
 
 use std::{
     io,
@@ -9,7 +17,7 @@ use stiver_server::grant::PayeeFailure;
 use stiver_testkit::rail::{LookupStep, Step};
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::common::{Ask, Run, World};
+use common::{Answer, Ask, Run, World};
 
 #[derive(Clone, Default)]
 struct Captured(Arc<Mutex<Vec<u8>>>);
@@ -57,7 +65,7 @@ fn logs_hold_no_credential_no_receipt_no_payload_and_no_key() {
                 world.rail.script_lookups([LookupStep::unavailable()]);
             }
             for _ in 0..3 {
-                if let crate::common::Answer::Delivered { receipt } = world.send(&ask, &route) {
+                if let Answer::Delivered { receipt } = world.send(&ask, &route) {
                     secrets.push(receipt.unwrap().to_string());
                 }
             }
