@@ -215,6 +215,16 @@ impl PaymentClient {
         }
     }
 
+    /// Closes the journal. Call it before the program ends: it wipes what final calls no longer
+    /// need. Nothing is lost without it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Outbox::close`].
+    pub async fn close(&self) -> Result<(), OutboxError> {
+        self.parts().outbox.close().await
+    }
+
     async fn send_bare<E: Exchange>(
         &self,
         outgoing: &Outgoing,

@@ -55,6 +55,9 @@ pub trait Outbox: Send + Sync {
     fn open_calls(&self) -> BoxFuture<'_, Result<Vec<Entry>, OutboxError>>;
     /// Everything kept of a call that is not final.
     fn stored(&self, call: CallId) -> BoxFuture<'_, Result<Option<StoredCall>, OutboxError>>;
+    /// Finishes: nothing can be recorded afterwards. The secrets of final calls are wiped at the
+    /// latest now; where a program ends without it, at the next opening.
+    fn close(&self) -> BoxFuture<'_, Result<(), OutboxError>>;
 }
 
 /// Why the outbox has no answer.

@@ -1,6 +1,12 @@
 //! The power fails in the middle of a paid call; the next process finds it in the journal and
 //! brings it to its end. Exactly one payment, whenever the power fails.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
+
 mod support;
 
 use std::{path::Path, sync::Arc};

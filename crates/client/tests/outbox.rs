@@ -1,6 +1,12 @@
 //! The durable outbox: what it acknowledged survives every crash, processes do not wait for each
 //! other, and what is final keeps no secret.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
+
 use std::path::Path;
 
 use proptest::prelude::*;

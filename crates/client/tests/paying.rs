@@ -1,6 +1,12 @@
 //! What the client does against a server that plays by the rules, and one that does not: through
 //! the tower layer, over a rail that counts what really moved.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
+
 mod support;
 
 use std::sync::Arc;

@@ -1,6 +1,12 @@
 //! Whatever a server does, one logical call has at most one authorisation that can land, and the
 //! client tells of the money what is true.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
+
 mod support;
 
 use proptest::prelude::*;

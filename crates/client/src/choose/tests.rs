@@ -63,7 +63,8 @@ fn payers(names: &[&str]) -> Vec<Arc<dyn Payer>> {
                 name: MethodName::new(name).unwrap(),
                 intents: [IntentName::charge()],
             };
-            Arc::new(reader) as Arc<dyn Payer>
+            let payer: Arc<dyn Payer> = Arc::new(reader);
+            payer
         })
         .collect()
 }

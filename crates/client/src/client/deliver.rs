@@ -209,15 +209,18 @@ impl PaymentClient {
         }
     }
 
-    /// No answer settles the call: journals that, and asks the rail once.
+    /// No answer settles the call: journals that, and asks the rail once. Only that no money moved
+    /// ends the call here.
     async fn unknown(&self, underway: &Underway, last: LastSeen) -> CallError {
         let call = underway.id;
         let note = note_text(&last.to_string());
         // The journal says `sent` already: if this is not recorded, nothing is lost.
         let _ = self.record(call, Step::Unknown { note }).await;
-        let moved = self
-            .resolve(call, underway.payer.as_ref(), &underway.artefacts)
-            .await;
+        let moved = match self.fate(underway.payer.as_ref(), &underway.artefacts).await {
+            // What was paid for may still be had: the call stays open, and can be resumed.
+            Fate::Done(_) => MoneyMoved::Yes,
+            fate => self.settle(call, fate).await,
+        };
         CallError::Unknown { call, moved, last }
     }
 }

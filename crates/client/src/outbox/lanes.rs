@@ -66,16 +66,6 @@ impl LaneOutbox {
         })
     }
 
-    /// Closes the lanes it holds: takes snapshots, drops the sealing keys that nothing needs, and
-    /// frees the locks. Without it nothing is lost; keys are then dropped at the next opening.
-    pub async fn close(&self) -> Result<(), OutboxError> {
-        let adopted = std::mem::take(&mut *lock(&self.adopted));
-        for lane in adopted.iter().map(|(lane, _)| lane).chain([&self.home]) {
-            lane.close().await?;
-        }
-        Ok(())
-    }
-
     /// The lane that holds a call: an adopted one, else our own.
     fn lane_of(&self, call: CallId) -> Arc<Lane> {
         let adopted = lock(&self.adopted);
@@ -146,6 +136,18 @@ impl Outbox for LaneOutbox {
             }
             self.adopt().await?;
             self.find(call).await
+        })
+    }
+
+    /// Closes the lanes it holds: takes snapshots, drops the sealing keys that nothing needs, and
+    /// frees the locks.
+    fn close(&self) -> BoxFuture<'_, Result<(), OutboxError>> {
+        Box::pin(async move {
+            let adopted = std::mem::take(&mut *lock(&self.adopted));
+            for lane in adopted.iter().map(|(lane, _)| lane).chain([&self.home]) {
+                lane.close().await?;
+            }
+            Ok(())
         })
     }
 }
