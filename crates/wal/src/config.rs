@@ -31,8 +31,8 @@ pub struct Config {
     pub retention: Retention,
     /// Commands waiting at most; beyond it `submit` waits.
     pub queue_max: usize,
-    /// How far log time may gain on the machine's own monotonic clock at once, in milliseconds, while
-    /// running. See [time](crate#time).
+    /// How far log time may gain on the machine's own monotonic clock at once, in milliseconds,
+    /// while running. See [time](crate#time).
     pub time_jump_max_ms: u64,
 }
 

@@ -173,9 +173,9 @@ impl<M: Machine> Engine<M> {
         })
     }
 
-    /// Submits a command; resolves when its event is durable (or when nothing changed and all before
-    /// it is durable). Nothing happens before the first poll. Dropping the future after that does not
-    /// take the command back. Waits while [`Config::queue_max`] commands are waiting.
+    /// Submits a command; resolves when its event is durable (or when nothing changed and all
+    /// before it is durable). Nothing happens before the first poll. Dropping the future after that
+    /// does not take the command back. Waits while [`Config::queue_max`] commands are waiting.
     ///
     /// # Errors
     ///
@@ -231,7 +231,8 @@ impl<M: Machine> Engine<M> {
     ///
     /// # Errors
     ///
-    /// As [`crate::history`]; also when segments are removed meanwhile ([`crate::Retention::Prune`]).
+    /// As [`crate::history`]; also when segments are removed meanwhile
+    /// ([`crate::Retention::Prune`]).
     pub fn history(
         &self,
         visit: &mut dyn FnMut(u64, Timestamp, M::Event) -> bool,

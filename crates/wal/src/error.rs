@@ -207,8 +207,8 @@ pub enum EngineError {
         /// The limit, [`crate::EVENT_BYTES_MAX`].
         max: usize,
     },
-    /// Disk failed or the machine found itself inconsistent: whether the event is durable is unknown
-    /// until the log is opened again.
+    /// Disk failed or the machine found itself inconsistent: whether the event is durable is
+    /// unknown until the log is opened again.
     #[error("the log has failed: {0}")]
     Failed(Arc<str>),
 }

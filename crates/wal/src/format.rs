@@ -281,11 +281,11 @@ impl FrameHeader {
     }
 }
 
-/// How many sectors are all zero, among those that a frame touches behind the sectors of its header.
-/// `frame` begins at `offset` of the file.
+/// How many sectors are all zero, among those that a frame touches behind the sectors of its
+/// header. `frame` begins at `offset` of the file.
 ///
-/// A sector that a crash has kept from the disk is zero. A frame says how many of its sectors are so
-/// by nature; more than that, and some are missing.
+/// A sector that a crash has kept from the disk is zero. A frame says how many of its sectors are
+/// so by nature; more than that, and some are missing.
 pub(crate) fn zero_sectors(frame: &[u8], offset: u64) -> u16 {
     let sector = u64::try_from(SECTOR_BYTES).unwrap_or(u64::MAX);
     let inside = usize::try_from(offset % sector).unwrap_or(0);
@@ -374,8 +374,8 @@ impl FrameBuilder {
         }
     }
 
-    /// Finishes the frame that goes to `offset` of its file and follows `from`: its bytes, and where
-    /// the log stands with it.
+    /// Finishes the frame that goes to `offset` of its file and follows `from`: its bytes, and
+    /// where the log stands with it.
     pub(crate) fn finish(
         &mut self,
         salt: u32,

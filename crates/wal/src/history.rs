@@ -49,8 +49,8 @@ pub struct Verified {
     pub last: u64,
     /// The time of the last event.
     pub time: Timestamp,
-    /// The hash of the last frame: who keeps it elsewhere can prove later that nothing before it was
-    /// changed.
+    /// The hash of the last frame: who keeps it elsewhere can prove later that nothing before it
+    /// was changed.
     pub chain: [u8; 32],
     /// Segments read.
     pub segments: usize,

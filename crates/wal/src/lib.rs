@@ -1,8 +1,8 @@
 //! A small log for what is hot and worth money, and the state machines it keeps.
 //!
-//! [`Engine`] runs one [`Machine`]: commands come in from any task, are decided one after the other,
-//! their events are written and synced together (group commit), and only then is anybody told. On
-//! start the newest snapshot and the log after it are replayed.
+//! [`Engine`] runs one [`Machine`]: commands come in from any task, are decided one after the
+//! other, their events are written and synced together (group commit), and only then is anybody
+//! told. On start the newest snapshot and the log after it are replayed.
 //!
 //! ```text
 //! submit ──► queue ──► decide ─► evolve ─► frame ──► write, sync ──► answers
@@ -14,9 +14,9 @@
 //!
 //! A batch is everything that waits, up to [`BATCH_COMMANDS_MAX`] commands and [`BATCH_BYTES_MAX`]
 //! bytes. Commands see the state as the commands before them have left it, durable or not, but
-//! nobody is told before all of it is durable. `docs/log-format.md` has every byte on disk, and what
-//! opening does with torn and damaged files: it cuts what was never acknowledged, and refuses to open
-//! when anything else is missing.
+//! nobody is told before all of it is durable. `docs/log-format.md` has every byte on disk, and
+//! what opening does with torn and damaged files: it cuts what was never acknowledged, and refuses
+//! to open when anything else is missing.
 //!
 //! # Costs
 //!
@@ -39,12 +39,13 @@
 //!
 //! - It never decreases. While the wall clock is behind, log time stands still.
 //! - While running, it may gain on the machine's monotonic clock by at most
-//!   [`Config::time_jump_max_ms`] at once; what a jump uses of that allowance comes back at the rate
-//!   of real time. A wall clock that jumps years ahead so moves log time by a day, and from then on
-//!   at twice the speed of real time, until somebody sets the clock. Holds do not all expire at once.
+//!   [`Config::time_jump_max_ms`] at once; what a jump uses of that allowance comes back at the
+//!   rate of real time. A wall clock that jumps years ahead so moves log time by a day, and from
+//!   then on at twice the speed of real time, until somebody sets the clock. Holds do not all
+//!   expire at once.
 //! - At start there is no monotonic reading to compare with: log time goes on at the wall clock, or
-//!   at the last event when that is later. A wall clock that is more than [`START_JUMP_MAX_MS`] ahead
-//!   of the last event is wrong, and the log is not opened ([`OpenError::ClockAhead`]).
+//!   at the last event when that is later. A wall clock that is more than [`START_JUMP_MAX_MS`]
+//!   ahead of the last event is wrong, and the log is not opened ([`OpenError::ClockAhead`]).
 #![forbid(unsafe_code)]
 
 mod config;

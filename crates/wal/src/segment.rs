@@ -3,13 +3,14 @@
 //! A batch is one frame and one write, and no batch is written before the one before it is synced.
 //! After a crash, then, at most one frame is torn: the last one. Of that frame any subset of the
 //! sectors may be on disk, in any order; the others are still the zeros of the reserved space. So a
-//! torn frame is known by three signs, and everything else is damage to something that may have been
-//! acknowledged:
+//! torn frame is known by three signs, and everything else is damage to something that may have
+//! been acknowledged:
 //!
 //! 1. it is the last thing in the last segment: no frame and no other data follow it;
 //! 2. it lies wholly inside the file, because space is reserved durably before it is written to;
-//! 3. at least one sector of it is missing, that is, zero where something else was written. A frame's
-//!    header says how many of its sectors are zero by nature, so a flipped bit is never taken for it.
+//! 3. at least one sector of it is missing, that is, zero where something else was written. A
+//!    frame's header says how many of its sectors are zero by nature, so a flipped bit is never
+//!    taken for it.
 
 use std::{
     io,
@@ -186,8 +187,8 @@ impl Segment {
         }
     }
 
-    /// Judges what [`Self::next`] has found behind the last intact frame of the last segment: zeros,
-    /// or a damaged frame and perhaps its header.
+    /// Judges what [`Self::next`] has found behind the last intact frame of the last segment:
+    /// zeros, or a damaged frame and perhaps its header.
     pub(crate) fn tail(&mut self, damaged: Option<FrameHeader>) -> Result<Tail, OpenError> {
         let start = self.offset;
         let bytes = damaged.map_or(FRAME_BYTES_MAX, |header| header.frame_bytes());
@@ -247,8 +248,8 @@ impl Segment {
             })
     }
 
-    /// Whether one of the two sectors that the next frame's header may lie in is missing: its part of
-    /// the header is zero, which the length at the one end and the hash at the other never are.
+    /// Whether one of the two sectors that the next frame's header may lie in is missing: its part
+    /// of the header is zero, which the length at the one end and the hash at the other never are.
     fn header_lacks_sector(&mut self) -> Result<bool, OpenError> {
         let offset = self.offset;
         let sector = size(SECTOR_BYTES);

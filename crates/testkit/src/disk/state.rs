@@ -49,7 +49,8 @@ impl Inode {
         };
         let mut survived = std::mem::take(&mut self.durable);
         survived.resize(length, 0);
-        // All of a file, nothing of it, or sector by sector: the extremes are worth more than chance.
+        // All of a file, nothing of it, or sector by sector: the extremes are worth more than
+        // chance.
         let mood = random.below(4);
         let ends = self
             .pending
@@ -169,8 +170,8 @@ impl State {
         Ok(())
     }
 
-    /// Does something that changes the disk, unless it is to fail. Where the power fails, writes have
-    /// begun, and may survive or not; syncs have not.
+    /// Does something that changes the disk, unless it is to fail. Where the power fails, writes
+    /// have begun, and may survive or not; syncs have not.
     fn change(
         &mut self,
         operation: Operation,
