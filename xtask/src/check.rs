@@ -78,7 +78,7 @@ fn clippy(workspace: &Workspace) -> Result<()> {
         "--all-features",
         "--locked",
     ]);
-    command.args(["--", "-D", "warnings"]);
+    command.args(["--keep-going", "--", "-D", "warnings"]);
     run::succeed(&mut command)
 }
 
@@ -111,6 +111,7 @@ fn doc(workspace: &Workspace) -> Result<()> {
         "--all-features",
         "--no-deps",
         "--locked",
+        "--keep-going",
     ]);
     command.env("RUSTDOCFLAGS", "-D warnings");
     run::succeed(&mut command)

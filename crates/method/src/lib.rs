@@ -1,7 +1,8 @@
 //! The seams a payment method implements. No runtime, no HTTP.
 //!
-//! Whatever moves money is three calls: `prepare` makes an [`Artefact`] (nothing moves), `execute`
-//! sends it (repeatable), `lookup` tells what became of it. The pure half is synchronous.
+//! Whatever moves money is three calls: `prepare` makes an [`Artefact`](artefact::Artefact)
+//! (nothing moves), `execute` sends it (repeatable), `lookup` tells what became of it. The pure
+//! half is synchronous.
 #![forbid(unsafe_code)]
 
 pub mod artefact;
