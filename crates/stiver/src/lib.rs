@@ -12,8 +12,8 @@
 //!
 //! # Charging
 //!
-//! A gate is made of a realm, the secrets that bind its challenges, a store and a payment method. It
-//! becomes a layer of an axum router:
+//! A gate is made of a realm, the secrets that bind its challenges, a store and a payment method.
+//! It becomes a layer of an axum router:
 //!
 #![cfg_attr(feature = "server", doc = "```")]
 #![cfg_attr(not(feature = "server"), doc = "```text")]
