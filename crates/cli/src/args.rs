@@ -18,8 +18,8 @@ Exit codes:
 
 /// Charge and pay over HTTP: machine payments with 402 Payment Required.
 ///
-/// `stiver demo` shows all of it on this machine. `stiver init` and `stiver serve` put a price on an API,
-/// `stiver wallet new` and `stiver get` pay for one.
+/// `stiver demo` shows all of it on this machine. `stiver init` and `stiver serve` put a price on
+/// an API, `stiver wallet new` and `stiver get` pay for one.
 #[derive(Debug, Parser)]
 #[command(name = "stiver", version, after_help = EXIT_CODES, max_term_width = 100)]
 pub(crate) struct Cli {
@@ -270,16 +270,16 @@ pub(crate) struct ConfigChoice {
 /// `stiver inspect`
 #[derive(Debug, Args)]
 pub(crate) struct Inspect {
-    /// A `WWW-Authenticate`, `Authorization` or `Payment-Receipt` value, with or without its field name, or a problem
-    /// document. Read from standard input when not given.
+    /// A `WWW-Authenticate`, `Authorization` or `Payment-Receipt` value, with or without its field
+    /// name, or a problem document. Read from standard input when not given.
     pub(crate) text: Option<String>,
 }
 
 /// `stiver mint`
 #[derive(Debug, Args)]
 pub(crate) struct Mint {
-    /// The file that holds the secret: its bytes as they are, without one trailing newline; or a gateway's file of
-    /// challenge secrets.
+    /// The file that holds the secret: its bytes as they are, without one trailing newline; or a
+    /// gateway's file of challenge secrets.
     #[arg(long, value_name = "FILE")]
     pub(crate) secret_file: PathBuf,
     /// The realm.

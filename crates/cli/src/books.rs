@@ -1,5 +1,5 @@
-//! The admin interface of a gateway's ledger: in this process when nobody holds the log, else through the socket of
-//! the gateway that does.
+//! The admin interface of a gateway's ledger: in this process when nobody holds the log, else
+//! through the socket of the gateway that does.
 
 use anyhow::{Context, anyhow};
 use axum::{Router, body::Body};

@@ -60,7 +60,8 @@ impl FailureKind {
     }
 }
 
-/// A failure: its kind and what to tell the user. Everything a command returns as an error is or becomes one.
+/// A failure: its kind and what to tell the user. Everything a command returns as an error is or
+/// becomes one.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) kind: FailureKind,

@@ -35,7 +35,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Says what went wrong: to people on standard error, to programs as an object on standard output too.
+/// Says what went wrong: to people on standard error, to programs as an object on standard output
+/// too.
 fn report(failure: &Failure, output: Output) -> ExitCode {
     let code = failure.kind.exit_code();
     if !failure.kind.is_said() {

@@ -39,7 +39,8 @@ pub struct Written {
     pub config: Config,
 }
 
-/// Writes a configuration and what it needs into a folder. Keys and secrets that are there already are kept.
+/// Writes a configuration and what it needs into a folder. Keys and secrets that are there already
+/// are kept.
 ///
 /// # Errors
 ///

@@ -1,7 +1,7 @@
 //! The ledger's public endpoint: what it is, and signed questions about one's own money.
 //!
-//! `GET` tells the ledger's id, its receipt key and its currencies. `POST` takes a signed query and answers it: see
-//! `docs/spec/ledger-charge.md`. Nothing here moves money.
+//! `GET` tells the ledger's id, its receipt key and its currencies. `POST` takes a signed query and
+//! answers it: see `docs/spec/ledger-charge.md`. Nothing here moves money.
 
 use std::sync::Arc;
 

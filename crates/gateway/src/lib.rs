@@ -1,8 +1,8 @@
 //! A reverse proxy that puts a price on any HTTP API.
 //!
-//! [`config::Config`] is read from one TOML file, [`Gateway::start`] runs it: the embedded ledger and store are opened,
-//! what an earlier run left behind is finished, and requests are charged for and forwarded. [`admin`] is how an
-//! operator looks at the books.
+//! [`config::Config`] is read from one TOML file, [`Gateway::start`] runs it: the embedded ledger
+//! and store are opened, what an earlier run left behind is finished, and requests are charged for
+//! and forwarded. [`admin`] is how an operator looks at the books.
 #![forbid(unsafe_code)]
 
 pub mod admin;

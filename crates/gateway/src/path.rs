@@ -1,7 +1,8 @@
 //! Paths: one normal form, and patterns that match it.
 //!
-//! What is matched is what is forwarded. A path that has no single normal form (an encoded slash, a dot segment, an
-//! empty segment, a broken escape) is refused: an upstream that reads it another way would serve another resource.
+//! What is matched is what is forwarded. A path that has no single normal form (an encoded slash, a
+//! dot segment, an empty segment, a broken escape) is refused: an upstream that reads it another
+//! way would serve another resource.
 
 use std::fmt;
 
@@ -10,7 +11,8 @@ pub const TARGET_BYTES_MAX: usize = 8 * 1024;
 /// Most segments in a path or a pattern.
 pub const SEGMENTS_MAX: usize = 64;
 
-/// Brings a path to its normal form: escapes of unreserved characters are decoded, others get capital hex digits.
+/// Brings a path to its normal form: escapes of unreserved characters are decoded, others get
+/// capital hex digits.
 ///
 /// # Errors
 ///
@@ -121,7 +123,8 @@ pub enum PathError {
     BadByte,
 }
 
-/// A path pattern: `/v1/readings`, `/v1/rooms/{room}/light` (one segment), `/files/**` (the rest, at the end only).
+/// A path pattern: `/v1/readings`, `/v1/rooms/{room}/light` (one segment), `/files/**` (the rest,
+/// at the end only).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern {
     text: String,

@@ -54,7 +54,8 @@ impl Routes {
         Ok(Self { routes })
     }
 
-    /// The first route that matches a method and a normal path. A route for `GET` serves `HEAD` too.
+    /// The first route that matches a method and a normal path. A route for `GET` serves `HEAD`
+    /// too.
     pub(crate) fn find(&self, method: &str, path: &str) -> Found {
         self.routes
             .iter()

@@ -105,7 +105,8 @@ impl Gateway {
         self.address
     }
 
-    /// Accepts nothing new, finishes what is in flight within the configured grace, and closes the logs.
+    /// Accepts nothing new, finishes what is in flight within the configured grace, and closes the
+    /// logs.
     ///
     /// # Errors
     ///

@@ -1,7 +1,8 @@
 //! The file of challenge secrets.
 //!
-//! One secret a line, base64url of at least 32 bytes. The current one binds new challenges; previous ones verify those
-//! still out until their end date. Blank lines and lines that begin with `#` are skipped.
+//! One secret a line, base64url of at least 32 bytes. The current one binds new challenges;
+//! previous ones verify those still out until their end date. Blank lines and lines that begin with
+//! `#` are skipped.
 //!
 //! ```text
 //! current  mNbV...

@@ -31,7 +31,8 @@ pub(crate) type RequestBody = UnsyncBoxBody<Bytes, BoxError>;
 /// Any error of a body.
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Headers of one connection only (RFC 9110, section 7.6.1), and those that would change the method that was matched.
+/// Headers of one connection only (RFC 9110, section 7.6.1), and those that would change the method
+/// that was matched.
 const NOT_FORWARDED: [&str; 13] = [
     "connection",
     "keep-alive",

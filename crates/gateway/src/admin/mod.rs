@@ -8,8 +8,8 @@
 //! | `POST /v1/check` | checks the books and the whole log |
 //! | `POST /v1/orders` | executes a signed order: `{"order":"<base64url>"}` |
 //!
-//! Orders carry their signature, so that the router needs not be trusted with an issuer's key. Errors are
-//! `{"error":"..."}` with a status of 400 or more.
+//! Orders carry their signature, so that the router needs not be trusted with an issuer's key.
+//! Errors are `{"error":"..."}` with a status of 400 or more.
 
 pub mod wire;
 

@@ -1,4 +1,5 @@
-//! What the admin interface says, as JSON. Amounts are base units in decimal digits, with the human form beside them.
+//! What the admin interface says, as JSON. Amounts are base units in decimal digits, with the human
+//! form beside them.
 
 use serde::{Deserialize, Serialize};
 use stiver_core::{Amount, Currency};

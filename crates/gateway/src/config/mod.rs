@@ -23,7 +23,8 @@ use crate::path::Pattern;
 pub const CONFIG_BYTES_MAX: u64 = 1024 * 1024;
 /// Most routes in one file.
 pub const ROUTES_MAX: usize = 4096;
-/// Request bodies of priced routes are spooled up to this many bytes unless the file says otherwise.
+/// Request bodies of priced routes are spooled up to this many bytes unless the file says
+/// otherwise.
 pub const BODY_LIMIT_BYTES_DEFAULT: u64 = 1024 * 1024;
 /// The most a file may allow for a spooled body, bytes.
 pub const BODY_LIMIT_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -39,7 +40,8 @@ pub const SHUTDOWN_GRACE_S_DEFAULT: u64 = 30;
 pub const CONNECTIONS_MAX_DEFAULT: u64 = 10_000;
 /// How often the upstream is tried for one payment unless the route says otherwise.
 pub const MAX_ATTEMPTS_DEFAULT: u32 = 3;
-/// How long after payment a failed delivery may be tried again unless the route says otherwise, seconds.
+/// How long after payment a failed delivery may be tried again unless the route says otherwise,
+/// seconds.
 pub const RESUME_WINDOW_S_DEFAULT: u64 = 24 * 3600;
 
 /// A checked configuration.
@@ -117,14 +119,16 @@ pub struct Priced {
     pub max_attempts: u32,
     /// How long after payment a failed delivery may be tried again.
     pub resume_window: Duration,
-    /// The upstream honours our stable `Idempotency-Key`, so that any request may be sent to it again.
+    /// The upstream honours our stable `Idempotency-Key`, so that any request may be sent to it
+    /// again.
     pub upstream_idempotent: bool,
     /// Which responses are kept for repetition.
     pub keep_responses: StoreResponses,
 }
 
 impl Config {
-    /// Reads a configuration from its text. `folder` is what relative paths are relative to; `file` is named in errors.
+    /// Reads a configuration from its text. `folder` is what relative paths are relative to; `file`
+    /// is named in errors.
     ///
     /// # Errors
     ///
