@@ -2,7 +2,12 @@
 
 use std::fmt;
 
-use stiver_core::{Timestamp, challenge::ChallengeError, untrusted::Untrusted};
+use stiver_core::{
+    Timestamp,
+    challenge::ChallengeError,
+    problem::{ProblemKind, ReceivedProblem},
+    untrusted::Untrusted,
+};
 use stiver_method::payer::{PayError, Unpayable};
 
 use crate::{CallId, OriginError, outbox::OutboxError, pins::PinsError, policy::Change};
@@ -137,7 +142,10 @@ pub enum CallError {
         source: PayError,
     },
     /// The server refused the payment.
-    #[error("call {call}: the server refused the payment; {moved}: {refusal}{}", hint(*moved, *call))]
+    #[error(
+        "call {call}: the server refused the payment; {moved}: {refusal}{}",
+        hint(*moved, *call)
+    )]
     Refused {
         /// Which call.
         call: CallId,
@@ -197,6 +205,11 @@ impl CallError {
                 MoneyMoved::No => Retry::NewCall,
                 MoneyMoved::Maybe | MoneyMoved::Yes => Retry::Resume(*call),
             },
+            Self::Refused {
+                moved: MoneyMoved::No,
+                refusal,
+                ..
+            } if refusal.is_stale() => Retry::NewCall,
             Self::Pay { call, moved, .. } | Self::Refused { call, moved, .. } => match moved {
                 MoneyMoved::Maybe => Retry::Resume(*call),
                 MoneyMoved::No | MoneyMoved::Yes => Retry::No,
@@ -336,13 +349,26 @@ pub struct Refused {
 
 impl Refused {
     /// From a status and what could be read of the body.
-    pub fn new(status: u16, problem: Option<&stiver_core::problem::ReceivedProblem>) -> Self {
+    pub fn new(status: u16, problem: Option<&ReceivedProblem>) -> Self {
         Self {
             status,
             type_uri: problem.map(|problem| problem.type_uri.clone()),
             title: problem.and_then(|problem| problem.title.clone()),
             detail: problem.and_then(|problem| problem.detail.clone()),
         }
+    }
+
+    /// The kind of its problem, when it is one we know.
+    pub fn kind(&self) -> Option<ProblemKind> {
+        ProblemKind::from_type_uri(self.type_uri.as_deref()?)
+    }
+
+    /// True when only the challenge or the authorisation was too old: with fresh ones it may do.
+    fn is_stale(&self) -> bool {
+        matches!(
+            self.kind(),
+            Some(ProblemKind::InvalidChallenge | ProblemKind::PaymentExpired)
+        )
     }
 }
 

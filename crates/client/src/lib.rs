@@ -1,4 +1,5 @@
-//! The payer's side: answers 402 challenges. Chooses, asks a policy, pays, retries, never pays twice.
+//! The payer's side: answers 402 challenges. Chooses, asks a policy, pays, retries, and never pays
+//! twice.
 //!
 //! [`PaymentClient`] is the whole of it, without HTTP of its own. Two surfaces carry it:
 //! [`PayLayer`], a tower layer over any HTTP client service, and, with the feature `reqwest`,

@@ -6,12 +6,13 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
 use stiver_env::BoxFuture;
 
-use crate::{Answer, CallError, CallId, Exchange, PaymentClient, error::BoxError, limits};
+use crate::{Answer, CallError, CallId, Exchange, Origin, PaymentClient, error::BoxError, limits};
 
 /// A reqwest client that pays. Cheap to clone.
 ///
 /// Redirects, waiting and retries are the [`PaymentClient`]'s business: the inner client follows
-/// none and retries nothing. Needs a tokio runtime around its calls.
+/// none and retries nothing. What is for this machine never goes through a proxy: plain HTTP is
+/// allowed there because nobody is on the way. Needs a tokio runtime around its calls.
 ///
 /// ```no_run
 /// # async fn example(payments: stiver_client::PaymentClient)
@@ -29,6 +30,7 @@ use crate::{Answer, CallError, CallId, Exchange, PaymentClient, error::BoxError,
 #[derive(Clone)]
 pub struct PayingClient {
     http: reqwest::Client,
+    local: reqwest::Client,
     payments: PaymentClient,
     no_tls: Option<Arc<str>>,
 }
@@ -50,7 +52,7 @@ impl PayingClient {
     }
 
     /// A client with settings of your own: proxies, certificates, a user agent. Whatever it says of
-    /// redirects and retries is replaced. The function may be called twice.
+    /// redirects and retries is replaced. The function is called several times.
     ///
     /// # Errors
     ///
@@ -70,15 +72,16 @@ impl PayingClient {
                 .retry(reqwest::retry::never())
                 .connect_timeout(limits::CONNECT_TIMEOUT)
         };
+        // It calls over plain HTTP only, so it needs no certificate authorities.
+        let local = settled().no_proxy().tls_certs_only([]);
+        let local = local.build().map_err(BuildError)?;
         let (http, no_tls) = match settled().build() {
             Ok(http) => (http, None),
-            Err(error) => {
-                let http = settled().tls_certs_only([]).build().map_err(BuildError)?;
-                (http, Some(Arc::from(words(&error))))
-            }
+            Err(error) => (local.clone(), Some(Arc::from(words(&error)))),
         };
         Ok(Self {
             http,
+            local,
             payments,
             no_tls,
         })
@@ -113,6 +116,7 @@ impl PayingClient {
     fn exchange(&self) -> Http {
         Http {
             http: self.http.clone(),
+            local: self.local.clone(),
             no_tls: self.no_tls.clone(),
         }
     }
@@ -121,6 +125,7 @@ impl PayingClient {
 /// A reqwest client as an [`Exchange`].
 struct Http {
     http: reqwest::Client,
+    local: reqwest::Client,
     no_tls: Option<Arc<str>>,
 }
 
@@ -136,8 +141,14 @@ impl Exchange for Http {
             if let (Some(why), true) = (&self.no_tls, secure) {
                 return Err(format!("https cannot be used on this machine: {why}").into());
             }
+            let here = Origin::of(request.uri()).is_ok_and(|origin| origin.is_loopback());
+            let http = if here && !secure {
+                &self.local
+            } else {
+                &self.http
+            };
             let request = reqwest::Request::try_from(request)?;
-            let sent = self.http.execute(request).await;
+            let sent = http.execute(request).await;
             // The URL may hold secrets, and whoever asked knows it.
             sent.map_err(|error| words(&error.without_url()).into())
         })

@@ -62,7 +62,10 @@ pub enum PinsError {
         source: io::Error,
     },
     /// The file is damaged.
-    #[error("{} is damaged: {why}; mend it, or remove it to trust every origin anew", path.display())]
+    #[error(
+        "{} is damaged: {why}; mend it, or remove it to trust every origin anew",
+        path.display()
+    )]
     Damaged {
         /// Which.
         path: PathBuf,

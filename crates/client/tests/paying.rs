@@ -445,12 +445,17 @@ fn a_server_that_never_answers_ends_as_unknown_within_bounds() {
 }
 
 #[test]
-fn an_unknown_call_whose_money_moved_says_so() {
+fn an_unknown_call_whose_money_moved_says_so_and_its_goods_can_still_be_had() {
     let world = World::with([charge(), Act::ServeAndCut]);
     world.server.then(Act::Cut);
     let error = fails(world.get(), MoneyMoved::Yes);
     assert!(matches!(error, CallError::Unknown { .. }), "{error}");
-    assert_eq!(world.entry().state, State::Settled);
+    let id = world.entry().id;
+    assert_eq!(error.retry(), Retry::Resume(id));
+    world.server.then(Act::Serve);
+    assert_eq!(world.resume(id).unwrap(), 200);
+    assert_eq!(world.entry().state, State::Paid);
+    assert_eq!(world.moved(), 10_000);
 }
 
 #[test]
@@ -590,6 +595,17 @@ fn without_a_shared_nonce_only_the_rails_never_permits_another_signature() {
     let error = fails(world.get(), MoneyMoved::No);
     assert_eq!(error.retry(), Retry::No);
     assert_eq!(world.entry().state, State::Void);
+}
+
+#[test]
+fn a_stale_challenge_that_moved_nothing_may_be_tried_anew() {
+    let world = World::with([charge()]);
+    world.rail.script([Step::refused(RefusalKind::Expired)]);
+    let stale = Act::ServeAndSay(402, Some(ProblemKind::InvalidChallenge));
+    world.server.then(stale);
+    let error = fails(world.get(), MoneyMoved::No);
+    assert_eq!(error.retry(), Retry::NewCall);
+    assert_eq!(world.server.credentials(), 1);
 }
 
 #[test]

@@ -129,6 +129,22 @@ async fn redirects_are_not_followed_by_the_http_client_itself() {
 }
 
 #[tokio::test]
+async fn what_is_for_this_machine_goes_through_no_proxy() {
+    let shop = shop().await;
+    let payments = shop.client.payments().clone();
+    // A proxy that would take everything, and is not there.
+    let proxied = || {
+        let proxy = reqwest::Proxy::all("http://127.0.0.1:1").unwrap();
+        reqwest::Client::builder().proxy(proxy)
+    };
+    let client = PayingClient::from_builder(payments, proxied).unwrap();
+    shop.server.script([shop.charge(), Act::Serve]);
+    let request = Request::get(shop.url()).body(Bytes::new()).unwrap();
+    let answer = client.call(request).await.unwrap();
+    assert_eq!(answer.payment.unwrap().moved, MoneyMoved::Yes);
+}
+
+#[tokio::test]
 async fn a_server_that_is_not_there_cost_nothing() {
     let shop = shop().await;
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap();

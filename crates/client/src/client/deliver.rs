@@ -216,7 +216,10 @@ impl PaymentClient {
         let note = note_text(&last.to_string());
         // The journal says `sent` already: if this is not recorded, nothing is lost.
         let _ = self.record(call, Step::Unknown { note }).await;
-        let moved = match self.fate(underway.payer.as_ref(), &underway.artefacts).await {
+        let moved = match self
+            .fate(underway.payer.as_ref(), &underway.artefacts)
+            .await
+        {
             // What was paid for may still be had: the call stays open, and can be resumed.
             Fate::Done(_) => MoneyMoved::Yes,
             fate => self.settle(call, fate).await,

@@ -37,8 +37,8 @@ impl PaymentClient {
         Ok(open)
     }
 
-    /// Asks the rail what became of an open call, and journals a final answer. Sends nothing to the
-    /// server.
+    /// Asks the rail what became of an open call, and journals a final answer, after which it can
+    /// no longer be resumed. Sends nothing to the server.
     ///
     /// # Errors
     ///

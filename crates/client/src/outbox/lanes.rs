@@ -1,6 +1,6 @@
 //! The durable outbox. Several processes may pay from one wallet at once: each holds a lane of its
-//! own, a log that no other process writes meanwhile. The first free lane is taken, so programs that
-//! run one after the other share one. Nobody waits for anybody.
+//! own, a log that no other process writes meanwhile. The first free lane is taken, so programs
+//! that run one after the other share one. Nobody waits for anybody.
 
 use std::{
     io,
