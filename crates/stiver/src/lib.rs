@@ -47,8 +47,8 @@
 //!
 //! # Paying
 //!
-//! A client is made of payment methods, a policy that is asked before anything is signed, a journal,
-//! and a memory of whom was paid before:
+//! A client is made of payment methods, a policy that is asked before anything is signed, a
+//! journal, and a memory of whom was paid before:
 //!
 #![cfg_attr(feature = "client", doc = "```")]
 #![cfg_attr(not(feature = "client"), doc = "```text")]
