@@ -110,7 +110,7 @@ impl Disk for SystemDisk {
             .open(folder.join(LOCK_FILE))?;
         // The kernel frees it with the process, so that a killed one leaves nothing behind.
         match file.try_lock() {
-            Ok(()) => Ok(Box::new(SystemLock { _file: file })),
+            Ok(()) => Ok(Box::new(SystemLock { file })),
             Err(fs::TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
             Err(fs::TryLockError::Error(error)) => Err(error),
         }
@@ -224,7 +224,15 @@ impl SystemFile {
 
 /// A lock file, locked while open.
 struct SystemLock {
-    _file: fs::File,
+    file: fs::File,
+}
+
+impl Drop for SystemLock {
+    fn drop(&mut self) {
+        // Closing alone would not do while a child that is just being started has a copy of it.
+        // If it fails, closing it and the end of the child free the lock all the same.
+        let _ = self.file.unlock();
+    }
 }
 
 impl Lock for SystemLock {}

@@ -10,4 +10,5 @@ mod damage;
 mod engine;
 mod format;
 mod history;
+mod process;
 mod tally;
