@@ -51,6 +51,8 @@ pub(crate) async fn run(args: Get, env: &Env, output: Output) -> Result<(), Fail
         }
         None => client.call(request(&args, env)?).await,
     };
+    // Wipes what the call no longer needs; when it fails, the next run does it.
+    let _ = client.payments().close().await;
     match result {
         Ok(answer) => show(answer, &args, output).await,
         Err(CallError::Declined { .. }) if args.dry_run => dry_run(&seen, output),
