@@ -17,6 +17,30 @@
 //! - Every error tells whether money moved ([`CallError::money_moved`]) and what to do next
 //!   ([`CallError::retry`]).
 //!
+//! ```
+//! use std::sync::Arc;
+//! use stiver_client::{
+//!     Options, Parts, PayLayer, PaymentClient, outbox::MemoryOutbox, pins::MemoryPins,
+//!     policy::MaxAmount,
+//! };
+//! use stiver_core::Amount;
+//! use stiver_env::Env;
+//! use stiver_method::payer::Payer;
+//!
+//! /// Pays at most `limit` for each call, and forgets everything when the program ends: a real one
+//! /// gives the outbox and the pins of a wallet.
+//! fn layer(env: Env, payer: Arc<dyn Payer>, limit: Amount) -> PayLayer {
+//!     PayLayer::new(PaymentClient::new(Parts {
+//!         payers: vec![payer],
+//!         policy: Arc::new(MaxAmount::new(limit)),
+//!         outbox: Arc::new(MemoryOutbox::new(env.clock.clone())),
+//!         pins: Arc::new(MemoryPins::new()),
+//!         options: Options::default(),
+//!         env,
+//!     }))
+//! }
+//! ```
+//!
 //! Feature: `reqwest`, the wrapper around reqwest with rustls.
 #![forbid(unsafe_code)]
 

@@ -11,6 +11,17 @@
 //!
 //! Any number of processes may use one wallet at once: nothing here is locked for longer than it
 //! takes to write a small file, but an outbox lane, of which each process takes its own.
+//!
+//! ```
+//! use stiver_testkit::simulation::Simulation;
+//! use stiver_wallet::{Home, WalletName};
+//!
+//! let machine = Simulation::new(1);
+//! let home = Home::new("/home/anna/.stiver", machine.env());
+//! let name = WalletName::new("main").unwrap();
+//! let wallet = machine.block_on(home.create(&name)).unwrap();
+//! assert_eq!(home.wallet(&name).unwrap().did(), wallet.did());
+//! ```
 #![forbid(unsafe_code)]
 
 mod account;
