@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, Request, Response, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, header};
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 use hyper_util::{
@@ -19,6 +19,7 @@ use hyper_util::{
     },
     rt::TokioIo,
 };
+use stiver_core::credential::{Presented, presented};
 use stiver_env::{
     Spawner,
     net::{Net, Stream},
@@ -128,24 +129,14 @@ pub(crate) fn strip_hop_headers(headers: &mut HeaderMap) {
     }
 }
 
-/// Removes Payment credentials from `Authorization`, and leaves other schemes.
+/// Removes lines of `Authorization` that hold a Payment credential, and leaves those of other schemes.
 pub(crate) fn strip_credentials(headers: &mut HeaderMap) {
-    let kept: Vec<_> = headers
-        .get_all(header::AUTHORIZATION)
-        .iter()
-        .filter(|value| {
-            let scheme = value
-                .as_bytes()
-                .split(|byte| *byte == b' ')
-                .next()
-                .unwrap_or_default();
-            !scheme.eq_ignore_ascii_case(b"payment")
-        })
-        .cloned()
-        .collect();
+    let is_other = |line: &&HeaderValue| matches!(presented([line.as_bytes()]), Presented::None);
+    let lines = headers.get_all(header::AUTHORIZATION).iter();
+    let kept: Vec<HeaderValue> = lines.filter(is_other).cloned().collect();
     headers.remove(header::AUTHORIZATION);
-    for value in kept {
-        headers.append(header::AUTHORIZATION, value);
+    for line in kept {
+        headers.append(header::AUTHORIZATION, line);
     }
 }
 
