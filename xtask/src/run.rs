@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn failure_of_a_program_names_the_program_and_its_arguments() {
-        let error = succeed(Command::new("cargo").arg("no-such-command")).unwrap_err();
+        let error = output(Command::new("cargo").arg("no-such-command")).unwrap_err();
         assert!(
             error
                 .to_string()

@@ -20,7 +20,7 @@ fuzz_target!(|data: &[u8]| {
             JsonError::TooLarge { .. }
             | JsonError::TooDeep { .. }
             | JsonError::InexactInteger { .. }
-            | JsonError::NotFinite
+            | JsonError::NotFinite { .. }
             | JsonError::DuplicateKey { .. },
         ) => {}
         Err(error) => assert!(theirs.is_err(), "refused JSON: {error}"),
