@@ -1,6 +1,15 @@
 //! Accepts connections, and ends them without cutting a request off.
 
-use std::{convert::Infallible, future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -10,7 +19,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::{conn::auto, graceful::GracefulShutdown},
 };
-use stiver_env::{Env, Spawner, net::Listener};
+use stiver_env::{Clock, Env, Spawner, net::Listener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 /// A response on its way to the client.
@@ -24,6 +33,10 @@ pub(crate) type Handler = Arc<
 
 /// How long a client may take to send a request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a client may take from connecting to the end of its first request's head.
+const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long an HTTP/2 connection may be idle before the client is asked whether it is there.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(60);
 /// Longest request head, bytes: room for a credential of the protocol's limit and other fields.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Most header fields in one request.
@@ -97,7 +110,10 @@ impl Connections {
         graceful: &GracefulShutdown,
     ) {
         let handler = Arc::clone(&self.handler);
+        let spoken = Arc::new(AtomicBool::new(false));
+        let heard = Arc::clone(&spoken);
         let service = service_fn(move |request| {
+            heard.store(true, Ordering::Relaxed);
             let answer = handler(request);
             async move { Ok::<_, Infallible>(answer.await) }
         });
@@ -111,16 +127,33 @@ impl Connections {
         builder
             .http2()
             .timer(TokioTimer::new())
+            .keep_alive_interval(KEEP_ALIVE_INTERVAL)
+            .keep_alive_timeout(HEAD_TIMEOUT)
             .max_concurrent_streams(STREAMS_MAX)
             .max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX));
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
         let connection = graceful.watch(connection.into_owned());
+        let silent = silence(Arc::clone(&self.env.clock), spoken);
         self.env.spawner.spawn(Box::pin(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(error, "a connection ended early");
+            tokio::select! {
+                ended = connection => {
+                    if let Err(error) = ended {
+                        tracing::debug!(error, "a connection ended early");
+                    }
+                }
+                () = silent => tracing::debug!("a connection said nothing"),
             }
             drop(slot);
         }));
+    }
+}
+
+/// Resolves when a connection has not made its first request in time. The server tells HTTP/1.1 from
+/// HTTP/2 by the first bytes, and waits for those without a limit of its own.
+async fn silence(clock: Arc<dyn Clock>, spoken: Arc<AtomicBool>) {
+    clock.sleep(FIRST_REQUEST_TIMEOUT).await;
+    if spoken.load(Ordering::Relaxed) {
+        std::future::pending::<()>().await;
     }
 }
 

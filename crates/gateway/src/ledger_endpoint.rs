@@ -3,14 +3,14 @@
 //! `GET` tells the ledger's id, its receipt key and its currencies. `POST` takes a signed query and
 //! answers it: see `docs/spec/ledger-charge.md`. Nothing here moves money.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, header};
 use http_body_util::{BodyExt, Full, Limited, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
 use serde_json::json;
-use stiver_core::{Problem, problem::ProblemKind};
+use stiver_core::{Currency, Problem, problem::ProblemKind};
 use stiver_env::{Clock, Env};
 use stiver_ledger::Ledger;
 use stiver_method_ledger::{
@@ -23,19 +23,33 @@ use crate::{connections::ResponseBody, proxy::problem_response};
 /// Where it is.
 pub const LEDGER_PATH: &str = "/.well-known/stiver/ledger";
 
+/// How long a query's body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(15);
+
 /// Answers questions about the ledger. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct LedgerEndpoint {
     ledger: Ledger,
     clock: Arc<dyn Clock>,
+    about: Bytes,
 }
 
 impl LedgerEndpoint {
-    /// Over a ledger.
-    pub(crate) fn new(ledger: &EmbeddedLedger, env: &Env) -> Self {
+    /// Over a ledger. What it says of itself is made once: asking for it costs the ledger nothing.
+    pub(crate) fn new(ledger: &EmbeddedLedger, currencies: &[Currency], env: &Env) -> Self {
+        let currencies: Vec<_> = currencies
+            .iter()
+            .map(|row| json!({"code": row.code(), "decimals": row.decimals()}))
+            .collect();
+        let about = json!({
+            "ledger": ledger.ledger().id().to_string(),
+            "receiptKey": ledger.ledger().receipt_key().to_string(),
+            "currencies": currencies,
+        });
         Self {
             ledger: ledger.ledger().clone(),
             clock: Arc::clone(&env.clock),
+            about: Bytes::from(about.to_string()),
         }
     }
 
@@ -47,7 +61,7 @@ impl LedgerEndpoint {
     /// Answers.
     pub(crate) async fn handle(self, request: Request<Incoming>) -> Response<ResponseBody> {
         match *request.method() {
-            Method::GET | Method::HEAD => self.describe().await,
+            Method::GET | Method::HEAD => json_response(self.about),
             Method::POST => self.answer(request.into_body()).await,
             _ => {
                 let detail = "ask with GET, or POST a signed query";
@@ -56,27 +70,16 @@ impl LedgerEndpoint {
         }
     }
 
-    async fn describe(&self) -> Response<ResponseBody> {
-        let Ok(books) = self.ledger.books().await else {
-            let detail = "the ledger does not answer";
-            return problem_response(&Problem::new(ProblemKind::Unavailable, detail));
-        };
-        let currencies: Vec<_> = books
-            .currencies
-            .iter()
-            .map(|row| json!({"code": row.currency.code(), "decimals": row.currency.decimals()}))
-            .collect();
-        let about = json!({
-            "ledger": books.ledger.to_string(),
-            "receiptKey": books.receipt_key.to_string(),
-            "currencies": currencies,
-        });
-        json_response(about.to_string())
-    }
-
     async fn answer(&self, body: Incoming) -> Response<ResponseBody> {
         let limited = Limited::new(body, query::QUERY_BYTES_MAX);
-        let Ok(body) = limited.collect().await else {
+        let collected = tokio::select! {
+            collected = limited.collect() => collected,
+            () = self.clock.sleep(BODY_TIMEOUT) => {
+                let detail = "the query took too long to arrive";
+                return problem_response(&Problem::new(ProblemKind::BadRequest, detail));
+            }
+        };
+        let Ok(body) = collected else {
             let detail = format!("a query has at most {} bytes", query::QUERY_BYTES_MAX);
             return problem_response(&Problem::new(ProblemKind::BodyTooLarge, detail));
         };

@@ -23,7 +23,7 @@ use crate::{
     connections::ResponseBody,
     path,
     routes::{Found, Routes},
-    upstream::{UpstreamClient, strip_credentials, strip_hop_headers},
+    upstream::{UpstreamClient, strip_credentials, strip_forwarded, strip_hop_headers},
 };
 
 /// The header that keeps its value however often a request is sent upstream for one payment.
@@ -40,6 +40,7 @@ pub(crate) struct Proxy {
     routes: Arc<Routes>,
     free: Forward,
     paid: Payment<Forward>,
+    behind_proxy: bool,
 }
 
 impl Proxy {
@@ -64,16 +65,21 @@ impl Proxy {
             routes,
             free: forward,
             paid,
+            behind_proxy: limits.behind_proxy,
         }
     }
 
     /// Answers one request.
     pub(crate) async fn handle(self, request: Request<Incoming>) -> Response<ResponseBody> {
         let (mut parts, body) = request.into_parts();
-        let target = match normal_target(&parts.uri) {
+        let checked = checked_method(&parts.method).and_then(|()| normal_target(&parts.uri));
+        let target = match checked {
             Ok(target) => target,
             Err(problem) => return problem_response(&problem),
         };
+        if !self.behind_proxy {
+            strip_forwarded(&mut parts.headers);
+        }
         let found = self.routes.find(parts.method.as_str(), target.path());
         parts.uri = target;
         match found {
@@ -106,8 +112,23 @@ impl Proxy {
 pub(crate) struct Limits {
     /// Longest request body of a priced route, bytes.
     pub(crate) body_limit_bytes: usize,
-    /// How long the upstream may take to begin its answer.
+    /// How long the upstream may take to read a request and begin its answer.
     pub(crate) upstream_timeout: Duration,
+    /// Whether a proxy in front may say who the client is.
+    pub(crate) behind_proxy: bool,
+}
+
+/// HTTP methods are compared by case. One that only looks like another must not find another route.
+fn checked_method(method: &Method) -> Result<(), Problem> {
+    if method
+        .as_str()
+        .bytes()
+        .any(|byte| byte.is_ascii_lowercase())
+    {
+        let detail = "HTTP methods are written in capitals";
+        return Err(Problem::new(ProblemKind::BadRequest, detail));
+    }
+    Ok(())
 }
 
 /// The target in its one normal form: what is matched, paid for and forwarded.

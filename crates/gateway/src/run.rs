@@ -28,6 +28,8 @@ use crate::{
 
 /// How often payments that a crash or a lost answer left behind are looked for.
 const RECOVERY_PAUSE: Duration = Duration::from_secs(5);
+/// How often a shutdown looks whether paid work has ended.
+const WORK_PAUSE: Duration = Duration::from_millis(20);
 /// Connections to the admin socket at once.
 const ADMIN_CONNECTIONS_MAX: usize = 16;
 
@@ -36,9 +38,11 @@ pub struct Gateway {
     address: SocketAddr,
     stop: watch::Sender<bool>,
     ended: Vec<oneshot::Receiver<()>>,
+    gate: Gate,
     store: EmbeddedStore,
     ledger: EmbeddedLedger,
     admin_socket: PathBuf,
+    grace: Duration,
     env: Env,
 }
 
@@ -82,17 +86,20 @@ impl Gateway {
         let limits = Limits {
             body_limit_bytes: config.body_limit_bytes,
             upstream_timeout: config.upstream_timeout,
+            behind_proxy: config.behind_tls_proxy,
         };
         let proxy = Proxy::new(gate.clone(), routes, upstream, limits);
-        let endpoint = LedgerEndpoint::new(&ledger, env);
+        let endpoint = LedgerEndpoint::new(&ledger, &config.currencies, env);
         let (stop, stopped) = watch::channel(false);
         let mut gateway = Self {
             address: config.listen,
             stop,
             ended: Vec::new(),
+            gate: gate.clone(),
             store,
             ledger,
             admin_socket: config.admin_socket(),
+            grace: config.shutdown_grace,
             env: env.clone(),
         };
         gateway.recover(&gate, stopped.clone());
@@ -111,12 +118,13 @@ impl Gateway {
     /// # Errors
     ///
     /// [`StopError`] when a log failed; what was answered before is durable all the same.
-    pub async fn stop(self) -> Result<(), StopError> {
+    pub async fn stop(mut self) -> Result<(), StopError> {
         // Nobody listening any more means that everything has ended already.
         let _ = self.stop.send(true);
-        for ended in self.ended {
+        for ended in std::mem::take(&mut self.ended) {
             let _ = ended.await;
         }
+        self.finish_work().await;
         // The socket file is of no use any more; a later start replaces it when it stays.
         let _ = self.env.disk.remove(&self.admin_socket);
         self.store.close().await.map_err(StopError::Store)?;
@@ -125,6 +133,15 @@ impl Gateway {
             .close()
             .await
             .map_err(StopError::Ledger)
+    }
+
+    /// Waits, within the grace, for paid work whose client has gone: it goes on without one.
+    async fn finish_work(&self) {
+        let clock = &self.env.clock;
+        let until = clock.monotonic() + self.grace;
+        while self.gate.at_work() > 0 && clock.monotonic() < until {
+            clock.sleep(WORK_PAUSE).await;
+        }
     }
 
     fn recover(&mut self, gate: &Gate, mut stopped: watch::Receiver<bool>) {

@@ -32,9 +32,9 @@ pub(crate) type RequestBody = UnsyncBoxBody<Bytes, BoxError>;
 /// Any error of a body.
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Headers of one connection only (RFC 9110, section 7.6.1), and those that would change the method
-/// that was matched.
-const NOT_FORWARDED: [&str; 13] = [
+/// Headers of one connection only (RFC 9110, section 7.6.1), and those by which an upstream may be
+/// told another method or path than the one that was matched and paid for.
+const NOT_FORWARDED: [&str; 18] = [
     "connection",
     "keep-alive",
     "proxy-connection",
@@ -47,7 +47,23 @@ const NOT_FORWARDED: [&str; 13] = [
     "x-http-method",
     "x-http-method-override",
     "x-method-override",
+    "x-original-url",
+    "x-original-uri",
+    "x-rewrite-url",
+    "x-forwarded-uri",
+    "x-forwarded-method",
     "payment-authorization",
+];
+
+/// What a proxy in front says of the client. From a client itself it is hearsay.
+const FORWARDED: [&str; 7] = [
+    "forwarded",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-prefix",
+    "x-forwarded-proto",
+    "x-real-ip",
 ];
 
 /// A client of one upstream.
@@ -110,6 +126,13 @@ pub(crate) struct UpstreamError {
     pub(crate) reached: bool,
     #[source]
     source: BoxError,
+}
+
+/// Removes what only a proxy in front of us may say.
+pub(crate) fn strip_forwarded(headers: &mut HeaderMap) {
+    for name in FORWARDED {
+        headers.remove(name);
+    }
 }
 
 /// Removes what must not travel beyond this hop, in either direction.

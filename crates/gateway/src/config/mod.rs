@@ -40,6 +40,9 @@ pub const SHUTDOWN_GRACE_S_DEFAULT: u64 = 30;
 pub const CONNECTIONS_MAX_DEFAULT: u64 = 10_000;
 /// How often the upstream is tried for one payment unless the route says otherwise.
 pub const MAX_ATTEMPTS_DEFAULT: u32 = 3;
+/// The longest resume window, seconds: six days. A refund at its end must find the payment in the
+/// ledger's memory, which is a day longer.
+pub const RESUME_WINDOW_S_MAX: u64 = 6 * 24 * 3600;
 /// How long after payment a failed delivery may be tried again unless the route says otherwise,
 /// seconds.
 pub const RESUME_WINDOW_S_DEFAULT: u64 = 24 * 3600;
@@ -51,6 +54,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The protection space named in challenges.
     pub realm: Realm,
+    /// A proxy in front ends TLS: what it says of the client goes on to the upstream.
+    pub behind_tls_proxy: bool,
     /// The API behind the gateway.
     pub upstream: Upstream,
     /// The folder of the logs, keys and the admin socket.

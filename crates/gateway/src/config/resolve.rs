@@ -13,15 +13,13 @@ use toml::Spanned;
 use super::{
     Access, BODY_LIMIT_BYTES_DEFAULT, BODY_LIMIT_BYTES_MAX, CHALLENGE_LIFETIME_S_DEFAULT,
     CHALLENGE_LIFETIME_S_MAX, CONFIG_BYTES_MAX, CONNECTIONS_MAX_DEFAULT, Config, ConfigError,
-    MAX_ATTEMPTS_DEFAULT, Priced, RESUME_WINDOW_S_DEFAULT, ROUTES_MAX, Route,
+    MAX_ATTEMPTS_DEFAULT, Priced, RESUME_WINDOW_S_DEFAULT, RESUME_WINDOW_S_MAX, ROUTES_MAX, Route,
     SHUTDOWN_GRACE_S_DEFAULT, UPSTREAM_TIMEOUT_S_DEFAULT, Upstream, wire,
 };
 use crate::path::Pattern;
 
 /// Decimals of the ledger's US dollar.
 const USD_DECIMALS: u8 = 6;
-/// A day, in seconds: the longest of the plain time limits.
-const DAY_S: u64 = 24 * 3600;
 
 /// Turns byte offsets into lines, and problems into errors.
 struct Source<'a> {
@@ -115,6 +113,7 @@ pub(super) fn resolve(text: &str, file: &Path, folder: &Path) -> Result<Config, 
     Ok(Config {
         listen: listen(&source, gateway)?,
         realm,
+        behind_tls_proxy: gateway.behind_tls_proxy == Some(true),
         upstream: upstream(&source, &gateway.upstream)?,
         data_dir,
         secret_file,
@@ -326,7 +325,7 @@ fn priced(
             "resume_window_s",
             route.resume_window_s.as_ref(),
             RESUME_WINDOW_S_DEFAULT,
-            (1, 30 * DAY_S),
+            (1, RESUME_WINDOW_S_MAX),
         )?,
         upstream_idempotent: route.upstream_idempotent.unwrap_or(false),
         keep_responses: keep_responses(source, route.keep_responses.as_ref())?,
