@@ -81,9 +81,10 @@ pub(crate) async fn paying_client(
 ) -> Result<PayingClient, Failure> {
     let mut options = Options::default();
     options.reply_timeout = reply_timeout;
+    let payer: Arc<dyn Payer> = Arc::new(ledger_payer(wallet, account, env)?);
     let parts = Parts {
         env: env.clone(),
-        payers: vec![Arc::new(ledger_payer(wallet, account, env)?) as Arc<dyn Payer>],
+        payers: vec![payer],
         policy,
         outbox: Arc::new(wallet.outbox().await?),
         pins: Arc::new(home.pins()?),

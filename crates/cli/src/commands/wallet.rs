@@ -169,8 +169,10 @@ fn balances(
 
 fn history(limit: usize, choice: &WalletChoice, env: &Env, output: Output) -> Result<(), Failure> {
     let (_, wallet) = open_wallet(choice, env)?;
-    let mut filter = HistoryFilter::default();
-    filter.newest = Some(limit);
+    let filter = HistoryFilter {
+        newest: Some(limit),
+        ..HistoryFilter::default()
+    };
     let mut entries = wallet.history(&filter)?;
     entries.reverse();
     for entry in &entries {
