@@ -35,6 +35,18 @@ async fn free_routes_pass_and_denied_and_unmatched_ones_do_not() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn method_in_other_letters_finds_no_free_way_to_a_priced_route() {
+    let world = World::new().await;
+    for method in ["get", "Get", "gET"] {
+        let request =
+            format!("{method} /v1/reading HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        let answer = world.raw(&request).await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{method}: {answer}");
+    }
+    assert!(world.upstream.seen().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hostile_paths_are_refused_and_never_reach_the_api() {
     let world = World::new().await;
     let long = format!("/free/{}", "a".repeat(9000));
@@ -96,6 +108,10 @@ async fn api_sees_no_credential_no_hop_headers_and_no_method_override() {
         ("x-http-method-override", "DELETE"),
         ("x-http-method", "DELETE"),
         ("x-method-override", "DELETE"),
+        ("x-original-url", "/v1/dear"),
+        ("x-rewrite-url", "/v1/dear"),
+        ("x-forwarded-for", "10.0.0.1"),
+        ("forwarded", "for=10.0.0.1"),
         ("idempotency-key", "of-the-client"),
         ("x-for-the-api", "kept"),
     ] {
@@ -115,6 +131,10 @@ async fn api_sees_no_credential_no_hop_headers_and_no_method_override() {
         "x-http-method-override",
         "x-http-method",
         "x-method-override",
+        "x-original-url",
+        "x-rewrite-url",
+        "x-forwarded-for",
+        "forwarded",
         "payment-authorization",
         "payment-receipt",
         "transfer-encoding",

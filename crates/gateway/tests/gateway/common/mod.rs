@@ -127,7 +127,7 @@ impl World {
         let key = Arc::new(Ed25519Key::from_seed(&env.random()));
         let ledger = fund(&config, &key, &env).await;
         let payer = LedgerPayer::new(LedgerPayerConfig {
-            signer: Arc::clone(&key) as _,
+            signer: Arc::<Ed25519Key>::clone(&key),
             account: None,
             ledgers: vec![ledger],
             currencies: config.currencies.clone(),
