@@ -148,8 +148,8 @@ impl Connections {
     }
 }
 
-/// Resolves when a connection has not made its first request in time. The server tells HTTP/1.1 from
-/// HTTP/2 by the first bytes, and waits for those without a limit of its own.
+/// Resolves when a connection has not made its first request in time. The server tells HTTP/1.1
+/// from HTTP/2 by the first bytes, and waits for those without a limit of its own.
 async fn silence(clock: Arc<dyn Clock>, spoken: Arc<AtomicBool>) {
     clock.sleep(FIRST_REQUEST_TIMEOUT).await;
     if spoken.load(Ordering::Relaxed) {
