@@ -1,7 +1,7 @@
 //! The payer's side of a method.
 
 use stiver_core::{
-    Amount, Timestamp,
+    Amount, Receipt, Timestamp,
     challenge::Challenge,
     json::Object,
     name::{IntentName, MethodName},
@@ -44,6 +44,16 @@ pub trait Payer: Send + Sync {
         &'a self,
         artefact: &'a Artefact,
     ) -> BoxFuture<'a, Result<Lookup, RailUnavailable>>;
+    /// Checks what a receipt proves by itself: a signature of the rail, where the method has one
+    /// and this payer knows the key. Pure. The default finds nothing to check.
+    ///
+    /// # Errors
+    ///
+    /// Why the receipt proves nothing, in words for the payer. The payment is not undone by it.
+    fn check_receipt(&self, receipt: &Receipt) -> Result<(), String> {
+        let _ = receipt;
+        Ok(())
+    }
 }
 
 /// Names one logical paid call: 16 random bytes, drawn once and journaled before anything is
