@@ -61,8 +61,8 @@ fn list(home: Option<&PathBuf>, env: &Env, output: Output) -> Result<(), Failure
         let (name, key) = (wallet.name().as_str(), wallet.did().to_string());
         let bound = ledger.as_deref().unwrap_or("no ledger");
         output.line(&format!(
-            "{:<16} {key}  {bound}",
-            output.paint(STRONG, name)
+            "{} {key}  {bound}",
+            output.paint(STRONG, &format!("{name:<16}"))
         ))?;
         rows.push(json!({"name": name, "key": key, "ledger": ledger}));
     }

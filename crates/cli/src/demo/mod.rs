@@ -63,8 +63,8 @@ pub(crate) async fn run(args: &Demo, env: &Env, output: Output) -> Result<(), Fa
 fn list(output: Output) -> Result<(), Failure> {
     for scene in &SCENES {
         output.line(&format!(
-            "{:<10} {}",
-            output.paint(STRONG, scene.name),
+            "{} {}",
+            output.paint(STRONG, &format!("{:<10}", scene.name)),
             scene.about
         ))?;
     }

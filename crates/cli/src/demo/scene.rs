@@ -77,8 +77,8 @@ impl Report {
             other => other.to_string(),
         };
         self.output.line(&format!(
-            "    {:<26} {shown}",
-            self.output.paint(DIM, label)
+            "    {} {shown}",
+            self.output.paint(DIM, &format!("{label:<26}"))
         ))?;
         self.facts.insert(key.to_owned(), value);
         Ok(())
