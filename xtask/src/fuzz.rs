@@ -106,6 +106,8 @@ fn targets(folder: &Path) -> Result<Vec<String>> {
 /// Builds one target or all and returns the folder of the programs.
 fn build(workspace: &Workspace, target: Option<&str>) -> Result<PathBuf> {
     let host = host(&run::output(Command::new("rustc").arg("-vV"))?)?;
+    run::output(Command::new("c++").arg("--version"))
+        .context("libFuzzer is C++: install a C++ compiler, such as the package g++")?;
     let folder = workspace.target.join("fuzz");
     let mut command = workspace.cargo();
     command.current_dir(workspace.root.join("fuzz"));
