@@ -95,6 +95,7 @@ pub struct Ledger {
     id: LedgerId,
     operator: AccountId,
     receipt_key: DidKey,
+    memory_ms: u64,
 }
 
 impl Ledger {
@@ -162,6 +163,7 @@ impl Ledger {
             ledger: books.ledger,
             operator: books.operator,
             receipt_key: books.receipt_key,
+            memory_ms: books.memory_ms,
         };
         Ok(Self::over(engine, folder, env, &begun))
     }
@@ -174,6 +176,7 @@ impl Ledger {
             id: begun.ledger,
             operator: begun.operator,
             receipt_key: begun.receipt_key,
+            memory_ms: begun.memory_ms,
         }
     }
 
@@ -188,6 +191,12 @@ impl Ledger {
     /// The key that signs its receipts.
     pub fn receipt_key(&self) -> DidKey {
         self.receipt_key
+    }
+
+    /// How long it remembers an executed order after that order's expiry, milliseconds: as long as
+    /// a payment can be given back. It was fixed when the ledger began.
+    pub fn memory_ms(&self) -> u64 {
+        self.memory_ms
     }
 
     /// Executes an order, once: executing it again tells the same outcome.

@@ -95,6 +95,7 @@ pub(crate) struct BegunLedger {
     pub(crate) ledger: LedgerId,
     pub(crate) operator: AccountId,
     pub(crate) receipt_key: DidKey,
+    pub(crate) memory_ms: u64,
 }
 
 /// Why a currency was not registered.
@@ -116,6 +117,7 @@ impl LedgerMachine {
                 ledger: origin.ledger,
                 operator: origin.operator,
                 receipt_key: origin.receipt_key,
+                memory_ms: origin.memory_ms,
             };
             return (Reply::Begun(begun), None);
         }
@@ -123,6 +125,7 @@ impl LedgerMachine {
             ledger: genesis.ledger,
             operator,
             receipt_key: genesis.receipt_key,
+            memory_ms: genesis.memory_ms,
         };
         let event = EventKind::Began(Began {
             origin: Origin {

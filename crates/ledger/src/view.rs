@@ -216,6 +216,8 @@ pub struct Books {
     pub permissioned: bool,
     /// The key that signs receipts.
     pub receipt_key: DidKey,
+    /// How long an executed order is remembered after its expiry, milliseconds.
+    pub memory_ms: u64,
     /// When the ledger began.
     pub opened_at: Timestamp,
     /// Now, by the ledger's clock.

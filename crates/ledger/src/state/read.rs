@@ -259,6 +259,7 @@ impl State {
             operator: origin.operator,
             permissioned: origin.permissioned,
             receipt_key: origin.receipt_key,
+            memory_ms: origin.memory_ms,
             opened_at: origin.at,
             at: now,
             accounts: self.stored.accounts.len(),

@@ -278,16 +278,15 @@ impl State {
         }
         let issuer = self.thawed(&order.account)?;
         let currency = self.rule_money(issuer, units, currency)?;
-        match first_key {
-            Some(key) if !self.stored.accounts.contains_key(&to) => {
-                if AccountId::of_first_key(&key) != to {
-                    return Err(Refusal::WrongFirstKey);
-                }
-                if self.stored.accounts.len() >= limits::ACCOUNTS_MAX {
-                    return Err(Refusal::TooManyAccounts);
-                }
-            }
-            _ => self.rule_payee(&order.account, &to)?,
+        let opens = first_key.is_some() && !self.stored.accounts.contains_key(&to);
+        if !opens {
+            self.rule_payee(&order.account, &to)?;
+        }
+        if first_key.is_some_and(|key| AccountId::of_first_key(&key) != to) {
+            return Err(Refusal::WrongFirstKey);
+        }
+        if opens && self.stored.accounts.len() >= limits::ACCOUNTS_MAX {
+            return Err(Refusal::TooManyAccounts);
         }
         self.rule_movement(
             now,

@@ -152,6 +152,29 @@ fn a_ledger_that_began_otherwise_is_not_opened() {
 }
 
 #[test]
+fn a_ledger_tells_the_memory_it_began_with() {
+    let simulation = Simulation::new(6);
+    simulation.block_on(async {
+        let env = simulation.env();
+        let mut begun = config();
+        begun.memory_ms = 2 * crate::limits::MEMORY_MS_MIN;
+        let ledger = Ledger::open(begun, &env).await.unwrap();
+        assert_eq!(ledger.memory_ms(), 2 * crate::limits::MEMORY_MS_MIN);
+        ledger.close().await.unwrap();
+        // What is configured later changes nothing.
+        let ledger = open(&simulation).await;
+        assert_eq!(ledger.memory_ms(), 2 * crate::limits::MEMORY_MS_MIN);
+        ledger.close().await.unwrap();
+        let ledger = Ledger::open_existing(Path::new(FOLDER), &env)
+            .await
+            .unwrap();
+        assert_eq!(ledger.memory_ms(), 2 * crate::limits::MEMORY_MS_MIN);
+        let books = ledger.books().await.unwrap();
+        assert_eq!(books.memory_ms, ledger.memory_ms());
+    });
+}
+
+#[test]
 fn statements_page_newest_first_and_agree_with_the_whole_log() {
     let simulation = Simulation::new(3);
     simulation.block_on(async {

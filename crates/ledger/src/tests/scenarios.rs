@@ -400,3 +400,19 @@ fn an_open_ledger_opens_the_account_of_whoever_asks_once() {
          open carol from=op",
     );
 }
+
+#[test]
+fn a_mint_names_the_first_key_of_whom_it_pays_or_opens_nothing() {
+    let mut world = World::new(false);
+    world.run(
+        "
+        mint alice 100
+        mint alice 5 first=eve -> WrongFirstKey
+        balance alice 100 0
+        pay eve alice 1 -> UnknownAccount
+        open eve
+        mint alice 5
+        balance alice 105 0
+        ",
+    );
+}
