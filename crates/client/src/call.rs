@@ -18,13 +18,15 @@ use http::{HeaderMap, StatusCode, header};
 use stiver_core::{
     Timestamp,
     challenge::{Challenge, ChallengeError},
-    problem::{ProblemKind, ReceivedProblem},
+    problem::{MEDIA_TYPE, ProblemKind, ReceivedProblem},
 };
 
 use crate::limits;
 
 /// The `Payment-Receipt` field.
 pub(crate) const PAYMENT_RECEIPT: &str = "payment-receipt";
+/// The field that marks a repeated answer.
+const IDEMPOTENCY_REPLAYED: &str = "idempotency-replayed";
 
 /// The parts of a response that decide.
 #[derive(Debug, Clone)]
@@ -34,6 +36,8 @@ pub struct Head {
     receipts: Vec<Vec<u8>>,
     retry_after: Option<Duration>,
     location: Option<String>,
+    problem: bool,
+    repeated: bool,
 }
 
 impl Head {
@@ -53,6 +57,8 @@ impl Head {
             receipts: lines(PAYMENT_RECEIPT),
             retry_after: text(header::RETRY_AFTER).and_then(|text| retry_after(text, now)),
             location: text(header::LOCATION).map(str::to_owned),
+            problem: text(header::CONTENT_TYPE).is_some_and(is_problem),
+            repeated: headers.contains_key(IDEMPOTENCY_REPLAYED),
         }
     }
 
@@ -71,6 +77,17 @@ impl Head {
         &self.receipts
     }
 
+    /// Whether the body must be read to tell an answer of the application, which is the caller's,
+    /// from the payment's own "not yet". A repeated answer, or one with a receipt, is final.
+    pub fn may_say_again(&self) -> bool {
+        let status = self.status.as_u16();
+        status != 402
+            && (400..=499).contains(&status)
+            && self.problem
+            && !self.repeated
+            && self.receipts.is_empty()
+    }
+
     /// `Location`, when the status is a redirect that names one.
     pub fn redirect(&self) -> Option<&str> {
         match self.status.as_u16() {
@@ -78,6 +95,11 @@ impl Head {
             _ => None,
         }
     }
+}
+
+fn is_problem(content_type: &str) -> bool {
+    let media_type = content_type.split(';').next().unwrap_or_default();
+    media_type.trim().eq_ignore_ascii_case(MEDIA_TYPE)
 }
 
 /// `Retry-After`: seconds, or an HTTP date.
@@ -97,7 +119,7 @@ fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
 pub enum Meaning {
     /// Delivered: a success, or a redirect, with or without a receipt.
     Paid,
-    /// Not the payment's fault and not to be changed by asking again: 403, 404, 422 and so on.
+    /// Not the payment's fault and not to be changed by asking again: 403, 404, 409 and so on.
     Answered,
     /// The payment was refused.
     Refused {
@@ -109,6 +131,10 @@ pub enum Meaning {
 }
 
 /// Reads the meaning of an answer to a request with a credential. Total: every status has one.
+///
+/// An application may answer 409 or 429 of its own to a request that is paid for, and a server
+/// repeats that answer for ever: so a 4xx says "again" only by a problem of the payment's, never by
+/// its status. See [`Head::may_say_again`].
 ///
 /// A refusal that says that the challenge is not accepted (`invalid-challenge`: used, expired,
 /// altered, unknown) is never a reason to sign again, whatever fresh challenge comes along: the
@@ -122,8 +148,10 @@ pub fn meaning(status: StatusCode, problem: Option<&ReceivedProblem>) -> Meaning
                 Some(ProblemKind::VerificationFailed | ProblemKind::PaymentExpired)
             ),
         },
-        408 | 409 | 425 | 429 => Meaning::Again,
-        400..=499 => Meaning::Answered,
+        400..=499 => match problem.and_then(|problem| problem.kind) {
+            Some(ProblemKind::PaymentInProgress | ProblemKind::TooManyRequests) => Meaning::Again,
+            _ => Meaning::Answered,
+        },
         // A switch of protocols, and what is below or above all classes, is not expected here: what
         // it means for the payment is not known.
         500.. | ..=199 => Meaning::Again,

@@ -50,6 +50,12 @@ pub trait Exchange: Send {
     fn head(response: &Self::Response) -> (StatusCode, &HeaderMap);
     /// Reads at most `limit` bytes of a response's body; on an error, what was read until then.
     fn read(response: Self::Response, limit: usize) -> BoxFuture<'static, Vec<u8>>;
+    /// Reads about `limit` bytes of a response's body, and gives the response back with its body as
+    /// it was.
+    fn peek(
+        response: Self::Response,
+        limit: usize,
+    ) -> BoxFuture<'static, (Vec<u8>, Self::Response)>;
 }
 
 /// What a client is made of.
@@ -252,8 +258,7 @@ impl PaymentClient {
         let reading = E::read(response, limits::PROBLEM_BYTES_MAX);
         let limit = self.parts().options.reply_timeout;
         let body = self.within(limit, reading).await.unwrap_or_default();
-        let problem = ReceivedProblem::parse(&body).ok();
-        (Refused::new(status.as_u16(), problem.as_ref()), problem)
+        words(status, &body)
     }
 
     /// Asks the rail about everything signed for a call.
@@ -366,6 +371,12 @@ fn unpaid<R>(response: R) -> Answer<R> {
         response,
         payment: None,
     }
+}
+
+/// A refusal's words from its body.
+fn words(status: StatusCode, body: &[u8]) -> (Refused, Option<ReceivedProblem>) {
+    let problem = ReceivedProblem::parse(body).ok();
+    (Refused::new(status.as_u16(), problem.as_ref()), problem)
 }
 
 /// Cuts a peer's words to what the journal keeps.

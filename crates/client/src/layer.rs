@@ -16,7 +16,10 @@ use stiver_env::BoxFuture;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::{Answer, CallError, CallId, Exchange, Payment, PaymentClient, error::BoxError, limits};
+use crate::{
+    Answer, CallError, CallId, Exchange, Payment, PaymentClient, WatchedBody, error::BoxError,
+    limits,
+};
 
 /// Pays for the requests of an HTTP client service.
 ///
@@ -56,7 +59,10 @@ pub struct PayService<S> {
 
 impl<S> PayService<S> {
     /// Goes on with an open call; see [`PaymentClient::resume`].
-    pub async fn resume<B, R>(&mut self, call: CallId) -> Result<Response<R>, CallError>
+    pub async fn resume<B, R>(
+        &mut self,
+        call: CallId,
+    ) -> Result<Response<WatchedBody<R>>, CallError>
     where
         S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
         S::Future: Send,
@@ -64,6 +70,7 @@ impl<S> PayService<S> {
         B: From<Bytes> + Send + 'static,
         R: Body + Send + 'static,
         R::Data: Send,
+        R::Error: Send,
     {
         let mut exchange = Calls::new(self.inner.clone());
         let answer = self.client.resume(call, &mut exchange).await?;
@@ -81,10 +88,11 @@ where
     B::Error: Into<BoxError>,
     R: Body + Send + 'static,
     R::Data: Send,
+    R::Error: Send,
 {
-    type Response = Response<R>;
+    type Response = Response<WatchedBody<R>>;
     type Error = CallError;
-    type Future = BoxFuture<'static, Result<Response<R>, CallError>>;
+    type Future = BoxFuture<'static, Result<Self::Response, CallError>>;
 
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), CallError>> {
         // Each sending waits for the inner service by itself: one call may need several.
@@ -140,25 +148,38 @@ where
     B: From<Bytes> + Send + 'static,
     R: Body + Send + 'static,
     R::Data: Send,
+    R::Error: Send,
 {
-    type Response = Response<R>;
+    type Response = Response<WatchedBody<R>>;
 
-    fn send(&mut self, request: Request<Bytes>) -> BoxFuture<'_, Result<Response<R>, BoxError>> {
+    fn send(&mut self, request: Request<Bytes>) -> BoxFuture<'_, Result<Self::Response, BoxError>> {
         Box::pin(async move {
             poll_fn(|cx| self.service.poll_ready(cx))
                 .await
                 .map_err(Into::into)?;
             let sending = self.service.call(request.map(B::from));
-            sending.await.map_err(Into::into)
+            let response = sending.await.map_err(Into::into)?;
+            Ok(response.map(WatchedBody::new))
         })
     }
 
-    fn head(response: &Response<R>) -> (StatusCode, &HeaderMap) {
+    fn head(response: &Self::Response) -> (StatusCode, &HeaderMap) {
         (response.status(), response.headers())
     }
 
-    fn read(response: Response<R>, limit: usize) -> BoxFuture<'static, Vec<u8>> {
+    fn read(response: Self::Response, limit: usize) -> BoxFuture<'static, Vec<u8>> {
         read_some(response.into_body(), limit).boxed()
+    }
+
+    fn peek(
+        response: Self::Response,
+        limit: usize,
+    ) -> BoxFuture<'static, (Vec<u8>, Self::Response)> {
+        let (head, mut body) = response.into_parts();
+        Box::pin(async move {
+            let read = body.peek(limit).await;
+            (read, Response::from_parts(head, body))
+        })
     }
 }
 

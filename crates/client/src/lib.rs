@@ -44,6 +44,7 @@
 //! Feature: `reqwest`, the wrapper around reqwest with rustls.
 #![forbid(unsafe_code)]
 
+mod body;
 pub mod call;
 mod choose;
 mod client;
@@ -57,6 +58,7 @@ mod paying;
 pub mod pins;
 pub mod policy;
 
+pub use body::WatchedBody;
 pub use client::{Answer, Exchange, Options, Parts, Payment, PaymentClient, Redirects};
 pub use error::{CallError, MoneyMoved, Retry};
 pub use layer::{PayLayer, PayService};

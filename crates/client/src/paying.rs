@@ -4,9 +4,13 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
+use reqwest::ResponseBuilderExt as _;
 use stiver_env::BoxFuture;
 
-use crate::{Answer, CallError, CallId, Exchange, Origin, PaymentClient, error::BoxError, limits};
+use crate::{
+    Answer, CallError, CallId, Exchange, Origin, PaymentClient, WatchedBody, error::BoxError,
+    limits,
+};
 
 /// A reqwest client that pays. Cheap to clone.
 ///
@@ -171,6 +175,29 @@ impl Exchange for Http {
             read.to_vec()
         })
     }
+
+    fn peek(
+        response: reqwest::Response,
+        limit: usize,
+    ) -> BoxFuture<'static, (Vec<u8>, reqwest::Response)> {
+        Box::pin(async move {
+            let url = response.url().clone();
+            let (head, body) = http::Response::from(response).into_parts();
+            let mut body = WatchedBody::new(body);
+            let read = body.peek(limit).await;
+            (read, whole(url, http::Response::from_parts(head, body)))
+        })
+    }
+}
+
+/// Puts a response together again.
+fn whole(url: url::Url, response: http::Response<WatchedBody<reqwest::Body>>) -> reqwest::Response {
+    let mut response = response.map(reqwest::Body::wrap);
+    if let Ok(carrier) = http::Response::builder().url(url).body(()) {
+        let carried = carrier.into_parts().0.extensions;
+        response.extensions_mut().extend(carried);
+    }
+    response.into()
 }
 
 /// An error and its causes on one line: reqwest's own `Display` says little.

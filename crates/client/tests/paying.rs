@@ -21,7 +21,7 @@ use stiver_client::{
     outbox::State,
     policy::{self, Decision, MaxAmount},
 };
-use stiver_core::{digest::BodyDigest, problem::ProblemKind};
+use stiver_core::{Problem, digest::BodyDigest, problem::ProblemKind};
 use stiver_method::artefact::RefusalKind;
 use stiver_testkit::{
     fixtures,
@@ -419,12 +419,42 @@ fn a_lost_answer_is_asked_for_again_with_the_same_credential() {
 
 #[test]
 fn answers_that_settle_nothing_lead_to_the_same_credential_again() {
-    for status in [408, 409, 425, 429, 500, 502, 503, 504, 599] {
-        let world = World::with([charge(), Act::ServeAndSay(status, None), Act::Serve]);
+    let own = [
+        (409, Some(ProblemKind::PaymentInProgress)),
+        (429, Some(ProblemKind::TooManyRequests)),
+    ];
+    let plain = [500, 502, 503, 504, 599].map(|status| (status, None));
+    for (status, problem) in own.into_iter().chain(plain) {
+        let world = World::with([charge(), Act::ServeAndSay(status, problem), Act::Serve]);
         assert_eq!(world.get().unwrap().status, 200, "{status}");
         assert_eq!(world.server.credentials(), 1);
         assert_eq!(world.moved(), 10_000);
     }
+}
+
+#[test]
+fn an_applications_own_conflict_is_handed_over_whole_and_not_asked_for_again() {
+    for status in [408, 409, 425, 429] {
+        for problem in [None, Some(ProblemKind::IdempotencyConflict)] {
+            let world = World::with([charge(), Act::ServeAndSay(status, problem)]);
+            let got = world.get().unwrap();
+            assert_eq!(got.status, status);
+            let whole = problem.map(|kind| Problem::new(kind, support::DETAIL).to_json());
+            assert_eq!(got.body, whole.unwrap_or_default());
+            assert_eq!(got.payment.unwrap().moved, MoneyMoved::Yes);
+            assert_eq!(world.server.paid().len(), 1, "{status} was asked for again");
+            assert_eq!(world.entry().state, State::Settled);
+        }
+    }
+}
+
+#[test]
+fn a_repeated_in_progress_of_an_upstream_is_handed_over() {
+    let repeated = vec![("idempotency-replayed", "true".to_owned())];
+    let problem = Some(ProblemKind::PaymentInProgress);
+    let world = World::with([charge(), Act::Say(409, repeated, problem)]);
+    assert_eq!(world.get().unwrap().status, 409);
+    assert_eq!(world.server.paid().len(), 1);
 }
 
 #[test]

@@ -22,6 +22,7 @@ use stiver_client::{
     pins::MemoryPins,
     policy,
 };
+use stiver_core::problem::ProblemKind;
 use stiver_method::payer::Payer;
 use stiver_testkit::{fixtures, rail::HostileRail};
 use support::{Act, Price, Server};
@@ -113,6 +114,22 @@ async fn a_call_over_a_socket_is_paid_and_its_body_streams() {
     assert_eq!(paid.headers["x-tenant"], "7");
     assert_eq!(shop.rail.movements().len(), 1);
     assert_eq!(shop.outbox.history()[0].state, State::Paid);
+}
+
+#[tokio::test]
+async fn an_applications_own_conflict_comes_whole_over_a_socket() {
+    let shop = shop().await;
+    let problem = Some(ProblemKind::IdempotencyConflict);
+    shop.server
+        .script([shop.charge(), Act::ServeAndSay(409, problem)]);
+    let request = Request::get(shop.url()).body(Bytes::new()).unwrap();
+    let answer = shop.client.call(request).await.unwrap();
+    assert_eq!(answer.response.status(), 409);
+    assert_eq!(answer.response.url().as_str(), shop.url());
+    assert_eq!(answer.payment.unwrap().moved, MoneyMoved::Yes);
+    let body = answer.response.text().await.unwrap();
+    assert!(body.contains("idempotency-conflict"), "{body}");
+    assert_eq!(shop.server.paid().len(), 1);
 }
 
 #[tokio::test]

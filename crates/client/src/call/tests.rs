@@ -23,12 +23,40 @@ fn every_status_has_a_meaning_and_only_successes_are_paid() {
             402 => Meaning::Refused {
                 may_sign_again: false,
             },
-            408 | 409 | 425 | 429 => Meaning::Again,
             400..=499 => Meaning::Answered,
             _ => Meaning::Again,
         };
         assert_eq!(meaning, expected, "{status}");
     }
+}
+
+#[test]
+fn a_4xx_says_again_by_a_problem_of_the_payments_only() {
+    for kind in ProblemKind::ALL {
+        let json = Problem::new(kind, "x").to_json();
+        let problem = ReceivedProblem::parse(json.as_bytes()).unwrap();
+        let again = matches!(
+            kind,
+            ProblemKind::PaymentInProgress | ProblemKind::TooManyRequests
+        );
+        for status in [400, 408, 409, 425, 429] {
+            let status = StatusCode::from_u16(status).unwrap();
+            let meaning = meaning(status, Some(&problem));
+            assert_eq!(meaning == Meaning::Again, again, "{kind:?}");
+            assert_eq!(meaning == Meaning::Answered, !again, "{kind:?}");
+        }
+    }
+}
+
+#[test]
+fn a_repeated_or_receipted_answer_is_never_read_for_a_not_yet() {
+    let problem = ("content-type", "application/problem+json; charset=utf-8");
+    assert!(head(409, &[problem]).may_say_again());
+    assert!(!head(409, &[("content-type", "application/json")]).may_say_again());
+    assert!(!head(409, &[problem, ("idempotency-replayed", "true")]).may_say_again());
+    assert!(!head(409, &[problem, ("payment-receipt", "x")]).may_say_again());
+    assert!(!head(402, &[problem]).may_say_again());
+    assert!(!head(503, &[problem]).may_say_again());
 }
 
 #[test]

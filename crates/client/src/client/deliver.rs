@@ -4,12 +4,15 @@
 use http::StatusCode;
 use stiver_core::{Receipt, problem::ReceivedProblem};
 
-use super::{Answer, Exchange, Fate, Outgoing, Payment, PaymentClient, note_text, pay::Underway};
+use super::{
+    Answer, Exchange, Fate, Outgoing, Payment, PaymentClient, note_text, pay::Underway, words,
+};
 use crate::{
     CallError, MoneyMoved,
     call::{Call, Head, Meaning, Replay, meaning},
     choose,
     error::{LastSeen, Refused},
+    limits,
     outbox::{OutboxError, Step},
 };
 
@@ -43,9 +46,12 @@ impl PaymentClient {
                 Sent::Nothing(last) => (None, last),
                 Sent::Answer(head, response) => match judge(&head) {
                     Meaning::Paid => return Ok(self.paid(&underway, &head, &call, response).await),
-                    Meaning::Answered => {
-                        return Ok(self.answered(&underway, &head, &call, response).await);
-                    }
+                    Meaning::Answered => match self.not_yet::<E>(&head, response).await {
+                        Ok(last) => (Some(head), last),
+                        Err(response) => {
+                            return Ok(self.answered(&underway, &head, &call, response).await);
+                        }
+                    },
                     Meaning::Refused { .. } => {
                         let words = self.refusal::<E>(response, head.status()).await;
                         match self
@@ -99,6 +105,28 @@ impl PaymentClient {
                 let (status, headers) = E::head(&response);
                 Sent::Answer(Head::new(status, headers, self.now()), response)
             }
+        }
+    }
+
+    /// What an answer of the 4xx class says, when it is the payment's own "not yet"; else the
+    /// response, untouched, as it is the caller's.
+    async fn not_yet<E: Exchange>(
+        &self,
+        head: &Head,
+        response: E::Response,
+    ) -> Result<LastSeen, E::Response> {
+        if !head.may_say_again() {
+            return Err(response);
+        }
+        let peeking = E::peek(response, limits::PROBLEM_BYTES_MAX);
+        let limit = self.parts().options.reply_timeout;
+        let Some((body, response)) = self.within(limit, peeking).await else {
+            return Ok(LastSeen::TimedOut);
+        };
+        let (refusal, problem) = words(head.status(), &body);
+        match meaning(head.status(), problem.as_ref()) {
+            Meaning::Again => Ok(LastSeen::Answer(refusal)),
+            _ => Err(response),
         }
     }
 

@@ -38,6 +38,8 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 pub(crate) const URL: &str = "https://api.example/data";
+/// What the server says in its problems.
+pub(crate) const DETAIL: &str = "because\u{1b}[31m of the test";
 
 /// What the server does with one request.
 #[derive(Debug, Clone)]
@@ -320,8 +322,12 @@ impl HostileRailQuote<'_> {
 }
 
 pub(crate) fn say(status: u16, problem: Option<ProblemKind>) -> Response<Full<Bytes>> {
-    let body = problem.map(|kind| Problem::new(kind, "because\u{1b}[31m of the test").to_json());
+    let body = problem.map(|kind| Problem::new(kind, DETAIL).to_json());
     let mut response = Response::new(Full::new(Bytes::from(body.unwrap_or_default())));
+    if problem.is_some() {
+        let problem = HeaderValue::from_static("application/problem+json");
+        response.headers_mut().insert("content-type", problem);
+    }
     *response.status_mut() = StatusCode::from_u16(status).unwrap();
     response
 }
