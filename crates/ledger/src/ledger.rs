@@ -1,11 +1,14 @@
 //! A ledger that runs.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use stiver_core::{Currency, Timestamp, did::DidKey};
 use stiver_env::Env;
 use stiver_wal::{Engine, EngineError, OpenError};
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::{
     history::{OrderScan, StatementScan, verify_signature},
@@ -96,6 +99,8 @@ pub struct Ledger {
     operator: AccountId,
     receipt_key: DidKey,
     memory_ms: u64,
+    /// One permit for each reading of the whole log.
+    pub(crate) scans: Arc<Semaphore>,
 }
 
 impl Ledger {
@@ -177,6 +182,7 @@ impl Ledger {
             operator: begun.operator,
             receipt_key: begun.receipt_key,
             memory_ms: begun.memory_ms,
+            scans: Arc::new(Semaphore::new(limits::SCANS_MAX)),
         }
     }
 
@@ -214,22 +220,59 @@ impl Ledger {
         }
     }
 
-    /// What became of an order. Reads the log when the order is older than the ledger's memory.
+    /// What became of an order. Reads the log when the order is older than the ledger's memory,
+    /// and waits while [`limits::SCANS_MAX`] others read it.
     ///
     /// # Errors
     ///
     /// [`LedgerError`] when the ledger cannot tell.
     pub async fn status(&self, order: &SignedOrder) -> Result<OrderStatus, LedgerError> {
-        let Reply::Status(remembered) = self.ask(Command::Status(Box::new(order.clone()))).await?
-        else {
-            return Err(LedgerError::Internal);
-        };
-        let hash = match remembered {
-            Remembered::Status(status) => return Ok(status),
-            Remembered::Forgotten(hash) => hash,
-        };
+        match self.remembered(order).await? {
+            Remembered::Status(status) => Ok(status),
+            Remembered::Forgotten(_) => {
+                let turn = self.turn().await?;
+                self.search(order, turn).await
+            }
+        }
+    }
+
+    /// As [`Ledger::status`], for questions from outside: it does not wait for others who read the
+    /// log, so that no number of questions piles up work.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError::Busy`] when [`limits::SCANS_MAX`] others read the log: ask again later. Other
+    /// [`LedgerError`]s when the ledger cannot tell.
+    pub async fn status_unless_busy(
+        &self,
+        order: &SignedOrder,
+    ) -> Result<OrderStatus, LedgerError> {
+        match self.remembered(order).await? {
+            Remembered::Status(status) => Ok(status),
+            Remembered::Forgotten(_) => {
+                let turn = Arc::clone(&self.scans).try_acquire_owned();
+                self.search(order, turn.map_err(|_| LedgerError::Busy)?)
+                    .await
+            }
+        }
+    }
+
+    async fn remembered(&self, order: &SignedOrder) -> Result<Remembered, LedgerError> {
+        match self.ask(Command::Status(Box::new(order.clone()))).await? {
+            Reply::Status(remembered) => Ok(remembered),
+            _ => Err(LedgerError::Internal),
+        }
+    }
+
+    /// Looks for an order in the log.
+    async fn search(
+        &self,
+        order: &SignedOrder,
+        turn: OwnedSemaphorePermit,
+    ) -> Result<OrderStatus, LedgerError> {
+        let hash = order.hash();
         let found = self
-            .scan(move |ledger| {
+            .scan(turn, move |ledger| {
                 let mut scan = OrderScan::new(hash);
                 ledger
                     .engine
@@ -320,7 +363,8 @@ impl Ledger {
         &self,
         request: StatementRequest,
     ) -> Result<Statement, LedgerError> {
-        self.scan(move |ledger| {
+        let turn = self.turn().await?;
+        self.scan(turn, move |ledger| {
             let mut scan = StatementScan::new(request);
             ledger.engine.history(&mut |_, at, event| {
                 scan.visit(at, &event);
@@ -370,7 +414,8 @@ impl Ledger {
         let books = checked
             .map_err(LedgerError::Unsound)?
             .ok_or(LedgerError::Internal)?;
-        self.scan(move |ledger| {
+        let turn = self.turn().await?;
+        self.scan(turn, move |ledger| {
             let log = ledger.folder.join(LOG_FOLDER);
             let verified = stiver_wal::verify::<LedgerMachine>(&log, &ledger.env)?;
             let mut signatures = 0_u64;
@@ -408,9 +453,17 @@ impl Ledger {
         submit(&self.engine, command).await
     }
 
-    /// Runs something that blocks on disk where blocking is allowed.
+    /// Waits for a turn to read the whole log.
+    async fn turn(&self) -> Result<OwnedSemaphorePermit, LedgerError> {
+        let turn = Arc::clone(&self.scans).acquire_owned().await;
+        turn.map_err(|_| LedgerError::Internal)
+    }
+
+    /// Reads the whole log where blocking is allowed. The turn ends when the reading does, even if
+    /// whoever asked has gone.
     async fn scan<T: Send + 'static>(
         &self,
+        turn: OwnedSemaphorePermit,
         work: impl FnOnce(&Self) -> Result<T, LedgerError> + Send + 'static,
     ) -> Result<T, LedgerError> {
         let (sender, receiver) = oneshot::channel();
@@ -419,7 +472,9 @@ impl Ledger {
             "ledger-scan",
             Box::pin(async move {
                 // Whoever asked may have gone: then nobody wants the answer.
-                let _ = sender.send(work(&ledger));
+                let done = work(&ledger);
+                drop(turn);
+                let _ = sender.send(done);
             }),
         );
         receiver.await.map_err(|_| LedgerError::Internal)?
@@ -562,6 +617,12 @@ pub enum LedgerError {
         /// What was configured, milliseconds.
         given: u64,
     },
+    /// Enough others read the whole log now.
+    #[error(
+        "{} others are reading the ledger's whole log; ask again later",
+        limits::SCANS_MAX
+    )]
+    Busy,
     /// The ledger's task ended without an answer.
     #[error("the ledger's task ended without an answer")]
     Internal,

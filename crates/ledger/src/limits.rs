@@ -19,3 +19,5 @@ pub const CURRENCIES_MAX: usize = 256;
 pub const PAGE_MAX: usize = 1000;
 /// A segment of the log is closed after this many bytes, unless configured: 64 MiB.
 pub const SEGMENT_BYTES_DEFAULT: u64 = 64 << 20;
+/// Most readings of the whole log at one time. Each takes a thread and all the disk it gets.
+pub const SCANS_MAX: usize = 2;

@@ -143,7 +143,9 @@ impl State {
         if now < order.expires {
             return Remembered::Status(OrderStatus::Pending);
         }
-        if now >= order.expires.plus_millis(origin.memory_ms) {
+        // What expired before the ledger began was never executed: no log needs to be read for it.
+        let began = origin.at;
+        if began < order.expires && now >= order.expires.plus_millis(origin.memory_ms) {
             return Remembered::Forgotten(signed.hash());
         }
         never(Refusal::Expired { at: order.expires })

@@ -281,6 +281,47 @@ fn an_order_beyond_memory_is_found_in_the_log() {
     });
 }
 
+#[test]
+fn the_log_is_read_by_few_at_a_time_and_never_for_orders_that_cannot_be_in_it() {
+    let simulation = Simulation::new(7);
+    simulation.block_on(async {
+        let ledger = open(&simulation).await;
+        let mint = signed(&ledger, "issuer", 1, mint(100, "alice")).await;
+        ledger.execute(mint.clone()).await.unwrap();
+        let began = ledger.books().await.unwrap().opened_at;
+        for number in 0..9 {
+            simulation.clock.advance(Duration::from_secs(24 * 3600));
+            let open = Action::Open {
+                first_key: did(&format!("eve{number}")),
+                owner: None,
+            };
+            let order = signed(&ledger, "issuer", 10 + number, open).await;
+            ledger.execute(order).await.unwrap();
+        }
+        let mut made_up = mint.order().clone();
+        made_up.expires = began;
+        let made_up = sign(&made_up, "issuer");
+
+        let turns = u32::try_from(crate::limits::SCANS_MAX).unwrap();
+        let turns = ledger.scans.clone().try_acquire_many_owned(turns).unwrap();
+        let busy = ledger.status_unless_busy(mint.signed()).await;
+        assert!(matches!(busy, Err(LedgerError::Busy)), "{busy:?}");
+        for never in [
+            ledger.status(made_up.signed()).await,
+            ledger.status_unless_busy(made_up.signed()).await,
+        ] {
+            assert!(
+                matches!(never, Ok(OrderStatus::Never(Refusal::Expired { at })) if at == began)
+            );
+        }
+        drop(turns);
+        for _ in 0..=crate::limits::SCANS_MAX {
+            let found = ledger.status_unless_busy(mint.signed()).await;
+            assert!(matches!(found, Ok(OrderStatus::Executed(_))), "{found:?}");
+        }
+    });
+}
+
 /// What a payer was told before the power failed.
 struct Told {
     order: VerifiedOrder,

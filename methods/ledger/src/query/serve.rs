@@ -47,7 +47,7 @@ async fn answer(
         Question::Account => Answer::Account(AccountAnswer::from(&account)),
         Question::Order(bytes) => {
             let order = asked_order(bytes, query.account, key)?;
-            Answer::Order(match ledger.status(&order).await? {
+            Answer::Order(match ledger.status_unless_busy(&order).await? {
                 OrderStatus::Executed(outcome) => OrderAnswer::executed(&outcome),
                 OrderStatus::Never(refusal) => OrderAnswer::never(refusal),
                 OrderStatus::Pending => OrderAnswer::Pending,
@@ -95,6 +95,9 @@ pub enum QueryRefusal {
     /// There is no such account. (HTTP: 404)
     #[error("no such account on this ledger; it is opened by its first payment or order")]
     NoAccount,
+    /// Enough others are asking for what only the whole log can tell. (HTTP: 503)
+    #[error("the ledger is busy reading its log: ask again in some seconds")]
+    Busy,
     /// The ledger does not answer. (HTTP: 503)
     #[error("the ledger does not answer")]
     Ledger(#[source] LedgerError),
@@ -102,6 +105,9 @@ pub enum QueryRefusal {
 
 impl From<LedgerError> for QueryRefusal {
     fn from(error: LedgerError) -> Self {
-        Self::Ledger(error)
+        match error {
+            LedgerError::Busy => Self::Busy,
+            error => Self::Ledger(error),
+        }
     }
 }

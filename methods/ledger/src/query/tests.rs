@@ -1,9 +1,18 @@
 //! Questions, answers, and who may ask.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
 use stiver_core::{Timestamp, base64url};
-use stiver_ledger::{id::LedgerId, order::SignedOrder};
+use stiver_ledger::{
+    id::LedgerId,
+    limits::SCANS_MAX,
+    order::{Action, SignedOrder},
+};
 use stiver_method::{
     BoxFuture,
     artefact::{Lookup, RailUnavailable, RefusalKind},
@@ -15,7 +24,7 @@ use super::{
     Answer, AnswerError, OrderAnswer, Query, QueryRefusal, QueryTransport, Question, RemoteLedger,
     serve,
 };
-use crate::tests::setup::{ALICE, MALLORY, SHOP, Setup, account, key};
+use crate::tests::setup::{ALICE, MALLORY, SHOP, Setup, account, execute, key};
 use crate::{EmbeddedLedger, api::OrderQuery};
 
 /// Straight to the ledger, by its own clock.
@@ -133,6 +142,64 @@ fn a_statement_comes_in_pages() {
         amounts,
         ["10000", "10000", "10000", "10000", "10000", "1000000"]
     );
+}
+
+#[test]
+fn questions_that_need_the_whole_log_are_refused_while_enough_others_are_answered() {
+    let setup = Setup::new();
+    let payer = setup.payer(ALICE, None);
+    let credential = setup.pay(&payer, &setup.challenge(1), 1);
+    let plan = setup.precheck(&credential).unwrap();
+    setup.run(setup.payee.execute(&plan.artefact)).unwrap();
+    let ledger = setup.embedded.ledger();
+    for number in 10..20 {
+        // Log time follows the clock by a day at a time, and forgetting follows what is executed.
+        setup
+            .simulation
+            .clock
+            .advance(Duration::from_secs(24 * 3600));
+        let open = Action::Open {
+            first_key: key(number).did(),
+            owner: None,
+        };
+        setup.run(execute(ledger, number, [number; 16], open));
+    }
+    let order = SignedOrder::from_bytes(&plan.artefact.bytes).unwrap();
+    let question = query(&setup, Question::Order(order.order_bytes().to_vec()));
+    let body = setup.run(question.sign(&key(ALICE))).unwrap();
+    let now = setup.now();
+    let answers = setup.run(all((0..8).map(|_| serve(&body, ledger, now)).collect()));
+    let busy = |answer: &&Result<_, QueryRefusal>| matches!(answer, Err(QueryRefusal::Busy));
+    let refused = answers.iter().filter(busy).count();
+    let told = answers.iter().filter(|answer| answer.is_ok()).count();
+    assert_eq!((told, refused), (SCANS_MAX, 8 - SCANS_MAX), "{answers:?}");
+
+    let body = setup.run(serve(&body, ledger, now)).unwrap();
+    let Ok(Answer::Order(answer)) = Answer::parse(&body, ledger.id()) else {
+        panic!("no answer");
+    };
+    assert!(matches!(answer, OrderAnswer::Executed { .. }));
+}
+
+/// The outputs of all futures, run together.
+async fn all<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
+    let mut waiting: Vec<_> = futures.into_iter().map(Box::pin).collect();
+    let mut outputs = Vec::new();
+    poll_fn(|context| {
+        waiting.retain_mut(|future| match future.as_mut().poll(context) {
+            Poll::Ready(output) => {
+                outputs.push(output);
+                false
+            }
+            Poll::Pending => true,
+        });
+        match waiting.is_empty() {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    })
+    .await;
+    outputs
 }
 
 #[test]
