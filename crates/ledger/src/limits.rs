@@ -7,6 +7,17 @@ pub const ORDER_LIFETIME_MS_MAX: u64 = 24 * 3_600_000;
 pub const MEMORY_MS_DEFAULT: u64 = 7 * 24 * 3_600_000;
 /// Shortest memory that may be configured, milliseconds: 24 hours.
 pub const MEMORY_MS_MIN: u64 = 24 * 3_600_000;
+/// Most executed orders remembered at one time, 2 Mi: a little over 3 a second for 7 days. All of
+/// them are in memory, some 500 bytes each, and in each snapshot, at most
+/// [`REMEMBERED_ORDER_BYTES_MAX`] each: far below what one snapshot may have.
+pub const REMEMBERED_ORDERS_MAX: usize = 2 << 20;
+/// Of them, kept free for refunds, posts and voids, 128 Ki: when there are too many payments, money
+/// can still be given back.
+pub const REMEMBERED_FOR_SETTLING: usize = 128 << 10;
+/// Of them, kept free for the operator's orders, 16 Ki.
+pub const REMEMBERED_FOR_OPERATOR: usize = 16 << 10;
+/// Most bytes of a snapshot that one remembered order takes, its hold with it.
+pub const REMEMBERED_ORDER_BYTES_MAX: usize = 640;
 /// Most accounts.
 pub const ACCOUNTS_MAX: usize = 1 << 20;
 /// Most keys of one account at a time.

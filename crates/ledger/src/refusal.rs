@@ -151,6 +151,10 @@ pub enum Refusal {
     /// 37. A balance would not fit into 127 bits.
     #[error("the amount is larger than a balance can be")]
     Overflow,
+    /// 38. The ledger remembers as many orders as it may; as time passes it forgets the oldest.
+    /// Refunds, posts, voids and the operator's orders are refused later than others.
+    #[error("the ledger remembers as many orders as it may; send the order again later")]
+    TooManyOrders,
 }
 
 /// Whose fault a refusal is.
@@ -175,7 +179,10 @@ impl Refusal {
     /// Whose fault it is.
     pub fn fault(self) -> Fault {
         match self {
-            Self::AccountFrozen | Self::PayeeFrozen | Self::TooManyAccounts => Fault::Operator,
+            Self::AccountFrozen
+            | Self::PayeeFrozen
+            | Self::TooManyAccounts
+            | Self::TooManyOrders => Fault::Operator,
             _ => Fault::Signer,
         }
     }
@@ -196,7 +203,8 @@ impl Refusal {
             | Self::TooManyKeys
             | Self::LastAdminKey
             | Self::TooManyHolds
-            | Self::Insufficient { .. } => Retry::UntilExpiry,
+            | Self::Insufficient { .. }
+            | Self::TooManyOrders => Retry::UntilExpiry,
             Self::WrongLedger
             | Self::Expired { .. }
             | Self::NonceUsed { .. }

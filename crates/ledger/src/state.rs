@@ -17,8 +17,10 @@ use stiver_core::{Amount, Currency, Timestamp};
 
 use crate::{
     id::{AccountId, HoldId, Nonce, OrderHash},
-    rows::{AccountRow, CurrencyNumber, CurrencyRow, ExecutedRow, HoldRow, Origin},
+    rows::{AccountRow, CurrencyNumber, CurrencyRow, ExecutedRow, HoldRow, HoldRowState, Origin},
 };
+#[cfg(test)]
+pub(crate) use rules::Room;
 pub(crate) use rules::Ruling;
 
 /// The whole ledger.
@@ -89,6 +91,12 @@ impl State {
         });
         let held = held.saturating_sub(lapsed);
         posted.saturating_sub(i128::try_from(held).unwrap_or(i128::MAX))
+    }
+
+    /// True when an order made a hold that is still open.
+    fn holds_money(&self, order: OrderHash, now: Timestamp) -> bool {
+        let hold = self.stored.holds.get(&HoldId::from(order));
+        hold.is_some_and(|hold| hold.state == HoldRowState::Open && !hold.has_ended(now))
     }
 
     /// Open holds whose end has passed, which the next event will lapse.

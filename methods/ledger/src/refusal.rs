@@ -22,7 +22,8 @@ pub(crate) fn kind(refusal: LedgerRefusal) -> RefusalKind {
         | LedgerRefusal::NotPayee
         | LedgerRefusal::NotCapturer
         | LedgerRefusal::TooManyAccounts
-        | LedgerRefusal::TooManyHolds => RefusalKind::Denied,
+        | LedgerRefusal::TooManyHolds
+        | LedgerRefusal::TooManyOrders => RefusalKind::Denied,
         LedgerRefusal::WrongLedger
         | LedgerRefusal::ExpiryTooFar { .. }
         | LedgerRefusal::KeyNotOfAccount

@@ -371,19 +371,14 @@ impl State {
             && due <= now
         {
             self.forgetting.remove(&(due, hash));
-            let hold = HoldId::from(hash);
-            if self
-                .stored
-                .holds
-                .get(&hold)
-                .is_some_and(|hold| hold.state == HoldRowState::Open)
+            if self.holds_money(hash, now)
                 && let Some(row) = self.stored.executed.get_mut(&hash)
             {
                 row.keep_until = now.plus_millis(memory_ms.max(1));
                 self.forgetting.insert((row.keep_until, hash));
                 continue;
             }
-            self.stored.holds.remove(&hold);
+            self.stored.holds.remove(&HoldId::from(hash));
             if let Some(row) = self.stored.executed.remove(&hash) {
                 self.nonces.remove(&(row.account, row.nonce));
                 if let Done::Moved(movement) = &row.done {

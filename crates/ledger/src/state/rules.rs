@@ -25,6 +25,28 @@ pub(crate) enum Ruling {
     Execute(Vec<Posting>),
 }
 
+/// How many orders may be remembered before one more of each sort is refused.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Room {
+    /// Before any order is.
+    pub(crate) any: usize,
+    /// Before refunds, posts and voids are: they settle what was ordered earlier.
+    pub(crate) settling: usize,
+    /// Before the operator's are.
+    pub(crate) operator: usize,
+}
+
+impl Room {
+    /// As [`limits`] has it.
+    const LIMITS: Self = Self {
+        any: limits::REMEMBERED_ORDERS_MAX
+            - limits::REMEMBERED_FOR_SETTLING
+            - limits::REMEMBERED_FOR_OPERATOR,
+        settling: limits::REMEMBERED_ORDERS_MAX - limits::REMEMBERED_FOR_OPERATOR,
+        operator: limits::REMEMBERED_ORDERS_MAX,
+    };
+}
+
 /// A movement that is to be made.
 struct Movement {
     debit: AccountId,
@@ -36,6 +58,16 @@ struct Movement {
 impl State {
     /// Rules on an order. Changes nothing.
     pub(crate) fn rule(&self, now: Timestamp, signed: &SignedOrder) -> Result<Ruling, Refusal> {
+        self.rule_within(now, signed, Room::LIMITS)
+    }
+
+    /// Rules on an order, with so much room for it.
+    pub(crate) fn rule_within(
+        &self,
+        now: Timestamp,
+        signed: &SignedOrder,
+        room: Room,
+    ) -> Result<Ruling, Refusal> {
         let order = signed.order();
         let Some(origin) = &self.stored.origin else {
             return Err(Refusal::WrongLedger);
@@ -61,7 +93,33 @@ impl State {
         if let Some(by) = self.nonces.get(&(order.account, order.nonce)) {
             return Err(Refusal::NonceUsed { by: *by });
         }
-        self.rule_action(now, origin, order).map(Ruling::Execute)
+        let postings = self.rule_action(now, origin, order)?;
+        self.rule_room(now, origin, order, room)?;
+        Ok(Ruling::Execute(postings))
+    }
+
+    /// Whether one more order can be remembered, once those are forgotten whose time is over.
+    fn rule_room(
+        &self,
+        now: Timestamp,
+        origin: &Origin,
+        order: &Order,
+        room: Room,
+    ) -> Result<(), Refusal> {
+        let max = match order.action {
+            _ if order.account == origin.operator => room.operator,
+            Action::Refund { .. } | Action::Post { .. } | Action::Void { .. } => room.settling,
+            _ => room.any,
+        };
+        let Some(over) = self.stored.executed.len().checked_sub(max) else {
+            return Ok(());
+        };
+        let due = self.forgetting.iter().take_while(|(due, _)| *due <= now);
+        let forgotten = due.filter(|(_, hash)| !self.holds_money(*hash, now));
+        if forgotten.take(over + 1).count() > over {
+            return Ok(());
+        }
+        Err(Refusal::TooManyOrders)
     }
 
     /// Whether the key may act for the account. An account that its own first key opens is not

@@ -34,6 +34,7 @@ use crate::{
     machine::{Command, Genesis, LedgerMachine, MachineCommand, NewCurrency, Reply},
     order::{Action, Condition, Met, Order, VerifiedOrder},
     refusal::Refusal,
+    state::Room,
     text::CurrencyCode,
     view::{OrderStatus, Outcome, Remembered},
 };
@@ -129,6 +130,16 @@ impl World {
     /// Takes one step and tells how it ended.
     pub(super) fn step_line(&mut self, step: &str) -> String {
         self.step(&Step::parse(step))
+    }
+
+    /// How an order would end if the ledger remembered no more orders than this.
+    pub(super) fn ruled_within(&mut self, step: &str, room: Room) -> String {
+        let order = match Step::parse(step) {
+            step if step.words[0] == "again" => self.named(step.words[1]),
+            step => self.order(&step),
+        };
+        let ruling = self.machine.0.rule_within(self.now, order.signed(), room);
+        ruling.map_or_else(|refusal| variant(&refusal), |_| "ok".to_owned())
     }
 
     fn step(&mut self, step: &Step<'_>) -> String {

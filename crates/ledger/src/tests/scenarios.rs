@@ -1,6 +1,7 @@
 //! What a ledger does, told as stories.
 
 use super::language::World;
+use crate::state::Room;
 
 fn check(scenario: &str) {
     World::new(false).run(scenario);
@@ -415,4 +416,58 @@ fn a_mint_names_the_first_key_of_whom_it_pays_or_opens_nothing() {
         balance alice 105 0
         ",
     );
+}
+
+/// Little room: for 4 orders, 5 when they settle, 6 when they are the operator's.
+const ROOM: Room = Room {
+    any: 4,
+    settling: 5,
+    operator: 6,
+};
+
+#[test]
+fn what_is_ordered_when_too_many_orders_are_remembered_is_refused_refunds_later_than_payments() {
+    let mut world = World::new(false);
+    world.run("mint alice 100\nopen bob\npay alice bob 10 as=p");
+    assert_eq!(world.ruled_within("pay alice bob 1", ROOM), "ok");
+    world.run("hold alice bob 5 as=h");
+    for step in ["pay alice bob 1", "mint alice 1", "open eve"] {
+        assert_eq!(world.ruled_within(step, ROOM), "TooManyOrders", "{step}");
+    }
+    // What was executed is told again, and every other rule is told first.
+    assert_eq!(world.ruled_within("again @p", ROOM), "ok");
+    assert_eq!(
+        world.ruled_within("pay alice bob 999", ROOM),
+        "Insufficient"
+    );
+    for step in [
+        "refund bob @p 1",
+        "post bob @h 1",
+        "void bob @h",
+        "freeze bob",
+    ] {
+        assert_eq!(world.ruled_within(step, ROOM), "ok", "{step}");
+    }
+    world.run("refund bob @p 1");
+    assert_eq!(world.ruled_within("refund bob @p 1", ROOM), "TooManyOrders");
+    assert_eq!(world.ruled_within("freeze bob", ROOM), "ok");
+    world.run("freeze bob\nthaw bob");
+    assert_eq!(world.ruled_within("freeze bob", ROOM), "TooManyOrders");
+}
+
+#[test]
+fn there_is_room_again_once_the_oldest_orders_can_be_forgotten() {
+    let mut world = World::new(false);
+    world.run("mint alice 100\nopen bob\nhold alice bob 5 as=h\ntick 1000\npay alice bob 1");
+    let keep = crate::limits::MEMORY_MS_DEFAULT + 60_000;
+    world.run(&format!("tick {}", keep - 1_001));
+    assert_eq!(world.ruled_within("pay alice bob 1", ROOM), "TooManyOrders");
+    // The mint and the opening are forgotten, the open hold is not.
+    world.run("tick 1");
+    assert_eq!(world.ruled_within("pay alice bob 1", ROOM), "ok");
+    let three = Room { any: 3, ..ROOM };
+    assert_eq!(world.ruled_within("pay alice bob 1", three), "ok");
+    let two = Room { any: 2, ..ROOM };
+    assert_eq!(world.ruled_within("pay alice bob 1", two), "TooManyOrders");
+    world.run("pay alice bob 1\nvoid bob @h\nbalance alice 98 0");
 }
