@@ -1,7 +1,16 @@
 //! What a ledger does, told as stories.
 
-use super::language::World;
-use crate::state::Room;
+use stiver_wal::Machine as _;
+
+use super::{
+    keys::{account, order, sign, usd},
+    language::World,
+};
+use crate::{
+    limits,
+    order::{Action, CHARGE_TEXT_BYTES_MAX, Charge, Condition},
+    state::Room,
+};
 
 fn check(scenario: &str) {
     World::new(false).run(scenario);
@@ -459,7 +468,7 @@ fn what_is_ordered_when_too_many_orders_are_remembered_is_refused_refunds_later_
 fn there_is_room_again_once_the_oldest_orders_can_be_forgotten() {
     let mut world = World::new(false);
     world.run("mint alice 100\nopen bob\nhold alice bob 5 as=h\ntick 1000\npay alice bob 1");
-    let keep = crate::limits::MEMORY_MS_DEFAULT + 60_000;
+    let keep = limits::MEMORY_MS_DEFAULT + 60_000;
     world.run(&format!("tick {}", keep - 1_001));
     assert_eq!(world.ruled_within("pay alice bob 1", ROOM), "TooManyOrders");
     // The mint and the opening are forgotten, the open hold is not.
@@ -470,4 +479,39 @@ fn there_is_room_again_once_the_oldest_orders_can_be_forgotten() {
     let two = Room { any: 2, ..ROOM };
     assert_eq!(world.ruled_within("pay alice bob 1", two), "TooManyOrders");
     world.run("pay alice bob 1\nvoid bob @h\nbalance alice 98 0");
+}
+
+#[test]
+fn all_remembered_orders_fit_into_half_of_a_snapshot() {
+    let mut world = World::new(false);
+    world.run("mint alice most\nopen bob");
+    let charge = Some(Charge {
+        challenge: "c".repeat(CHARGE_TEXT_BYTES_MAX),
+        realm: "r".to_owned(),
+    });
+    let half = u128::MAX >> 2;
+    let (currency, bob) = (usd(), account("bob"));
+    let pay = Action::Transfer {
+        payee: bob,
+        amount: half,
+        currency: currency.clone(),
+        charge: charge.clone(),
+    };
+    let hold = Action::Hold {
+        capturer: bob,
+        amount: half,
+        currency,
+        until: Some(world.now.plus_millis(limits::MEMORY_MS_DEFAULT)),
+        condition: Condition::Preimage([0xff; 32]),
+        charge,
+    };
+    for (number, action) in [(u64::MAX, pay), (u64::MAX - 1, hold)] {
+        let before = world.machine.snapshot().len();
+        let order = order(world.ledger, "alice", number, world.now, action);
+        world.execute(sign(&order, "alice")).unwrap();
+        let bytes = world.machine.snapshot().len() - before;
+        assert!(bytes <= limits::REMEMBERED_ORDER_BYTES_MAX, "{bytes}");
+    }
+    let all = limits::REMEMBERED_ORDERS_MAX * limits::REMEMBERED_ORDER_BYTES_MAX;
+    assert!(u64::try_from(all).unwrap() <= stiver_wal::SNAPSHOT_BYTES_MAX / 2);
 }
