@@ -31,6 +31,7 @@ pub const ORDER_EXPIRY_TOLERANCE_MS: u64 = 60_000;
 pub const ORDER_LIFETIME_MS_DEFAULT: u64 = 5 * 60_000;
 /// The longest that a payer's order is valid, whatever its challenge says, milliseconds: one hour.
 pub const ORDER_LIFETIME_MS_MAX: u64 = 3_600_000;
-/// How long a refund's order is valid, milliseconds: 12 hours. If the ledger cannot be reached for
-/// as long, the refund is prepared again under the same key.
+/// How long a refund's order is valid, milliseconds: 12 hours. When the ledger could not be reached
+/// for as long and says that the order lapsed, the refund is prepared again under the same key: the
+/// new order has the same nonce, so that at most one of them lands.
 pub const REFUND_LIFETIME_MS: u64 = 12 * 3_600_000;

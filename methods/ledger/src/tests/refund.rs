@@ -1,7 +1,10 @@
 //! Giving money back.
 
+use std::time::Duration;
+
+use stiver_ledger::order::SignedOrder;
 use stiver_method::{
-    artefact::{ExecuteError, Lookup, RefusalKind, Settled},
+    artefact::{Artefact, ExecuteError, Lookup, RefusalKind, Settled},
     payee::{PayeeCharge, RefundError, RefundRequest},
 };
 
@@ -55,10 +58,7 @@ fn two_refunds_of_one_key_are_one_refund() {
     let first = refund(&setup, &settled, 4_000, 1).unwrap();
     assert_eq!(refund(&setup, &settled, 4_000, 1).unwrap(), first);
     // Prepared again later, it is another order with the same nonce.
-    setup
-        .simulation
-        .clock
-        .advance(std::time::Duration::from_secs(1));
+    setup.simulation.clock.advance(Duration::from_secs(1));
     let Err(ExecuteError::Refused(refusal)) = refund(&setup, &settled, 4_000, 1).unwrap() else {
         panic!("refunded twice");
     };
@@ -85,7 +85,7 @@ fn refunds_are_bounded_by_what_was_paid_and_by_the_window() {
         setup
             .simulation
             .clock
-            .advance(std::time::Duration::from_secs(24 * 3600));
+            .advance(Duration::from_secs(24 * 3600));
         setup.run(setup.embedded.ledger().time()).unwrap();
     }
     let late = refund(&setup, &settled, 1, 4).unwrap();
@@ -115,9 +115,87 @@ fn a_refund_that_never_reached_the_ledger_can_be_looked_up() {
     setup
         .simulation
         .clock
-        .advance(std::time::Duration::from_secs(12 * 3600));
+        .advance(Duration::from_secs(12 * 3600));
     let lookup = setup.run(setup.payee.lookup(&artefact)).unwrap();
     assert!(matches!(lookup, Lookup::Never(never) if never.kind == RefusalKind::Expired));
+}
+
+fn prepared(setup: &Setup, settled: &Settled, key: u8) -> Artefact {
+    let amount = usd().units(4_000);
+    let refund = RefundRequest {
+        settled,
+        amount: &amount,
+        reason: "delivery failed",
+        key: [key; 16],
+        now: setup.now(),
+    };
+    setup.run(setup.payee.prepare_refund(refund)).unwrap()
+}
+
+fn lifetime() -> Duration {
+    Duration::from_millis(crate::REFUND_LIFETIME_MS)
+}
+
+#[test]
+fn a_refund_that_lapsed_is_prepared_again_and_only_the_new_one_lands() {
+    let setup = Setup::new();
+    let settled = paid(&setup);
+    let lapsed = prepared(&setup, &settled, 1);
+    setup.simulation.clock.advance(lifetime());
+    let again = prepared(&setup, &settled, 1);
+    let order = |artefact: &Artefact| {
+        let signed = SignedOrder::from_bytes(&artefact.bytes).unwrap();
+        signed.order().clone()
+    };
+    assert_eq!(order(&again).nonce, order(&lapsed).nonce);
+    assert_eq!(again.rail_key, lapsed.rail_key);
+    let fresh = setup.now().plus_millis(crate::REFUND_LIFETIME_MS);
+    assert_eq!(order(&again).expires, fresh);
+    assert_eq!(setup.run(setup.payee.lookup(&again)), Ok(Lookup::Pending));
+
+    // `Never` is true: what lapsed is refused from then on, before and after the new one.
+    let is_never = |lookup| {
+        matches!(lookup, Ok(Lookup::Never(never))
+            if [RefusalKind::Expired, RefusalKind::AlreadyUsed].contains(&never.kind))
+    };
+    assert!(is_never(setup.run(setup.payee.lookup(&lapsed))));
+    let refused = setup.run(setup.payee.execute(&lapsed));
+    assert!(matches!(refused, Err(ExecuteError::Refused(_))));
+    let refund = setup.run(setup.payee.execute(&again)).unwrap();
+    assert!(is_never(setup.run(setup.payee.lookup(&lapsed))));
+    let refused = setup.run(setup.payee.execute(&lapsed));
+    assert!(matches!(refused, Err(ExecuteError::Refused(_))));
+    let done = setup.run(setup.payee.lookup(&again));
+    assert_eq!(done, Ok(Lookup::Done(Box::new(refund))));
+    assert_eq!(setup.available(ALICE), 994_000);
+    assert_eq!(setup.available(SHOP), 1_006_000);
+}
+
+#[test]
+fn a_refund_that_landed_unheard_is_found_and_never_made_again() {
+    let setup = Setup::new();
+    let settled = paid(&setup);
+    let first = prepared(&setup, &settled, 1);
+    let landed = setup.run(setup.payee.execute(&first)).unwrap();
+    for days in [0, 1, 9] {
+        setup.simulation.clock.advance(lifetime());
+        for _ in 0..days {
+            // Log time follows the clock by a day at a time.
+            setup.simulation.clock.advance(2 * lifetime());
+            setup.run(setup.embedded.ledger().time()).unwrap();
+        }
+        let again = prepared(&setup, &settled, 1);
+        let refused = setup.run(setup.payee.execute(&again));
+        assert!(
+            matches!(refused, Err(ExecuteError::Refused(_))),
+            "{refused:?} after {days} days"
+        );
+        let found = setup.run(setup.payee.lookup(&first));
+        assert_eq!(found, Ok(Lookup::Done(Box::new(landed.clone()))));
+        let other = setup.run(setup.payee.lookup(&again));
+        assert!(!matches!(other, Ok(Lookup::Done(_))), "{other:?}");
+        assert_eq!(setup.available(ALICE), 994_000);
+    }
 }
 
 #[test]
