@@ -82,22 +82,29 @@ fn clippy(workspace: &Workspace) -> Result<()> {
     run::succeed(&mut command)
 }
 
-/// A feature that only builds beside another one, or a crate that only builds with a feature on,
-/// shows when each is built alone.
+/// A feature that only builds beside another one, code that only one feature uses, a crate that
+/// only builds with a feature on: each shows when each feature is built alone.
 fn features(workspace: &Workspace) -> Result<()> {
     for package in workspace
         .packages
         .iter()
         .filter(|package| !package.features.is_empty())
     {
-        let mut command = workspace.cargo();
-        command.args(["check", "--quiet", "--locked", "--no-default-features"]);
-        run::succeed(command.args(["--package", &package.name]))?;
-        for feature in &package.features {
+        let alone = package.features.iter().map(Some);
+        for feature in std::iter::once(None).chain(alone) {
             let mut command = workspace.cargo();
-            command.args(["check", "--quiet", "--locked", "--no-default-features"]);
-            command.args(["--package", &package.name, "--features", feature]);
-            run::succeed(&mut command)?;
+            command.args([
+                "clippy",
+                "--quiet",
+                "--locked",
+                "--no-deps",
+                "--no-default-features",
+            ]);
+            command.args(["--package", &package.name]);
+            if let Some(feature) = feature {
+                command.args(["--features", feature]);
+            }
+            run::succeed(command.args(["--", "-D", "warnings"]))?;
         }
     }
     Ok(())
