@@ -3,7 +3,7 @@
 use stiver_core::{did::DidKey, json::Value};
 use stiver_ledger::receipt::ReceiptBody;
 use stiver_ledger::{
-    id::LedgerId,
+    id::{AccountId, LedgerId, TransferId},
     order::{SignedOrder, VerifiedOrder},
     view::{OrderStatus, Outcome, Transfer},
 };
@@ -60,25 +60,29 @@ pub(crate) fn settled_of(ledger: LedgerId, outcome: Outcome) -> Option<Settled> 
 }
 
 fn settled(ledger: LedgerId, transfer: Transfer) -> Settled {
-    let mut receipt = vec![
-        ("ledger".to_owned(), Value::String(ledger.to_string())),
-        (
-            "payerAccount".to_owned(),
-            Value::String(transfer.debit.to_string()),
-        ),
-    ];
-    if let Some(of) = transfer.refund_of {
-        receipt.push(("refundOf".to_owned(), Value::String(of.to_string())));
-    }
-    if let Some(reason) = transfer.reason {
-        receipt.push(("reason".to_owned(), Value::String(reason)));
-    }
     Settled {
         reference: transfer.id.to_string(),
         at: transfer.at,
         amount: transfer.amount,
         payer: Some(transfer.key.to_string()),
         payee: transfer.credit.to_string(),
-        receipt,
+        receipt: members(ledger, transfer.debit, transfer.refund_of, transfer.reason),
     }
+}
+
+/// What the method adds to a receipt.
+pub(crate) fn members(
+    ledger: LedgerId,
+    payer: AccountId,
+    refund_of: Option<TransferId>,
+    reason: Option<String>,
+) -> Vec<(String, Value)> {
+    let member = |name: &str, text: String| (name.to_owned(), Value::String(text));
+    let mut members = vec![
+        member("ledger", ledger.to_string()),
+        member("payerAccount", payer.to_string()),
+    ];
+    members.extend(refund_of.map(|of| member("refundOf", of.to_string())));
+    members.extend(reason.map(|reason| member("reason", reason)));
+    members
 }

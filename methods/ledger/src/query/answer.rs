@@ -1,16 +1,19 @@
 //! Answers, as JSON and as types.
 
 use serde::{Deserialize, Serialize};
-use stiver_core::{Currency, Timestamp, amount::parse_base_units, json::Object, json::Value};
+use stiver_core::{
+    Currency, Timestamp, amount::parse_base_units, did::DidKey, json::Object, json::Value,
+};
 use stiver_ledger::{
-    id::{AccountId, LedgerId},
+    id::{AccountId, LedgerId, TransferId},
+    order::{Action, SignedOrder},
     refusal::Refusal as LedgerRefusal,
     view::{Account, Outcome, Transfer},
 };
 use stiver_method::artefact::{Lookup, Refusal, RefusalKind, Settled};
 
 use super::ANSWER_BYTES_MAX;
-use crate::{api::settled_of, refusal};
+use crate::{api::members, refusal};
 
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -219,29 +222,50 @@ impl From<&Transfer> for TransferAnswer {
 }
 
 impl TransferAnswer {
-    /// As a settlement.
-    fn settled(&self, ledger: LedgerId) -> Option<Settled> {
-        let currency = Currency::new(&self.currency, self.decimals).ok()?;
-        let debit: AccountId = self.debit.parse().ok()?;
-        let transfer = Transfer {
-            id: self.id.parse().ok()?,
-            sequence: self.sequence,
-            kind: stiver_ledger::view::TransferKind::Transfer,
-            debit,
-            credit: self.credit.parse().ok()?,
-            amount: currency.units(parse_base_units(&self.amount, 127).ok()?),
-            at: Timestamp::parse_rfc3339(&self.at).ok()?,
-            key: self.key.parse().ok()?,
-            challenge: self.challenge_id.clone(),
-            refund_of: match &self.refund_of {
-                Some(id) => Some(id.parse().ok()?),
-                None => None,
-            },
-            hold: None,
-            reason: self.reason.clone(),
-            refunded: currency.units(0),
+    /// As the settlement of an order. `None` when it is not the movement that this order makes, or
+    /// is malformed.
+    fn settled(&self, asked: &SignedOrder) -> Option<Settled> {
+        let order = asked.order();
+        let (amount, currency, payee) = match &order.action {
+            Action::Transfer {
+                amount,
+                currency,
+                payee,
+                ..
+            } => (*amount, Some(currency), Some(*payee)),
+            Action::Mint {
+                amount,
+                currency,
+                to,
+                ..
+            } => (*amount, Some(currency), Some(*to)),
+            Action::Burn { amount, currency } => (*amount, Some(currency), None),
+            Action::Refund { amount, .. } | Action::Post { amount, .. } => (*amount, None, None),
+            _ => return None,
         };
-        settled_of(ledger, Outcome::Transfer(Box::new(transfer)))
+        let id: TransferId = self.id.parse().ok()?;
+        let units = parse_base_units(&self.amount, 127).ok()?;
+        let credit: AccountId = self.credit.parse().ok()?;
+        let same = id == TransferId::from(asked.hash())
+            && units == amount
+            && currency.is_none_or(|currency| currency.as_str() == self.currency)
+            && payee.is_none_or(|payee| payee == credit);
+        if !same {
+            return None;
+        }
+        let key: DidKey = self.key.parse().ok()?;
+        let refund_of = self.refund_of.as_deref().map(str::parse).transpose().ok()?;
+        let debit = self.debit.parse().ok()?;
+        Some(Settled {
+            reference: id.to_string(),
+            at: Timestamp::parse_rfc3339(&self.at).ok()?,
+            amount: Currency::new(&self.currency, self.decimals)
+                .ok()?
+                .units(units),
+            payer: Some(key.to_string()),
+            payee: credit.to_string(),
+            receipt: members(order.ledger, debit, refund_of, self.reason.clone()),
+        })
     }
 }
 
@@ -276,8 +300,8 @@ impl OrderAnswer {
         }
     }
 
-    /// In the seam's terms. `None` when the answer contradicts itself.
-    pub(super) fn lookup(&self, ledger: LedgerId) -> Option<Lookup> {
+    /// In the seam's terms. `None` when the answer contradicts itself or the order asked about.
+    pub(super) fn lookup(&self, asked: &SignedOrder) -> Option<Lookup> {
         Some(match self {
             Self::Pending => Lookup::Pending,
             Self::Never { reason, detail } => {
@@ -288,7 +312,7 @@ impl OrderAnswer {
                 })
             }
             Self::Executed { transfer } => {
-                Lookup::Done(Box::new(transfer.as_ref()?.settled(ledger)?))
+                Lookup::Done(Box::new(transfer.as_ref()?.settled(asked)?))
             }
         })
     }

@@ -72,7 +72,7 @@ impl OrderQuery for RemoteLedger {
             let question = Question::Order(order.order_bytes().to_vec());
             let contradiction = || RailUnavailable("the ledger's answer makes no sense".to_owned());
             match self.ask(question).await? {
-                Answer::Order(answer) => answer.lookup(self.ledger).ok_or_else(contradiction),
+                Answer::Order(answer) => answer.lookup(order).ok_or_else(contradiction),
                 _ => Err(contradiction()),
             }
         })

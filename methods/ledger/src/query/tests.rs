@@ -342,6 +342,11 @@ fn hostile_answers_are_refused() {
         assert_eq!(Answer::parse(text.as_bytes(), ledger), Err(error), "{text}");
     }
     // What contradicts itself is no answer: nothing is known.
+    let setup = Setup::new();
+    let payer = setup.payer(ALICE, None);
+    let credential = setup.pay(&payer, &setup.challenge(1), 1);
+    let plan = setup.precheck(&credential).unwrap();
+    let asked = SignedOrder::from_bytes(&plan.artefact.bytes).unwrap();
     for answer in [
         r#"{"kind":"order","status":"executed"}"#,
         r#"{"kind":"order","status":"never","reason":"because","detail":""}"#,
@@ -349,6 +354,58 @@ fn hostile_answers_are_refused() {
         let Ok(Answer::Order(order)) = Answer::parse(body(answer).as_bytes(), ledger) else {
             panic!("{answer}");
         };
-        assert_eq!(order.lookup(ledger), None, "{answer}");
+        assert_eq!(order.lookup(&asked), None, "{answer}");
+    }
+}
+
+/// Answers a question with another answer, changed on the way.
+struct Lying {
+    direct: Direct,
+    from: String,
+    to: String,
+}
+
+impl QueryTransport for Lying {
+    fn post(&self, body: Vec<u8>) -> BoxFuture<'_, Result<Vec<u8>, RailUnavailable>> {
+        Box::pin(async move {
+            let answer = String::from_utf8(self.direct.post(body).await?).unwrap();
+            assert!(answer.contains(&self.from), "{answer}");
+            Ok(answer.replacen(&self.from, &self.to, 1).into_bytes())
+        })
+    }
+}
+
+#[test]
+fn an_answer_about_another_movement_than_the_one_asked_about_tells_nothing() {
+    let setup = Setup::new();
+    let payer = setup.payer(ALICE, None);
+    let credential = setup.pay(&payer, &setup.challenge(1), 1);
+    let plan = setup.precheck(&credential).unwrap();
+    setup.run(setup.payee.execute(&plan.artefact)).unwrap();
+    let order = SignedOrder::from_bytes(&plan.artefact.bytes).unwrap();
+    let shop = account(SHOP).to_string();
+    let other = account(MALLORY).to_string();
+    let id = order.hash().to_string();
+    let other_id = id.replace(['a', 'b', 'c', '1', '2', '3'], "4");
+    let look = |from: &str, to: &str| {
+        let mut asked = remote(&setup, ALICE, ALICE);
+        asked.transport = Arc::new(Lying {
+            direct: Direct(setup.embedded.clone()),
+            from: from.to_owned(),
+            to: to.to_owned(),
+        });
+        setup.run(asked.lookup(&order))
+    };
+    assert!(matches!(look(&shop, &shop), Ok(Lookup::Done(_))));
+    for (from, to) in [
+        (shop.as_str(), other.as_str()),
+        (&id, &other_id),
+        (r#""amount":"10000""#, r#""amount":"1""#),
+        (r#""currency":"usd""#, r#""currency":"eur""#),
+        (r#""refunded":"0""#, r#""refunded":"0","x":1"#),
+    ] {
+        let told = look(from, to);
+        let harmless = from.contains("refunded");
+        assert_eq!(told.is_ok(), harmless, "{to}: {told:?}");
     }
 }
