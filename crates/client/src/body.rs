@@ -1,20 +1,42 @@
-//! A response body that can be looked into before it is handed over.
+//! A response body that can be looked into before it is handed over, and whose end is journaled.
 
 use std::{
     collections::VecDeque,
     future::poll_fn,
     pin::Pin,
+    sync::{Mutex, PoisonError},
     task::{Context, Poll, ready},
 };
 
 use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
+use stiver_env::BoxFuture;
+
+use crate::client::Delivery;
 
 /// A response body. What the client read of it, to learn what an answer means, comes first.
+///
+/// The body of what was paid for must be read to its end: that is what ends the call in the
+/// journal. Dropped before, or broken off, it leaves the call open as
+/// [`State::Unread`](crate::outbox::State::Unread), and it can be fetched again.
 pub struct WatchedBody<R: Body> {
     inner: Pin<Box<R>>,
     held: VecDeque<Result<Frame<Bytes>, R::Error>>,
     ended: bool,
+    watch: Watch,
+}
+
+/// Who wants to know of the end.
+enum Watch {
+    /// Nobody, or it is told.
+    Over,
+    /// Still to be told, when a reader asks beyond the last frame.
+    AtEnd(Delivery),
+    /// Still to be told, when the last frame is about to be handed over: for readers that know the
+    /// length and do not ask for more.
+    AtLastFrame(Delivery),
+    /// Being told. The mutex is never locked: it makes the body `Sync`.
+    Telling(Mutex<BoxFuture<'static, ()>>),
 }
 
 // Nothing in it is pinned in place: the inner body is in a box.
@@ -26,7 +48,43 @@ impl<R: Body> WatchedBody<R> {
             inner: Box::pin(inner),
             held: VecDeque::new(),
             ended: false,
+            watch: Watch::Over,
         }
+    }
+
+    /// Tells when a reader has asked beyond the last frame.
+    pub(crate) async fn tell_at_end(self, delivery: Delivery) -> Self {
+        self.watched(Watch::AtEnd(delivery)).await
+    }
+
+    /// Tells when the last frame is handed over.
+    pub(crate) async fn tell_at_last_frame(self, delivery: Delivery) -> Self {
+        self.watched(Watch::AtLastFrame(delivery)).await
+    }
+
+    async fn watched(mut self, watch: Watch) -> Self {
+        self.watch = watch;
+        if self.ended || self.inner.is_end_stream() {
+            self.ended = true;
+            poll_fn(|cx| self.poll_told(cx)).await;
+        }
+        self
+    }
+
+    /// Tells of the end.
+    fn poll_told(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.watch = match std::mem::replace(&mut self.watch, Watch::Over) {
+            Watch::AtEnd(delivery) | Watch::AtLastFrame(delivery) => {
+                Watch::Telling(Mutex::new(Box::pin(delivery.reached())))
+            }
+            other => other,
+        };
+        if let Watch::Telling(telling) = &mut self.watch {
+            let telling = telling.get_mut().unwrap_or_else(PoisonError::into_inner);
+            ready!(telling.as_mut().poll(cx));
+            self.watch = Watch::Over;
+        }
+        Poll::Ready(())
     }
 
     /// The first bytes, about `limit` of them, fewer when it ends or breaks before. They stay.
@@ -59,19 +117,41 @@ impl<R: Body> Body for WatchedBody<R> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, R::Error>>> {
+        if matches!(self.watch, Watch::Telling(_)) {
+            ready!(self.poll_told(cx));
+        }
         if let Some(frame) = self.held.pop_front() {
             return Poll::Ready(Some(frame));
         }
         if self.ended {
             return Poll::Ready(None);
         }
-        let next = ready!(self.inner.as_mut().poll_frame(cx));
-        self.ended = !matches!(next, Some(Ok(_)));
-        Poll::Ready(next.map(|next| next.map(in_bytes)))
+        match ready!(self.inner.as_mut().poll_frame(cx)) {
+            None => {
+                self.ended = true;
+                ready!(self.poll_told(cx));
+                Poll::Ready(None)
+            }
+            Some(Err(error)) => {
+                self.ended = true;
+                // Not the end: the call stays open.
+                self.watch = Watch::Over;
+                Poll::Ready(Some(Err(error)))
+            }
+            Some(Ok(frame)) => {
+                self.held.push_back(Ok(in_bytes(frame)));
+                if matches!(self.watch, Watch::AtLastFrame(_)) && self.inner.is_end_stream() {
+                    self.ended = true;
+                    ready!(self.poll_told(cx));
+                }
+                Poll::Ready(self.held.pop_front())
+            }
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.held.is_empty() && (self.ended || self.inner.is_end_stream())
+        let over = matches!(self.watch, Watch::Over);
+        over && self.held.is_empty() && (self.ended || self.inner.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -1,6 +1,7 @@
 //! Carries out the decisions of [`crate::call`]: sends, asks the policy, signs, journals, waits.
 
 mod deliver;
+mod delivery;
 mod pay;
 mod request;
 mod resume;
@@ -18,7 +19,7 @@ use http::{HeaderMap, StatusCode};
 use stiver_core::{Receipt, Timestamp, problem::ReceivedProblem};
 use stiver_env::{BoxFuture, Env};
 use stiver_method::{
-    artefact::{Artefact, Lookup, Settled},
+    artefact::{Artefact, Lookup},
     payer::Payer,
 };
 
@@ -33,6 +34,7 @@ use crate::{
     policy::Policy,
 };
 
+pub use delivery::Delivery;
 pub(crate) use request::Outgoing;
 
 /// One way to a server: sends a request and gives its response. The seam between the client and
@@ -56,6 +58,9 @@ pub trait Exchange: Send {
         response: Self::Response,
         limit: usize,
     ) -> BoxFuture<'static, (Vec<u8>, Self::Response)>;
+    /// Sees to it that [`Delivery::reached`] runs when the response's body is read to its end, and
+    /// that `delivery` is dropped when it is not. See [`crate::WatchedBody`].
+    fn watch(response: Self::Response, delivery: Delivery) -> BoxFuture<'static, Self::Response>;
 }
 
 /// What a client is made of.
@@ -108,6 +113,9 @@ pub enum Redirects {
 }
 
 /// A response, and what was paid for it.
+///
+/// Read the body of what was paid for to its end: until then the call stays open, so that it can be
+/// fetched again with [`PaymentClient::resume`].
 #[derive(Debug)]
 pub struct Answer<R> {
     /// The response.
@@ -151,7 +159,7 @@ struct Inside {
 /// What the rail says of everything signed for a call.
 #[derive(Debug, Clone, PartialEq)]
 enum Fate {
-    Done(Box<Settled>),
+    Done { reference: String },
     Never(String),
     Pending,
 }
@@ -181,7 +189,7 @@ impl PaymentClient {
         exchange: &mut E,
     ) -> Result<Answer<E::Response>, CallError> {
         let id = CallId::from_bytes(self.env().random());
-        let _guard = self.guard(id);
+        let guard = self.guard(id);
         let mut outgoing = Outgoing::new(request, id, self.parts())?;
         let mut redirects = 0;
         loop {
@@ -217,7 +225,9 @@ impl PaymentClient {
             let mut call = Call::default();
             let chosen = self.select(id, &outgoing, offers, &call).await?;
             let underway = self.begin(id, &outgoing, chosen, &mut call).await?;
-            return self.deliver(&outgoing, underway, call, exchange).await;
+            return self
+                .deliver(&outgoing, underway, call, (guard, exchange))
+                .await;
         }
     }
 
@@ -268,7 +278,10 @@ impl PaymentClient {
         for artefact in artefacts {
             let asking = payer.lookup(artefact);
             match self.within(limits::LOOKUP_TIMEOUT, asking).await {
-                Some(Ok(Lookup::Done(settled))) => return Fate::Done(settled),
+                Some(Ok(Lookup::Done(settled))) => {
+                    let reference = settled.reference;
+                    return Fate::Done { reference };
+                }
                 Some(Ok(Lookup::Never(refusal))) => never = Some(refusal.detail),
                 Some(Ok(Lookup::Pending) | Err(_)) | None => all_never = false,
             }
@@ -289,8 +302,7 @@ impl PaymentClient {
     /// answer: the call stays open there, and is resolved again later.
     async fn settle(&self, id: CallId, fate: Fate) -> MoneyMoved {
         match fate {
-            Fate::Done(settled) => {
-                let reference = settled.reference;
+            Fate::Done { reference } => {
                 let _ = self.record(id, Step::Settled { reference }).await;
                 MoneyMoved::Yes
             }

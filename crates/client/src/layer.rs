@@ -17,8 +17,8 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    Answer, CallError, CallId, Exchange, Payment, PaymentClient, WatchedBody, error::BoxError,
-    limits,
+    Answer, CallError, CallId, Delivery, Exchange, Payment, PaymentClient, WatchedBody,
+    error::BoxError, limits,
 };
 
 /// Pays for the requests of an HTTP client service.
@@ -26,7 +26,7 @@ use crate::{
 /// The service takes `http::Request<B>` with absolute URLs, where `B` is made from [`Bytes`]
 /// (`Full<Bytes>`, axum's `Body`): bodies are held in memory, up to [`limits::REQUEST_BYTES_MAX`],
 /// because they may be sent again. A response that was paid for has an [`Arc`] of its [`Payment`]
-/// among its extensions. Put no layer that follows redirects beneath this one.
+/// among its extensions; read its body to the end, see [`WatchedBody`]. Put no layer that follows redirects beneath this one.
 #[derive(Clone)]
 pub struct PayLayer {
     client: PaymentClient,
@@ -179,6 +179,14 @@ where
         Box::pin(async move {
             let read = body.peek(limit).await;
             (read, Response::from_parts(head, body))
+        })
+    }
+
+    fn watch(response: Self::Response, delivery: Delivery) -> BoxFuture<'static, Self::Response> {
+        let (head, body) = response.into_parts();
+        Box::pin(async move {
+            // A server that passes the body on may not ask beyond its last frame.
+            Response::from_parts(head, body.tell_at_last_frame(delivery).await)
         })
     }
 }

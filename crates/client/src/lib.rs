@@ -59,7 +59,7 @@ pub mod pins;
 pub mod policy;
 
 pub use body::WatchedBody;
-pub use client::{Answer, Exchange, Options, Parts, Payment, PaymentClient, Redirects};
+pub use client::{Answer, Delivery, Exchange, Options, Parts, Payment, PaymentClient, Redirects};
 pub use error::{CallError, MoneyMoved, Retry};
 pub use layer::{PayLayer, PayService};
 pub use origin::{Origin, OriginError, RealmClaim};

@@ -2,17 +2,19 @@
 //!
 //! ```text
 //!            ┌──► abandoned        (declined, expired or crashed: nothing was signed)
-//!  challenged ──► authorised ──► sent ──► paid
+//!  challenged ──► authorised ──► sent ──► unread ──► paid
 //!      ▲                          │ ├───► unknown ─┐  (replayed: the same credential again)
 //!      │                          │ └◄─────────────┘
 //!      └──────── refused ◄────────┘
 //!
-//!  authorised, sent, refused, unknown ──► settled   the rail says that money moved
-//!                                     └─► void      the rail says that none moved or will
+//!  authorised, sent, refused, unknown, unread ──► settled   the rail says that money moved
+//!                                             └─► void      it says that none moved or will
 //! ```
 //!
 //! A call that meets no challenge leaves no trace. A refusal is no end: what was signed counts as
-//! spent until the rail says otherwise. `paid`, `settled`, `void` and `abandoned` are final; the
+//! spent until the rail says otherwise. `unread` is paid: the success came, and its body has not
+//! been read to the end. It is fetched again with the same credential, and whatever is met on the
+//! way, it stays `unread` until it is read or the server no longer has it (`settled`). `paid`, `settled`, `void` and `abandoned` are final; the
 //! secrets of a final call (request, artefacts, credential) are wiped, and its amounts and receipt
 //! stay in the history.
 //!
@@ -164,6 +166,15 @@ fn seal_step(keys: &mut Keys, call: CallId, step: Step) -> Result<Change, SealEr
         },
         Step::Refused { note } => Change::Refused { note },
         Step::Unknown { note } => Change::Unknown { note },
+        Step::Unread {
+            receipt,
+            reference,
+            note,
+        } => Change::Unread {
+            receipt,
+            reference,
+            note,
+        },
         Step::Paid {
             receipt,
             reference,

@@ -8,8 +8,8 @@ use reqwest::ResponseBuilderExt as _;
 use stiver_env::BoxFuture;
 
 use crate::{
-    Answer, CallError, CallId, Exchange, Origin, PaymentClient, WatchedBody, error::BoxError,
-    limits,
+    Answer, CallError, CallId, Delivery, Exchange, Origin, PaymentClient, WatchedBody,
+    error::BoxError, limits,
 };
 
 /// A reqwest client that pays. Cheap to clone.
@@ -186,6 +186,18 @@ impl Exchange for Http {
             let mut body = WatchedBody::new(body);
             let read = body.peek(limit).await;
             (read, whole(url, http::Response::from_parts(head, body)))
+        })
+    }
+
+    fn watch(
+        response: reqwest::Response,
+        delivery: Delivery,
+    ) -> BoxFuture<'static, reqwest::Response> {
+        Box::pin(async move {
+            let url = response.url().clone();
+            let (head, body) = http::Response::from(response).into_parts();
+            let body = WatchedBody::new(body).tell_at_end(delivery).await;
+            whole(url, http::Response::from_parts(head, body))
         })
     }
 }

@@ -80,6 +80,14 @@ fn paid() -> Step {
     }
 }
 
+fn unread() -> Step {
+    Step::Unread {
+        receipt: Some("cmVjZWlwdA".into()),
+        reference: Some("r1".into()),
+        note: None,
+    }
+}
+
 fn note(text: &str) -> String {
     text.to_owned()
 }
@@ -101,6 +109,10 @@ fn story() -> Vec<(Step, State)> {
         (authorised(2), State::Authorised),
         (sent(), State::Sent),
         (Step::Unknown { note: note("?") }, State::Unknown),
+        (unread(), State::Unread),
+        // What is met when it is fetched again does not undo that it is paid.
+        (Step::Unknown { note: note("?") }, State::Unread),
+        (Step::Refused { note: note("no") }, State::Unread),
         (paid(), State::Paid),
     ]
 }

@@ -72,9 +72,11 @@ async fn serve(listener: TcpListener, server: Server) {
             async move {
                 let (head, body) = request.into_parts();
                 let body = body.collect().await.unwrap().to_bytes();
-                server
-                    .call(Request::from_parts(head, Full::new(body)))
-                    .await
+                let answer = server.call(Request::from_parts(head, Full::new(body)));
+                answer.await.map(|mut response| {
+                    response.body_mut().flushes = true;
+                    response
+                })
             }
         });
         let connection = hyper::server::conn::http1::Builder::new()
@@ -130,6 +132,34 @@ async fn an_applications_own_conflict_comes_whole_over_a_socket() {
     let body = answer.response.text().await.unwrap();
     assert!(body.contains("idempotency-conflict"), "{body}");
     assert_eq!(shop.server.paid().len(), 1);
+}
+
+#[tokio::test]
+async fn a_body_cut_on_the_socket_is_fetched_again_with_the_same_credential() {
+    let shop = shop().await;
+    shop.server
+        .script([shop.charge(), Act::ServeAndBreak, Act::Serve]);
+    let request = Request::get(shop.url()).body(Bytes::new()).unwrap();
+    let answer = shop.client.call(request).await.unwrap();
+    let call = answer.payment.unwrap().call;
+    let under_way = shop.client.payments().recover().await.unwrap();
+    assert!(
+        under_way.is_empty(),
+        "a body that is being read is nobody else's"
+    );
+    answer.response.bytes().await.unwrap_err();
+    assert_eq!(shop.outbox.state(call), Some(State::Unread));
+
+    let mut again = shop.client.resume(call).await.unwrap().response;
+    let mut read = Vec::new();
+    while let Some(chunk) = again.chunk().await.unwrap() {
+        assert_eq!(shop.outbox.state(call), Some(State::Unread));
+        read.extend_from_slice(&chunk);
+    }
+    assert_eq!(read, b"goods");
+    assert_eq!(shop.outbox.state(call), Some(State::Paid));
+    assert_eq!(shop.server.credentials(), 1);
+    assert_eq!(shop.rail.movements().len(), 1);
 }
 
 #[tokio::test]

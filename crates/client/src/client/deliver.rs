@@ -5,7 +5,8 @@ use http::StatusCode;
 use stiver_core::{Receipt, problem::ReceivedProblem};
 
 use super::{
-    Answer, Exchange, Fate, Outgoing, Payment, PaymentClient, note_text, pay::Underway, words,
+    Answer, Delivery, Exchange, Fate, Guard, Outgoing, Payment, PaymentClient, note_text,
+    pay::Underway, words,
 };
 use crate::{
     CallError, MoneyMoved,
@@ -37,7 +38,7 @@ impl PaymentClient {
         outgoing: &Outgoing,
         underway: Underway,
         mut call: Call,
-        exchange: &mut E,
+        (guard, exchange): (Option<Guard>, &mut E),
     ) -> Result<Answer<E::Response>, CallError> {
         let mut underway = underway;
         loop {
@@ -45,7 +46,10 @@ impl PaymentClient {
             let (head, last) = match self.send_paid(outgoing, &underway, exchange).await {
                 Sent::Nothing(last) => (None, last),
                 Sent::Answer(head, response) => match judge(&head) {
-                    Meaning::Paid => return Ok(self.paid(&underway, &head, &call, response).await),
+                    Meaning::Paid => {
+                        let paying = (&underway, &call);
+                        return Ok(self.paid::<E>(paying, &head, response, guard).await);
+                    }
                     Meaning::Answered => match self.not_yet::<E>(&head, response).await {
                         Ok(last) => (Some(head), last),
                         Err(response) => {
@@ -130,22 +134,31 @@ impl PaymentClient {
         }
     }
 
-    /// A success: journals the receipt. The answer is handed over even when the journal fails, for
-    /// it has been paid for.
-    async fn paid<R>(
+    /// A success: journals the receipt now, and the end of the call when its body has been read.
+    /// The answer is handed over even when the journal fails, for it has been paid for.
+    async fn paid<E: Exchange>(
         &self,
-        underway: &Underway,
+        (underway, call): (&Underway, &Call),
         head: &Head,
-        call: &Call,
-        response: R,
-    ) -> Answer<R> {
+        response: E::Response,
+        guard: Option<Guard>,
+    ) -> Answer<E::Response> {
         let (receipt, fault) = receipt(underway, head);
-        let step = Step::Paid {
-            receipt: receipt.as_ref().map(|(text, _)| text.clone()),
-            reference: receipt.as_ref().map(|(_, r)| r.reference.clone()),
+        let text = receipt.as_ref().map(|(text, _)| text.clone());
+        let reference = receipt.as_ref().map(|(_, r)| r.reference.clone());
+        let step = Step::Unread {
+            receipt: text.clone(),
+            reference: reference.clone(),
             note: fault.clone(),
         };
         let recorded = self.record(underway.id, step).await;
+        let read = Step::Paid {
+            receipt: text,
+            reference,
+            note: fault.clone(),
+        };
+        let delivery = Delivery::new(self.clone(), underway.id, read, guard);
+        let response = E::watch(response, delivery).await;
         let mut payment = payment(underway, call, MoneyMoved::Yes, recorded);
         payment.receipt = receipt.map(|(_, receipt)| receipt);
         payment.receipt_fault = fault;
@@ -166,9 +179,8 @@ impl PaymentClient {
     ) -> Answer<R> {
         let note = format!("answered with status {}", head.status().as_u16());
         let recorded = self.record(underway.id, Step::Unknown { note }).await;
-        let moved = self
-            .resolve(underway.id, underway.payer.as_ref(), &underway.artefacts)
-            .await;
+        let fate = self.fate_of(underway).await;
+        let moved = self.settle(underway.id, fate).await;
         Answer {
             response,
             payment: Some(payment(underway, call, moved, recorded)),
@@ -194,7 +206,7 @@ impl PaymentClient {
             });
         }
         let payer = underway.payer.clone();
-        let fate = self.fate(payer.as_ref(), &underway.artefacts).await;
+        let fate = self.fate_of(&underway).await;
         let mendable = matches!(
             meaning(head.status(), problem.as_ref()),
             Meaning::Refused {
@@ -202,7 +214,7 @@ impl PaymentClient {
             }
         ) && call.next_signature().is_some();
         let safe = match &fate {
-            Fate::Done(_) => false,
+            Fate::Done { .. } => false,
             Fate::Never(_) => true,
             Fate::Pending => payer.shares_call_key(),
         };
@@ -237,6 +249,17 @@ impl PaymentClient {
         }
     }
 
+    /// What the rail says; while it cannot tell, what the server's receipt said.
+    async fn fate_of(&self, underway: &Underway) -> Fate {
+        let fate = self.fate(underway.payer.as_ref(), &underway.artefacts);
+        match (fate.await, &underway.receipted) {
+            (Fate::Pending, Some(reference)) => Fate::Done {
+                reference: reference.clone(),
+            },
+            (told, _) => told,
+        }
+    }
+
     /// No answer settles the call: journals that, and asks the rail once. Only that no money moved
     /// ends the call here.
     async fn unknown(&self, underway: &Underway, last: LastSeen) -> CallError {
@@ -244,12 +267,9 @@ impl PaymentClient {
         let note = note_text(&last.to_string());
         // The journal says `sent` already: if this is not recorded, nothing is lost.
         let _ = self.record(call, Step::Unknown { note }).await;
-        let moved = match self
-            .fate(underway.payer.as_ref(), &underway.artefacts)
-            .await
-        {
+        let moved = match self.fate_of(underway).await {
             // What was paid for may still be had: the call stays open, and can be resumed.
-            Fate::Done(_) => MoneyMoved::Yes,
+            Fate::Done { .. } => MoneyMoved::Yes,
             fate => self.settle(call, fate).await,
         };
         CallError::Unknown { call, moved, last }

@@ -36,6 +36,8 @@ pub(super) struct Underway {
     pub(super) challenge: Challenge,
     pub(super) artefacts: Vec<Artefact>,
     pub(super) credential: HeaderValue,
+    /// The reference of the receipt that came with an answer whose body was not read to its end.
+    pub(super) receipted: Option<String>,
 }
 
 impl PaymentClient {
@@ -226,6 +228,7 @@ impl PaymentClient {
             artefacts,
             credential: credential_value(&text)
                 .expect("a credential is a field value because it is `Payment` and base64url"),
+            receipted: None,
         })
     }
 

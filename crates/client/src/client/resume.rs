@@ -47,12 +47,20 @@ impl PaymentClient {
         let _guard = self.guard(id).ok_or(not(id, NotResumable::UnderWay))?;
         let stored = self.stored(id).await?;
         let payer = self.payer_of(&stored)?;
-        Ok(self.resolve(id, payer.as_ref(), &stored.artefacts).await)
+        let moved = self.resolve(id, payer.as_ref(), &stored.artefacts).await;
+        Ok(match moved {
+            // What the journal says holds while the rail cannot tell.
+            MoneyMoved::Maybe => stored.entry.money_moved(),
+            told => told,
+        })
     }
 
     /// Goes on with an open call: sends the same request with the same credential and
     /// `Idempotency-Key` again. A credential that was sent before its challenge expired may be sent
     /// after it. Nothing is ever signed here.
+    ///
+    /// An [`Unread`](State::Unread) call is fetched again so. When the server no longer has what
+    /// was paid for, the call ends as settled.
     ///
     /// # Errors
     ///
@@ -62,7 +70,7 @@ impl PaymentClient {
         id: CallId,
         exchange: &mut E,
     ) -> Result<Answer<E::Response>, CallError> {
-        let _guard = self.guard(id).ok_or(not(id, NotResumable::UnderWay))?;
+        let guard = self.guard(id).ok_or(not(id, NotResumable::UnderWay))?;
         let stored = self.stored(id).await?;
         let payer = self.payer_of(&stored)?;
         if stored.request.body.is_none() {
@@ -78,6 +86,10 @@ impl PaymentClient {
             _ => return Err(unusable("its challenge is damaged".into())),
         };
         let signatures = stored.entry.signatures;
+        let receipted = match stored.entry.state {
+            State::Unread => stored.entry.reference.clone(),
+            _ => None,
+        };
         let underway = match stored.credential {
             Some(text) => Underway {
                 id,
@@ -87,6 +99,7 @@ impl PaymentClient {
                 artefacts: stored.artefacts,
                 credential: credential_value(&text)
                     .map_err(|_| unusable("its credential is damaged".into()))?,
+                receipted,
             },
             None if stored.entry.state == State::Authorised => {
                 let expires = stored.entry.terms.expires;
@@ -102,7 +115,8 @@ impl PaymentClient {
         };
         // No further signature: the bounds of the call are used up.
         let call = Call::resumed(signatures);
-        self.deliver(&outgoing, underway, call, exchange).await
+        let carried = (Some(guard), exchange);
+        self.deliver(&outgoing, underway, call, carried).await
     }
 
     /// Ended between a refusal and the next signature: only the rail can say more.

@@ -81,7 +81,9 @@ pub enum State {
     Refused,
     /// No answer, or none that tells.
     Unknown,
-    /// Paid and answered. Final.
+    /// Paid and answered, and the answer's body was not read to its end: it can be fetched again.
+    Unread,
+    /// Paid, answered and read. Final.
     Paid,
     /// The rail says that money moved; the answer was not seen, or was a refusal. Final.
     Settled,
@@ -95,9 +97,12 @@ impl State {
     /// True when nothing can happen to the call any more: its secrets are gone.
     pub fn is_final(self) -> bool {
         match self {
-            Self::Challenged | Self::Authorised | Self::Sent | Self::Refused | Self::Unknown => {
-                false
-            }
+            Self::Challenged
+            | Self::Authorised
+            | Self::Sent
+            | Self::Refused
+            | Self::Unknown
+            | Self::Unread => false,
             Self::Paid | Self::Settled | Self::Void | Self::Abandoned => true,
         }
     }
@@ -110,6 +115,7 @@ impl State {
             Self::Sent => "sent",
             Self::Refused => "refused",
             Self::Unknown => "unknown",
+            Self::Unread => "unread",
             Self::Paid => "paid",
             Self::Settled => "settled",
             Self::Void => "void",
@@ -164,7 +170,7 @@ impl Entry {
             | State::Sent
             | State::Refused
             | State::Unknown => MoneyMoved::Maybe,
-            State::Paid | State::Settled => MoneyMoved::Yes,
+            State::Unread | State::Paid | State::Settled => MoneyMoved::Yes,
         }
     }
 }
@@ -243,7 +249,16 @@ pub enum Step {
         /// Why.
         note: String,
     },
-    /// Answered.
+    /// Answered; the body is still to be read.
+    Unread {
+        /// The receipt as it came.
+        receipt: Option<String>,
+        /// Its reference.
+        reference: Option<String>,
+        /// What was odd about it, if anything.
+        note: Option<String>,
+    },
+    /// Answered, and the body was read.
     Paid {
         /// The receipt as it came.
         receipt: Option<String>,

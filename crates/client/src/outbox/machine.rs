@@ -53,6 +53,15 @@ pub enum Change {
         /// Why.
         note: String,
     },
+    /// See [`super::Step::Unread`].
+    Unread {
+        /// The receipt.
+        receipt: Option<String>,
+        /// Its reference.
+        reference: Option<String>,
+        /// What was odd.
+        note: Option<String>,
+    },
     /// See [`super::Step::Paid`].
     Paid {
         /// The receipt.
@@ -213,7 +222,8 @@ fn follows(entry: &Entry, change: &Change) -> bool {
         ),
         State::Sent | State::Unknown => matches!(
             change,
-            Change::Paid { .. }
+            Change::Unread { .. }
+                | Change::Paid { .. }
                 | Change::Refused { .. }
                 | Change::Unknown { .. }
                 | Change::Settled { .. }
@@ -222,6 +232,17 @@ fn follows(entry: &Entry, change: &Change) -> bool {
         State::Refused => matches!(
             change,
             Change::Rechallenged { .. }
+                | Change::Unread { .. }
+                | Change::Paid { .. }
+                | Change::Refused { .. }
+                | Change::Unknown { .. }
+                | Change::Settled { .. }
+                | Change::Void { .. }
+        ),
+        // A refusal or a silence, when it is fetched again, is noted: it stays paid.
+        State::Unread => matches!(
+            change,
+            Change::Unread { .. }
                 | Change::Paid { .. }
                 | Change::Refused { .. }
                 | Change::Unknown { .. }
@@ -241,6 +262,7 @@ impl Change {
             Self::Sent { .. } => State::Sent,
             Self::Refused { .. } => State::Refused,
             Self::Unknown { .. } => State::Unknown,
+            Self::Unread { .. } => State::Unread,
             Self::Paid { .. } => State::Paid,
             Self::Settled { .. } => State::Settled,
             Self::Void { .. } => State::Void,
@@ -251,7 +273,9 @@ impl Change {
     /// Applies the public part of a change to a call's entry. Shared by the machine and the
     /// history, so that both tell the same.
     pub fn apply(&self, at: Timestamp, entry: &mut Entry) {
-        entry.state = self.state();
+        if entry.state != State::Unread || self.state().is_final() {
+            entry.state = self.state();
+        }
         entry.changed_at = at;
         match self {
             Self::Begun { .. } | Self::Sent { .. } => {}
@@ -261,7 +285,12 @@ impl Change {
             | Self::Unknown { note }
             | Self::Void { note }
             | Self::Abandoned { note } => entry.note = Some(note.clone()),
-            Self::Paid {
+            Self::Unread {
+                receipt,
+                reference,
+                note,
+            }
+            | Self::Paid {
                 receipt,
                 reference,
                 note,
@@ -384,7 +413,8 @@ impl Machine for OutboxMachine {
                 && !entry.state.is_final()
                 && signed == live.artefacts.len()
                 && (entry.state == State::Challenged || signed > 0)
-                && (entry.state != State::Sent || live.credential.is_some());
+                && (!matches!(entry.state, State::Sent | State::Unread)
+                    || live.credential.is_some());
             if !sound {
                 return Err(Inconsistent(format!("call {id} contradicts itself")));
             }

@@ -55,6 +55,11 @@ fn steps() -> Vec<Step> {
             challenge: "Payment z".into(),
         },
         Step::Unknown { note: note() },
+        Step::Unread {
+            receipt: Some("r".into()),
+            reference: Some("q".into()),
+            note: Some(note()),
+        },
         Step::Paid {
             receipt: Some("r".into()),
             reference: None,
@@ -97,6 +102,16 @@ fn a_snapshot_restores_the_state_and_rubbish_is_refused() {
         let live = restored.live().next().cloned().unwrap();
         open_live(&keys, live).unwrap();
     }
+    // Paid and not read: the receipt is in the snapshot.
+    for step in [4, 1, 2, 6].map(|step| steps().swap_remove(step)) {
+        let change = seal_step(&mut keys, CALL, step).unwrap();
+        machine.evolve(now, &Event { id: CALL, change }).unwrap();
+    }
+    let restored = OutboxMachine::restore(&machine.snapshot()).unwrap();
+    assert_eq!(restored, machine);
+    let live = restored.live().next().unwrap();
+    assert_eq!(live.entry.state, State::Unread);
+    assert_eq!(live.entry.receipt.as_deref(), Some("r"));
     for bytes in [b"".as_slice(), b"{}", b"[{}]", b"null", &[0xff; 9]] {
         assert!(OutboxMachine::restore(bytes).is_err());
         assert!(OutboxMachine::decode_event(bytes).is_err());

@@ -44,6 +44,11 @@ enum ChangeWire {
     Unknown {
         note: String,
     },
+    Unread {
+        receipt: Option<String>,
+        reference: Option<String>,
+        note: Option<String>,
+    },
     Paid {
         receipt: Option<String>,
         reference: Option<String>,
@@ -91,6 +96,10 @@ struct LiveWire {
     terms: TermsWire,
     signatures: u32,
     note: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reference: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    receipt: Option<String>,
     request: String,
     rechallenge: Option<String>,
     artefacts: Vec<String>,
@@ -251,6 +260,15 @@ impl From<&Change> for ChangeWire {
             },
             Change::Refused { note } => Self::Refused { note: note.clone() },
             Change::Unknown { note } => Self::Unknown { note: note.clone() },
+            Change::Unread {
+                receipt,
+                reference,
+                note,
+            } => Self::Unread {
+                receipt: receipt.clone(),
+                reference: reference.clone(),
+                note: note.clone(),
+            },
             Change::Paid {
                 receipt,
                 reference,
@@ -295,6 +313,15 @@ impl TryFrom<ChangeWire> for Change {
             },
             ChangeWire::Refused { note } => Self::Refused { note },
             ChangeWire::Unknown { note } => Self::Unknown { note },
+            ChangeWire::Unread {
+                receipt,
+                reference,
+                note,
+            } => Self::Unread {
+                receipt,
+                reference,
+                note,
+            },
             ChangeWire::Paid {
                 receipt,
                 reference,
@@ -382,6 +409,8 @@ impl From<&Live> for LiveWire {
             terms: (&entry.terms).into(),
             signatures: entry.signatures,
             note: entry.note.clone(),
+            reference: entry.reference.clone(),
+            receipt: entry.receipt.clone(),
             request: text(&live.request),
             rechallenge: live.rechallenge.as_ref().map(text),
             artefacts: live.artefacts.iter().map(text).collect(),
@@ -400,6 +429,7 @@ impl TryFrom<LiveWire> for Live {
             "sent" => State::Sent,
             "refused" => State::Refused,
             "unknown" => State::Unknown,
+            "unread" => State::Unread,
             other => {
                 let why = format!("an open call cannot be {other:?}");
                 return Err(Inconsistent(why));
@@ -415,8 +445,8 @@ impl TryFrom<LiveWire> for Live {
                 terms: wire.terms.try_into()?,
                 signatures: wire.signatures,
                 note: wire.note,
-                reference: None,
-                receipt: None,
+                reference: wire.reference,
+                receipt: wire.receipt,
             },
             request: sealed(&wire.request)?,
             rechallenge: wire.rechallenge.as_deref().map(sealed).transpose()?,

@@ -6,15 +6,17 @@ use std::{
     collections::VecDeque,
     convert::Infallible,
     future::Future,
+    pin::Pin,
     sync::{Arc, Mutex},
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Full};
 use stiver_client::{
-    CallError, MoneyMoved, Options, Parts, PayLayer, Payment, PaymentClient,
+    CallError, MoneyMoved, Options, Parts, PayLayer, Payment, PaymentClient, WatchedBody,
     outbox::{Entry, MemoryOutbox, Outbox, State},
     pins::MemoryPins,
     policy::{self, Policy},
@@ -48,6 +50,8 @@ pub(crate) enum Act {
     Charge(Vec<Price>, Option<ProblemKind>),
     /// Redeems the credential on the rail and answers 200 with a receipt.
     Serve,
+    /// The same, but the connection breaks in the middle of the body.
+    ServeAndBreak,
     /// The same, but the connection breaks before the answer.
     ServeAndCut,
     /// The same, but no answer ever comes.
@@ -214,7 +218,7 @@ impl Server {
         Ok(settled.reference)
     }
 
-    async fn answer(self, request: Request<Bytes>) -> Result<Response<Full<Bytes>>, Broken> {
+    async fn answer(self, request: Request<Bytes>) -> Result<Response<Goods>, Broken> {
         let lines = ["authorization", "payment-authorization"]
             .into_iter()
             .flat_map(|name| request.headers().get_all(name));
@@ -247,7 +251,7 @@ impl Server {
         self,
         act: Act,
         credential: Option<Credential>,
-    ) -> Result<Response<Full<Bytes>>, Broken> {
+    ) -> Result<Response<Goods>, Broken> {
         match act {
             Act::Charge(prices, problem) => {
                 let mut response = say(402, problem);
@@ -268,7 +272,11 @@ impl Server {
                 }
                 Ok(response)
             }
-            Act::Serve | Act::ServeAndCut | Act::ServeAndHang | Act::ServeAndSay(..) => {
+            Act::Serve
+            | Act::ServeAndBreak
+            | Act::ServeAndCut
+            | Act::ServeAndHang
+            | Act::ServeAndSay(..) => {
                 let Some(credential) = credential else {
                     return Ok(say(402, None));
                 };
@@ -281,7 +289,11 @@ impl Server {
                         Box::pin(self.act(again, None)).await
                     }
                     (Act::ServeAndSay(status, problem), _) => Ok(say(status, problem)),
-                    (_, Ok(reference)) => Ok(receipt(&credential, reference, &self.env)),
+                    (act, Ok(reference)) => {
+                        let mut response = receipt(&credential, reference, &self.env);
+                        response.body_mut().breaks = matches!(act, Act::ServeAndBreak);
+                        Ok(response)
+                    }
                     (_, Err(ExecuteError::Refused(_))) => {
                         Ok(say(402, Some(ProblemKind::VerificationFailed)))
                     }
@@ -321,9 +333,9 @@ impl HostileRailQuote<'_> {
     }
 }
 
-pub(crate) fn say(status: u16, problem: Option<ProblemKind>) -> Response<Full<Bytes>> {
+pub(crate) fn say(status: u16, problem: Option<ProblemKind>) -> Response<Goods> {
     let body = problem.map(|kind| Problem::new(kind, DETAIL).to_json());
-    let mut response = Response::new(Full::new(Bytes::from(body.unwrap_or_default())));
+    let mut response = Response::new(Goods::whole(Bytes::from(body.unwrap_or_default())));
     if problem.is_some() {
         let problem = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert("content-type", problem);
@@ -332,11 +344,7 @@ pub(crate) fn say(status: u16, problem: Option<ProblemKind>) -> Response<Full<By
     response
 }
 
-pub(crate) fn receipt(
-    credential: &Credential,
-    reference: String,
-    env: &Env,
-) -> Response<Full<Bytes>> {
+pub(crate) fn receipt(credential: &Credential, reference: String, env: &Env) -> Response<Goods> {
     let receipt = Receipt {
         method: credential.challenge.params.method.clone(),
         timestamp: env.clock.now(),
@@ -344,10 +352,60 @@ pub(crate) fn receipt(
         challenge_id: Some(credential.challenge.id.clone()),
         extra: Default::default(),
     };
-    let mut response = Response::new(Full::new(Bytes::from_static(b"goods")));
+    let mut response = Response::new(Goods::whole(Bytes::from_static(b"goods")));
     let value = HeaderValue::from_str(&receipt.to_header()).unwrap();
     response.headers_mut().insert("payment-receipt", value);
     response
+}
+
+/// A response body that says how long it is, and may break in the middle.
+pub(crate) struct Goods {
+    rest: Bytes,
+    breaks: bool,
+    /// Lets a server flush before it breaks.
+    pub(crate) flushes: bool,
+}
+
+impl Goods {
+    fn whole(rest: Bytes) -> Self {
+        Self {
+            rest,
+            breaks: false,
+            flushes: false,
+        }
+    }
+}
+
+impl Body for Goods {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        // Two frames: the first byte, and the rest.
+        let next = match self.rest.len() {
+            0 => return Poll::Ready(None),
+            5.. => self.rest.split_to(1),
+            _ if self.flushes && self.breaks => {
+                self.flushes = false;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            _ if self.breaks => return Poll::Ready(Some(Err(Broken))),
+            _ => std::mem::take(&mut self.rest),
+        };
+        Poll::Ready(Some(Ok(Frame::data(next))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(u64::try_from(self.rest.len()).unwrap())
+    }
 }
 
 /// The connection broke.
@@ -363,9 +421,9 @@ impl std::fmt::Display for Broken {
 impl std::error::Error for Broken {}
 
 impl Service<Request<Full<Bytes>>> for Server {
-    type Response = Response<Full<Bytes>>;
+    type Response = Response<Goods>;
     type Error = Broken;
-    type Future = BoxFuture<'static, Result<Response<Full<Bytes>>, Broken>>;
+    type Future = BoxFuture<'static, Result<Response<Goods>, Broken>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Broken>> {
         Poll::Ready(Ok(()))
@@ -461,10 +519,18 @@ impl World {
         self.simulation.block_on(future)
     }
 
-    /// Sends a request through the tower layer.
-    pub(crate) fn send(&self, request: Request<Full<Bytes>>) -> Result<Got, CallError> {
+    /// Sends a request through the tower layer; the body is still to be read.
+    pub(crate) fn head(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<WatchedBody<Goods>>, CallError> {
         let mut service = PayLayer::new(self.client.clone()).layer(self.server.clone());
-        let response = self.run(service.call(request))?;
+        self.run(service.call(request))
+    }
+
+    /// Sends a request through the tower layer and reads what comes.
+    pub(crate) fn send(&self, request: Request<Full<Bytes>>) -> Result<Got, CallError> {
+        let response = self.head(request)?;
         let payment = response.extensions().get::<Arc<Payment>>().cloned();
         let status = response.status().as_u16();
         let body = self.run(response.into_body().collect()).unwrap().to_bytes();
@@ -480,11 +546,13 @@ impl World {
         self.send(Request::get(URL).body(Full::default()).unwrap())
     }
 
-    /// Resumes a call through the tower layer.
+    /// Resumes a call through the tower layer and reads what comes.
     pub(crate) fn resume(&self, call: stiver_client::CallId) -> Result<u16, CallError> {
         let mut service = PayLayer::new(self.client.clone()).layer(self.server.clone());
         let resumed = self.run(service.resume::<Full<Bytes>, _>(call))?;
-        Ok(resumed.status().as_u16())
+        let status = resumed.status().as_u16();
+        let _ = self.run(resumed.into_body().collect());
+        Ok(status)
     }
 
     /// Everything that moved, in base units.
