@@ -113,7 +113,11 @@ impl Shop {
         while !self.closing.load(Ordering::Relaxed) {
             let request = Request::get(&self.url).body(Bytes::new()).unwrap();
             match self.client.call(request).await {
-                Ok(answer) => self.acknowledge(&answer),
+                Ok(answer) => {
+                    self.acknowledge(&answer);
+                    // A kill may cut the body: the payment is acknowledged all the same.
+                    let _ = answer.response.bytes().await;
+                }
                 Err(error) => self.failed(&error),
             }
             tokio::task::yield_now().await;
@@ -157,6 +161,7 @@ impl Shop {
                 match self.client.resume(call).await {
                     Ok(answer) => {
                         self.acknowledge(&answer);
+                        let _ = answer.response.bytes().await;
                         break;
                     }
                     Err(error) => match error.retry() {
