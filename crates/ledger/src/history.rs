@@ -6,11 +6,10 @@ use stiver_core::{Currency, Timestamp};
 
 use crate::{
     event::{Event, EventKind, Executed},
-    id::{AccountId, HoldId, OrderHash, TransferId},
+    id::{OrderHash, TransferId},
     key::{self, SignatureError},
-    order::Action,
-    rows::Posting,
-    view::{Outcome, Statement, StatementRequest, Transfer, TransferKind},
+    rows::ExecutedRow,
+    view::{Outcome, Statement, StatementRequest, Transfer},
 };
 
 /// Reads events in their order and collects what is asked for.
@@ -38,54 +37,11 @@ impl Scan {
         }
     }
 
-    /// The movement of an executed order, if it moved money.
-    fn transfer(&self, sequence: u64, at: Timestamp, event: &Executed) -> Option<Transfer> {
-        let [debit, credit] = event.postings.as_slice() else {
-            return None;
-        };
-        let currency = self.currencies.get(usize::from(credit.currency))?;
-        let mut transfer = Transfer {
-            id: TransferId::from(event.order.hash()),
-            sequence,
-            kind: TransferKind::Transfer,
-            debit: debit.account,
-            credit: credit.account,
-            amount: currency.units(units(credit)),
-            at,
-            key: event.order.key(),
-            challenge: None,
-            refund_of: None,
-            hold: None,
-            reason: None,
-            refunded: currency.units(0),
-        };
-        match &event.order.order().action {
-            Action::Transfer { charge, .. } => {
-                transfer.challenge = charge.as_ref().map(|charge| charge.challenge.clone());
-            }
-            Action::Mint { .. } => transfer.kind = TransferKind::Mint,
-            Action::Burn { .. } => transfer.kind = TransferKind::Burn,
-            Action::Refund {
-                transfer: of,
-                reason,
-                ..
-            } => {
-                transfer.kind = TransferKind::Refund;
-                transfer.refund_of = Some(*of);
-                transfer.reason = reason.as_ref().map(ToString::to_string);
-            }
-            Action::Post { hold, .. } => {
-                transfer.kind = TransferKind::Post;
-                transfer.hold = Some(*hold);
-            }
-            _ => return None,
-        }
-        Some(transfer)
+    /// What an executed order did. Always something in a log that the ledger could follow.
+    fn outcome(&self, sequence: u64, at: Timestamp, event: &Executed) -> Option<Outcome> {
+        let row = ExecutedRow::of(&event.order, &event.postings, sequence, at, 0)?;
+        row.outcome(event.order.hash(), &self.currencies)
     }
-}
-
-fn units(posting: &Posting) -> u128 {
-    posting.delta.unsigned_abs()
 }
 
 /// Collects a statement.
@@ -114,7 +70,7 @@ impl StatementScan {
         let Some((sequence, executed)) = self.scan.next(event) else {
             return;
         };
-        let Some(transfer) = self.scan.transfer(sequence, at, executed) else {
+        let Some(Outcome::Transfer(transfer)) = self.scan.outcome(sequence, at, executed) else {
             return;
         };
         if let Some(of) = transfer.refund_of {
@@ -126,7 +82,7 @@ impl StatementScan {
         let asked = (request.from..request.to).contains(&at)
             && request.before.is_none_or(|before| sequence < before);
         if concerned && asked {
-            self.page.push_front(transfer);
+            self.page.push_front(*transfer);
             if self.page.len() > self.limit {
                 self.page.pop_back();
                 self.more = true;
@@ -174,29 +130,13 @@ impl OrderScan {
         if let Some((sequence, executed)) = self.scan.next(event)
             && executed.order.hash() == self.hash
         {
-            let order = executed.order.order();
-            self.found = Some(match self.scan.transfer(sequence, at, executed) {
-                Some(transfer) => Outcome::Transfer(Box::new(transfer)),
-                None => other_outcome(self.hash, order.account, &order.action),
-            });
+            self.found = self.scan.outcome(sequence, at, executed);
         }
         self.found.is_some()
     }
 
     pub(crate) fn finish(self) -> Option<Outcome> {
         self.found
-    }
-}
-
-fn other_outcome(hash: OrderHash, signer: AccountId, action: &Action) -> Outcome {
-    match action {
-        Action::Hold { .. } => Outcome::Held(HoldId::from(hash)),
-        Action::Void { hold } => Outcome::Voided(*hold),
-        Action::Open { first_key, .. } => Outcome::Changed(AccountId::of_first_key(first_key)),
-        Action::Freeze { account, .. } | Action::Limit { account, .. } => {
-            Outcome::Changed(*account)
-        }
-        _ => Outcome::Changed(signer),
     }
 }
 

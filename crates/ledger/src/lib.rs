@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod cbor;
+mod effect;
 mod event;
 mod history;
 pub mod id;

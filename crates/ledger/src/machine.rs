@@ -188,7 +188,10 @@ impl LedgerMachine {
                 (Ok(outcome), None)
             }
             Ok(Ruling::Execute(postings)) => {
-                let outcome = self.0.outcome_to_be(now, order.signed(), &postings);
+                let outcome = self
+                    .0
+                    .outcome_to_be(now, order.signed(), &postings)
+                    .expect("an order has an outcome, because the rules made its postings");
                 let event = EventKind::Executed(Box::new(Executed {
                     order: order.into_signed(),
                     postings,

@@ -7,6 +7,9 @@ use crate::{id::OrderHash, key::Roles};
 /// Why an order was not executed: nothing moved. The list is closed, and its order is the order of
 /// precedence: an order that breaks several rules gets the first.
 ///
+/// [`Refusal::TooManyOrders`] meets refunds, posts and voids later than other orders, and the
+/// operator's last.
+///
 /// [`Refusal::fault`] says whose fault it is, [`Refusal::retry`] whether sending the same order
 /// again makes sense.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -151,8 +154,7 @@ pub enum Refusal {
     /// 37. A balance would not fit into 127 bits.
     #[error("the amount is larger than a balance can be")]
     Overflow,
-    /// 38. The ledger remembers as many orders as it may; as time passes it forgets the oldest.
-    /// Refunds, posts, voids and the operator's orders are refused later than others.
+    /// 38. As many orders are remembered as may be, until the oldest are forgotten.
     #[error("the ledger remembers as many orders as it may; send the order again later")]
     TooManyOrders,
 }

@@ -4,16 +4,15 @@ use stiver_core::{Currency, Timestamp};
 
 use super::State;
 use crate::{
+    effect::challenge_text,
     event::{Began, Event, EventKind, Executed, Registered},
     id::{AccountId, HoldId, OrderHash},
     key::{AccountKey, Roles},
-    order::{Action, Charge, Condition, Order, SignedOrder},
+    order::{Action, Condition, Order, SignedOrder},
     rows::{
-        AccountRow, ConditionRow, CurrencyNumber, Done, ExecutedRow, HoldRow, HoldRowState,
-        MoveRow, Posting,
+        AccountRow, ConditionRow, CurrencyNumber, Done, ExecutedRow, HoldRow, HoldRowState, Posting,
     },
     text::Label,
-    view::TransferKind,
 };
 
 /// An event that the state cannot follow: log and state disagree.
@@ -79,21 +78,15 @@ impl State {
         }
         self.open_if_first(now, order);
         self.post(&event.postings)?;
-        let done = self.apply_action(now, signed, &event.postings)?;
-        let Some(origin) = &self.stored.origin else {
-            return Err(broken("an order was executed before the ledger began"));
+        let memory_ms = match &self.stored.origin {
+            Some(origin) => origin.memory_ms,
+            None => return Err(broken("an order was executed before the ledger began")),
         };
-        let keep_until = order.expires.plus_millis(origin.memory_ms);
-        self.stored.sequence += 1;
-        let row = ExecutedRow {
-            account: order.account,
-            nonce: order.nonce,
-            keep_until,
-            sequence: self.stored.sequence,
-            at: now,
-            key: signed.key(),
-            done,
-        };
+        let sequence = self.stored.sequence + 1;
+        let row = ExecutedRow::of(signed, &event.postings, sequence, now, memory_ms)
+            .ok_or_else(|| broken("the postings of an event are not those of its order"))?;
+        self.apply_action(now, signed, &row.done)?;
+        self.stored.sequence = sequence;
         self.index(signed.hash(), &row);
         self.stored.executed.insert(signed.hash(), row);
         Ok(())
@@ -164,72 +157,44 @@ impl State {
         Ok(())
     }
 
+    /// What an order does besides its postings.
     fn apply_action(
         &mut self,
         now: Timestamp,
         signed: &SignedOrder,
-        postings: &[Posting],
-    ) -> Result<Done, Broken> {
-        let order = signed.order();
-        match &order.action {
-            Action::Transfer { charge, .. } => {
-                let mut row = movement(TransferKind::Transfer, postings)?;
-                row.challenge = charge.as_ref().map(challenge_text);
-                Ok(Done::Moved(row))
+        done: &Done,
+    ) -> Result<(), Broken> {
+        match (done, &signed.order().action) {
+            (Done::Moved(row), Action::Refund { transfer, .. }) => {
+                self.add_refund(OrderHash::from(*transfer), row.units)
             }
-            Action::Mint { .. } => movement(TransferKind::Mint, postings).map(Done::Moved),
-            Action::Burn { .. } => movement(TransferKind::Burn, postings).map(Done::Moved),
-            Action::Refund {
-                transfer, reason, ..
-            } => {
-                let mut row = movement(TransferKind::Refund, postings)?;
-                row.refund_of = Some(*transfer);
-                row.reason.clone_from(reason);
-                self.add_refund(OrderHash::from(*transfer), row.units)?;
-                Ok(Done::Moved(row))
+            (Done::Moved(row), Action::Post { hold, last, .. }) => {
+                self.take_from_hold(*hold, row.units, *last)
             }
-            Action::Open { first_key, .. } => Ok(Done::Changed(AccountId::of_first_key(first_key))),
-            Action::Post { hold, last, .. } => {
-                let mut row = movement(TransferKind::Post, postings)?;
-                row.hold = Some(*hold);
-                self.take_from_hold(*hold, row.units, *last)?;
-                Ok(Done::Moved(row))
-            }
-            Action::Hold { .. } => {
-                self.add_hold(signed)?;
-                Ok(Done::Held)
-            }
-            Action::Void { hold } => {
-                self.close_hold(*hold, HoldRowState::Voided)?;
-                Ok(Done::Voided(*hold))
-            }
-            action => self.apply_change(now, order, action),
+            (Done::Moved(_), _) => Ok(()),
+            (Done::Held, _) => self.add_hold(signed),
+            (Done::Voided(hold), _) => self.close_hold(*hold, HoldRowState::Voided),
+            (Done::Changed(id), action) => self.apply_change(now, id, action),
         }
     }
 
     fn apply_change(
         &mut self,
         now: Timestamp,
-        order: &Order,
+        id: &AccountId,
         action: &Action,
-    ) -> Result<Done, Broken> {
-        let id = match action {
-            Action::Freeze { account, .. } | Action::Limit { account, .. } => *account,
-            _ => order.account,
-        };
-        let account = self
-            .stored
-            .accounts
-            .get_mut(&id)
-            .ok_or_else(|| broken(format!("no account {id}")))?;
+    ) -> Result<(), Broken> {
+        let account = self.account_mut(id)?;
         match action {
+            // Opened before the postings.
+            Action::Open { .. } => {}
             Action::AddKey { key, roles } => add_key(account, now, key, *roles),
             Action::RevokeKey { key } => account.keys.retain(|row| row.key != *key),
             Action::Freeze { frozen, .. } => account.frozen = *frozen,
             Action::Limit { amount, .. } => account.limit = *amount,
             _ => return Err(broken("an action without a rule")),
         }
-        Ok(Done::Changed(id))
+        Ok(())
     }
 
     fn add_refund(&mut self, transfer: OrderHash, units: u128) -> Result<(), Broken> {
@@ -402,31 +367,4 @@ fn add_key(account: &mut AccountRow, now: Timestamp, key: &stiver_core::did::Did
         version: account.versions,
         added_at: now,
     });
-}
-
-/// The row of a movement: its postings are a debit and a credit of the same amount.
-pub(super) fn movement(kind: TransferKind, postings: &[Posting]) -> Result<MoveRow, Broken> {
-    let [debit, credit] = postings else {
-        return Err(broken("a movement needs one debit and one credit"));
-    };
-    let units = u128::try_from(credit.delta).unwrap_or(0);
-    if units == 0 || debit.currency != credit.currency || debit.account == credit.account {
-        return Err(broken("a movement needs one debit and one credit"));
-    }
-    Ok(MoveRow {
-        kind,
-        debit: debit.account,
-        credit: credit.account,
-        currency: credit.currency,
-        units,
-        refunded: 0,
-        refund_of: None,
-        hold: None,
-        challenge: None,
-        reason: None,
-    })
-}
-
-fn challenge_text(charge: &Charge) -> Box<str> {
-    charge.challenge.as_str().into()
 }

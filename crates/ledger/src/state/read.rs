@@ -4,16 +4,16 @@ use std::ops::Bound;
 
 use stiver_core::{Currency, Timestamp};
 
-use super::{State, apply::movement};
+use super::State;
 use crate::{
     id::{AccountId, HoldId, OrderHash, TransferId},
     limits,
-    order::{Action, Condition, SignedOrder},
+    order::{Condition, SignedOrder},
     refusal::Refusal,
-    rows::{ConditionRow, Done, ExecutedRow, HoldRow, HoldRowState, MoveRow, Origin, Posting},
+    rows::{ConditionRow, ExecutedRow, HoldRow, HoldRowState, Origin, Posting},
     view::{
         Account, Balance, Books, CurrencyBooks, Hold, HoldState, OrderStatus, Outcome, Remembered,
-        Statement, StatementRequest, Transfer, TransferKind,
+        Statement, StatementRequest, Transfer,
     },
 };
 
@@ -35,86 +35,20 @@ impl State {
     /// The outcome of an order that is remembered.
     pub(crate) fn outcome(&self, hash: OrderHash) -> Option<Outcome> {
         let row = self.stored.executed.get(&hash)?;
-        Some(match &row.done {
-            Done::Moved(movement) => Outcome::Transfer(Box::new(self.view(hash, row, movement))),
-            Done::Held => Outcome::Held(HoldId::from(hash)),
-            Done::Voided(hold) => Outcome::Voided(*hold),
-            Done::Changed(account) => Outcome::Changed(*account),
-        })
+        row.outcome(hash, &self.currencies)
     }
 
     /// The outcome that executing an order now will have: what [`State::outcome`] tells afterwards.
+    /// `None` when these are not the postings of such an order.
     pub(crate) fn outcome_to_be(
         &self,
         now: Timestamp,
         signed: &SignedOrder,
         postings: &[Posting],
-    ) -> Outcome {
-        let order = signed.order();
-        let hash = signed.hash();
-        let kind = match &order.action {
-            Action::Transfer { .. } => TransferKind::Transfer,
-            Action::Mint { .. } => TransferKind::Mint,
-            Action::Burn { .. } => TransferKind::Burn,
-            Action::Refund { .. } => TransferKind::Refund,
-            Action::Post { .. } => TransferKind::Post,
-            Action::Hold { .. } => return Outcome::Held(HoldId::from(hash)),
-            Action::Void { hold } => return Outcome::Voided(*hold),
-            Action::Open { first_key, .. } => {
-                return Outcome::Changed(AccountId::of_first_key(first_key));
-            }
-            Action::Freeze { account, .. } | Action::Limit { account, .. } => {
-                return Outcome::Changed(*account);
-            }
-            Action::AddKey { .. } | Action::RevokeKey { .. } => {
-                return Outcome::Changed(order.account);
-            }
-        };
-        let mut row = movement(kind, postings)
-            .expect("a movement has two postings, because the rules made them");
-        match &order.action {
-            Action::Transfer { charge, .. } => {
-                row.challenge = charge
-                    .as_ref()
-                    .map(|charge| charge.challenge.as_str().into());
-            }
-            Action::Refund {
-                transfer, reason, ..
-            } => {
-                row.refund_of = Some(*transfer);
-                row.reason.clone_from(reason);
-            }
-            Action::Post { hold, .. } => row.hold = Some(*hold),
-            _ => {}
-        }
-        let executed = ExecutedRow {
-            account: order.account,
-            nonce: order.nonce,
-            keep_until: order.expires,
-            sequence: self.stored.sequence + 1,
-            at: now,
-            key: signed.key(),
-            done: Done::Held,
-        };
-        Outcome::Transfer(Box::new(self.view(hash, &executed, &row)))
-    }
-
-    fn view(&self, hash: OrderHash, row: &ExecutedRow, movement: &MoveRow) -> Transfer {
-        Transfer {
-            id: TransferId::from(hash),
-            sequence: row.sequence,
-            kind: movement.kind,
-            debit: movement.debit,
-            credit: movement.credit,
-            amount: self.amount(movement.currency, movement.units),
-            at: row.at,
-            key: row.key,
-            challenge: movement.challenge.as_deref().map(str::to_owned),
-            refund_of: movement.refund_of,
-            hold: movement.hold,
-            reason: movement.reason.as_ref().map(ToString::to_string),
-            refunded: self.amount(movement.currency, movement.refunded),
-        }
+    ) -> Option<Outcome> {
+        let sequence = self.stored.sequence + 1;
+        let row = ExecutedRow::of(signed, postings, sequence, now, 0)?;
+        row.outcome(signed.hash(), &self.currencies)
     }
 
     pub(crate) fn transfer(&self, id: TransferId) -> Option<Transfer> {

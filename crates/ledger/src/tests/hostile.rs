@@ -387,7 +387,7 @@ fn an_event_whose_debits_are_not_its_credits_is_refused() {
     let table: Vec<(Vec<Posting>, &str)> = vec![
         (vec![posting("alice", -30), posting("bob", 31)], "debits"),
         (vec![posting("alice", -30)], "debits"),
-        (vec![], "one debit and one credit"),
+        (vec![], "not those of its order"),
         (
             vec![posting("alice", -101), posting("bob", 101)],
             "overdrawn",
@@ -399,7 +399,7 @@ fn an_event_whose_debits_are_not_its_credits_is_refused() {
         ),
         (
             vec![posting("alice", -30), posting("alice", 30)],
-            "one debit",
+            "not those of its order",
         ),
     ];
     for (postings, wrong) in table {
