@@ -59,7 +59,8 @@ pub struct PaymentView<'a> {
 pub enum Trust {
     /// The same realm and payee as before.
     Known,
-    /// The first payment to this origin by this method and network: remembered if it is made.
+    /// The first payment to this origin by this method and network. When the policy allows it, the
+    /// realm and payee are remembered before anything is signed, and stay so if the payment fails.
     FirstUse,
     /// Another realm or payee than those remembered. Needs [`Decision::AllowChange`].
     Changed(Vec<Change>),

@@ -46,6 +46,21 @@ fn a_402_is_paid_once_and_the_receipt_is_journaled() {
 }
 
 #[test]
+fn a_receipt_that_proves_nothing_is_told_and_the_goods_are_handed_over() {
+    let world = World::new(Setup {
+        doubt: Some("nobody signed it"),
+        ..Setup::default()
+    });
+    world.server.script([charge(), Act::Serve]);
+    let got = world.get().unwrap();
+    assert_eq!(got.body, "goods");
+    let payment = got.payment.unwrap();
+    assert_eq!(payment.receipt_fault.as_deref(), Some("nobody signed it"));
+    assert_eq!(world.entry().state, State::Paid);
+    assert_eq!(world.entry().note.as_deref(), Some("nobody signed it"));
+}
+
+#[test]
 fn what_is_free_is_not_paid_and_leaves_no_trace() {
     let world = World::with([Act::Free]);
     let got = world.get().unwrap();

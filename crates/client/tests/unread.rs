@@ -19,7 +19,7 @@ use stiver_client::{
 };
 use stiver_core::problem::ProblemKind;
 use stiver_testkit::{fixtures, rail::LookupStep};
-use support::{Act, URL, World, charge, refuse};
+use support::{Act, Setup, URL, World, charge, refuse};
 
 fn request() -> Request<Full<Bytes>> {
     Request::get(URL).body(Full::default()).unwrap()
@@ -27,7 +27,12 @@ fn request() -> Request<Full<Bytes>> {
 
 /// A world whose only call was paid and cut in the middle of its body.
 fn cut() -> (World, CallId) {
-    let world = World::with([charge(), Act::ServeAndBreak]);
+    cut_in(Setup::default())
+}
+
+fn cut_in(setup: Setup) -> (World, CallId) {
+    let world = World::new(setup);
+    world.server.script([charge(), Act::ServeAndBreak]);
     let response = world.head(request()).unwrap();
     world.run(response.into_body().collect()).unwrap_err();
     let entry = world.entry();
@@ -137,4 +142,18 @@ fn a_server_that_is_away_leaves_it_paid_and_to_be_fetched() {
     world.server.then(Act::Serve);
     assert_eq!(world.resume(id).unwrap(), 200);
     assert_eq!(world.entry().state, State::Paid);
+}
+
+#[test]
+fn a_doubted_receipt_settles_nothing_while_the_rail_cannot_tell() {
+    let (world, id) = cut_in(Setup {
+        doubt: Some("nobody signed it"),
+        ..Setup::default()
+    });
+    world.rail.script_lookups([LookupStep::unavailable()]);
+    world.server.script([refuse(ProblemKind::InvalidChallenge)]);
+    let error = world.resume(id).unwrap_err();
+    assert_eq!(error.money_moved(), MoneyMoved::Maybe);
+    assert_eq!(error.retry(), Retry::Resume(id));
+    assert_eq!(world.entry().state, State::Unread);
 }

@@ -148,7 +148,8 @@ impl PaymentClient {
         let reference = receipt.as_ref().map(|(_, r)| r.reference.clone());
         let step = Step::Unread {
             receipt: text.clone(),
-            reference: reference.clone(),
+            // A receipt with a fault tells nothing about the money while the rail cannot.
+            reference: fault.is_none().then(|| reference.clone()).flatten(),
             note: fault.clone(),
         };
         let recorded = self.record(underway.id, step).await;
@@ -326,7 +327,8 @@ fn receipt(underway: &Underway, head: &Head) -> (Option<(String, Receipt)>, Opti
     } else if other_call {
         Some("the receipt is for another challenge".to_owned())
     } else {
-        None
+        let complaint = underway.payer.check_receipt(&receipt).err();
+        complaint.map(|why| note_text(&why))
     };
     let text = String::from_utf8_lossy(line).into_owned();
     (Some((text, receipt)), fault)

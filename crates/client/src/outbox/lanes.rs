@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use super::{
     CallId, Change, Command, Entry, Event, Live, Outbox, OutboxError, OutboxMachine, Reply, Step,
-    StepError, StoredCall, open_live, seal::Keys, seal_step,
+    StoredCall, open_live, seal::Keys, seal_step,
 };
 use crate::limits;
 
@@ -255,9 +255,7 @@ impl Lane {
         let reply = self.engine.submit(command).await;
         match reply.map_err(OutboxError::Log)? {
             Reply::Calls(calls) => Ok(calls),
-            Reply::Recorded | Reply::Rejected(StepError::Full) | Reply::Rejected(_) => {
-                Err(OutboxError::Confused)
-            }
+            Reply::Recorded | Reply::Rejected(_) => Err(OutboxError::Confused),
         }
     }
 

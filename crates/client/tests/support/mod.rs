@@ -22,20 +22,24 @@ use stiver_client::{
     policy::{self, Policy},
 };
 use stiver_core::{
-    Credential, Receipt,
-    challenge::{DigestText, Expires, Params},
+    Credential, Receipt, Timestamp,
+    challenge::{Challenge, DigestText, Expires, Params},
     credential::{Presented, presented},
     json::EncodedObject,
-    name::{IntentName, Realm},
+    name::{IntentName, MethodName, Realm},
     problem::{Problem, ProblemKind},
 };
 use stiver_env::{BoxFuture, Env};
 use stiver_method::{
-    artefact::ExecuteError,
+    artefact::{Artefact, ExecuteError, Lookup, RailUnavailable},
     payee::{PayeeCharge, Presented as Paying, Quote},
-    payer::Payer,
+    payer::{CallKey, PayError, Payer, PolicyView, Proof, Unpayable},
 };
-use stiver_testkit::{fixtures, rail::HostileRail, simulation::Simulation};
+use stiver_testkit::{
+    fixtures,
+    rail::{HostileRail, RailPayer},
+    simulation::Simulation,
+};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -189,7 +193,7 @@ impl Server {
         );
         params.expires = price.lifetime_ms.map(|lifetime| {
             let at = now.as_millis().saturating_add_signed(lifetime);
-            Expires::at(stiver_core::Timestamp::from_millis(at))
+            Expires::at(Timestamp::from_millis(at))
         });
         params.digest = price
             .digest
@@ -445,6 +449,54 @@ impl Service<Request<Full<Bytes>>> for Server {
     }
 }
 
+/// A payer that may doubt receipts.
+struct Doubting {
+    payer: RailPayer,
+    doubt: Option<&'static str>,
+}
+
+impl Payer for Doubting {
+    fn name(&self) -> &MethodName {
+        self.payer.name()
+    }
+
+    fn intents(&self) -> &[IntentName] {
+        self.payer.intents()
+    }
+
+    fn policy_view(&self, challenge: &Challenge) -> Result<PolicyView, Unpayable> {
+        self.payer.policy_view(challenge)
+    }
+
+    fn prepare<'a>(
+        &'a self,
+        challenge: &'a Challenge,
+        now: Timestamp,
+        call: CallKey,
+    ) -> BoxFuture<'a, Result<Artefact, PayError>> {
+        self.payer.prepare(challenge, now, call)
+    }
+
+    fn shares_call_key(&self) -> bool {
+        self.payer.shares_call_key()
+    }
+
+    fn execute<'a>(&'a self, artefact: &'a Artefact) -> BoxFuture<'a, Result<Proof, PayError>> {
+        self.payer.execute(artefact)
+    }
+
+    fn lookup<'a>(
+        &'a self,
+        artefact: &'a Artefact,
+    ) -> BoxFuture<'a, Result<Lookup, RailUnavailable>> {
+        self.payer.lookup(artefact)
+    }
+
+    fn check_receipt(&self, _: &Receipt) -> Result<(), String> {
+        self.doubt.map_or(Ok(()), |doubt| Err(doubt.to_owned()))
+    }
+}
+
 /// A client, a server and a rail on one simulated machine.
 pub(crate) struct World {
     pub(crate) simulation: Simulation,
@@ -460,6 +512,8 @@ pub(crate) struct Setup {
     pub(crate) nonces: bool,
     pub(crate) policy: Arc<dyn Policy>,
     pub(crate) options: Options,
+    /// What the payer says against every receipt.
+    pub(crate) doubt: Option<&'static str>,
 }
 
 impl Default for Setup {
@@ -469,6 +523,7 @@ impl Default for Setup {
             nonces: true,
             policy: Arc::new(policy::dangerous_allow_any_amount()),
             options: Options::default(),
+            doubt: None,
         }
     }
 }
@@ -488,7 +543,10 @@ impl World {
         if !setup.nonces {
             payer = payer.without_nonces();
         }
-        let payers: Vec<Arc<dyn Payer>> = vec![Arc::new(payer)];
+        let payers: Vec<Arc<dyn Payer>> = vec![Arc::new(Doubting {
+            payer,
+            doubt: setup.doubt,
+        })];
         let outbox = Arc::new(MemoryOutbox::new(env.clock.clone()));
         let client = PaymentClient::new(Parts {
             env: env.clone(),
