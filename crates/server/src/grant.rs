@@ -33,8 +33,14 @@ const NOT_STORED: [&str; 9] = [
 /// The right to run the handler once.
 ///
 /// End it with [`Grant::complete`] before the first byte of the response leaves, or with
-/// [`Grant::fail`]. Dropping it, as when the handler panics or the client goes away, leaves the
-/// payment in the journal: the same credential goes on from there.
+/// [`Grant::fail`]. Dropping it, as when the handler panics or the process stops, leaves the
+/// payment in the journal as a lost run: the same credential goes on from there, or the payment is
+/// given back when the run may not be repeated.
+///
+/// So the payer must not be able to drop it. Run the handler, up to and with the end of the grant,
+/// where a client that goes away cannot cancel it: on a task of its own. Else a payer who hangs up
+/// after the handler had its effect is given the payment back.
+/// [`tower::PaymentLayer`](crate::tower::PaymentLayer) does so.
 #[must_use = "a grant that is dropped counts as a run that was lost"]
 pub struct Grant {
     hold: Hold,

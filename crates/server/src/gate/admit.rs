@@ -53,7 +53,12 @@ impl Gate {
     /// was paid is served under the terms it was paid for. It must not change any state, because
     /// unpaid requests call it too.
     ///
-    /// Dropping the future at any point is safe: the same credential goes on from the journal.
+    /// Dropping the future at any point is safe: the claim is released as it stands, and the same
+    /// credential goes on from the journal. A settlement that was under way is asked for first, and
+    /// executed again only under the same artefact. No handler has run by then, so a payment that
+    /// is given back later bought nothing. What is *not* safe to drop is the [`Grant`]: see there.
+    ///
+    /// [`Grant`]: crate::Grant
     ///
     /// # Spec
     /// draft-httpauth-payment-00, sections 3 to 8; Z1, Z12, Z43, Z44.

@@ -76,6 +76,7 @@ impl GateBuilder {
             owner: AtomicU64::new(u64::from_be_bytes(owner)),
             settling: Count::default(),
             waiting: Count::default(),
+            working: Count::default(),
         };
         Ok(Gate {
             inner: Arc::new(inner),

@@ -68,6 +68,8 @@ pub(crate) struct Inner {
     owner: AtomicU64,
     settling: Count,
     waiting: Count,
+    /// Requests with a credential that run apart from their connection.
+    working: Count,
     pub(crate) leases: lease::Leases,
 }
 
@@ -105,10 +107,16 @@ impl Gate {
         &self.inner.env
     }
 
-    /// How many payments are being settled or delivered just now: 0 when it is safe to stop
-    /// without leaving work for [`Gate::recover`].
+    /// How many payments are being settled or delivered just now, whether or not a client still
+    /// waits for them: 0 when it is safe to stop without leaving work for [`Gate::recover`].
     pub fn at_work(&self) -> usize {
-        self.inner.leases.held()
+        self.inner.leases.held().max(self.inner.working.taken())
+    }
+
+    /// Counts a piece of work in [`Gate::at_work`] until the place is dropped: also before its
+    /// claim, and between two holds of it.
+    pub(crate) fn start_work(&self) -> Option<Place> {
+        self.inner.working.take(usize::MAX)
     }
 
     pub(crate) fn keys(&self) -> Arc<KeyRing> {
@@ -148,6 +156,11 @@ pub(crate) struct Count(Arc<AtomicUsize>);
 pub(crate) struct Place(Arc<AtomicUsize>);
 
 impl Count {
+    /// How many places are taken.
+    fn taken(&self) -> usize {
+        self.0.load(Ordering::Acquire)
+    }
+
     /// Takes a place, when fewer than `max` are taken.
     pub(crate) fn take(&self, max: usize) -> Option<Place> {
         let next = |taken: usize| (taken < max).then(|| taken + 1);

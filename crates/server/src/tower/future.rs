@@ -11,7 +11,9 @@ use http::{
 use http_body::Body;
 use http_body_util::{Either, Full};
 use stiver_core::credential::{Presented, presented};
+use tokio::sync::oneshot;
 use tower_service::Service;
+use tracing::Instrument as _;
 
 use super::{
     BoxError,
@@ -20,7 +22,7 @@ use super::{
     layer::Shared,
 };
 use crate::{
-    Grant, Outcome, Refused, Replay, Request,
+    BodyState, GateError, Grant, Outcome, Refused, Replay, Request,
     grant::{PayeeFailure, ResponseHead},
     limits::STORED_BODY_BYTES_MAX,
 };
@@ -33,71 +35,118 @@ const PAYMENT_RECEIPT: HeaderName = HeaderName::from_static("payment-receipt");
 
 type Answer<R> = http::Response<ResponseBody<R>>;
 
+/// A request that is ready for the gate, and all that is needed to answer it.
+struct Work<S, B> {
+    layer: Arc<Shared>,
+    inner: S,
+    parts: Parts,
+    spooled: Spooled<B>,
+}
+
 /// Charges for a request and calls the inner service when it is free or paid for.
+///
+/// A request with a credential runs as a task of its own, from before its claim until its delivery
+/// is recorded: a client that goes away neither stops the handler nor undoes what it has paid for.
 pub(super) async fn charge<S, B, R>(
     layer: Arc<Shared>,
-    mut inner: S,
+    inner: S,
     request: http::Request<B>,
 ) -> Result<Answer<R>, S::Error>
 where
-    S: Service<http::Request<RequestBody<B>>, Response = http::Response<R>>,
-    S::Error: Into<BoxError>,
-    B: Body<Data = Bytes>,
-    R: Body<Data = Bytes>,
+    S: Service<http::Request<RequestBody<B>>, Response = http::Response<R>> + Send + 'static,
+    S::Error: Into<BoxError> + Send,
+    S::Future: Send,
+    B: Body<Data = Bytes> + Send + 'static,
+    R: Body<Data = Bytes> + Send + 'static,
     R::Error: Into<BoxError>,
 {
     let (mut parts, body) = request.into_parts();
     let rule = layer.price.body_rule(&parts);
     let clock = &*layer.gate.env().clock;
     let spooled = spool(body, rule, clock, &layer.spooled, layer.spooled_max).await;
-    let Spooled { state, body, share } = match spooled {
+    let spooled = match spooled {
         Ok(spooled) => spooled,
         Err(refused) => return Ok(refusal(&refused)),
     };
-    if matches!(body, Either::Left(_)) {
+    if matches!(spooled.body, Either::Left(_)) {
         // It was read to its end: how it was framed is history.
         parts.headers.remove(TRANSFER_ENCODING);
         parts.headers.remove(TRAILER);
     }
-    let outcome = {
-        let target = (layer.target)(&parts);
-        let fields = Fields::of(&parts.headers);
-        let request = Request {
-            method: parts.method.as_str(),
-            target: &target,
-            authorization: &fields.authorization,
-            accept_payment: &fields.accept_payment,
-            idempotency_key: &fields.idempotency_key,
-            body: state,
-        };
-        layer
-            .gate
-            .admit(&request, || layer.price.price(&parts, state))
-            .await
+    let pays = presents_credential(&parts.headers);
+    let gate = layer.gate.clone();
+    let work = Work {
+        layer,
+        inner,
+        parts,
+        spooled,
     };
-    let answer = match outcome {
-        Outcome::Free => {
-            remove_credentials(&mut parts);
-            let response = inner.call(http::Request::from_parts(parts, body)).await?;
-            Ok(response.map(|body| Either::Right(Either::Left(body))))
-        }
-        Outcome::Refuse(refused) => Ok(refusal(&refused)),
-        Outcome::Replay(replay) => Ok(repeat(&replay)),
-        Outcome::Serve(grant) => {
-            remove_credentials(&mut parts);
-            parts.extensions.insert(grant.paid().clone());
-            match inner.call(http::Request::from_parts(parts, body)).await {
-                Ok(response) => Ok(finish(*grant, response).await),
-                Err(error) => {
-                    let error: BoxError = error.into();
-                    tracing::warn!(%error, "the paid service failed");
-                    Ok(refusal(&grant.fail(PayeeFailure::MayHaveRun).await))
+    if !pays {
+        return work.run().await;
+    }
+    let place = gate.start_work();
+    let (answer, answered) = oneshot::channel();
+    let task = async move {
+        let result = work.run().await;
+        drop(place);
+        // Nobody takes it when the client has gone: the journal has what it needs.
+        drop(answer.send(result));
+    };
+    let spawner = &gate.env().spawner;
+    spawner.spawn(Box::pin(task.in_current_span()));
+    match answered.await {
+        Ok(answer) => answer,
+        // The task was dropped, or the handler panicked: the journal knows how far it came.
+        Err(_) => Ok(refusal(&GateError::OutcomeUnknown.refused())),
+    }
+}
+
+impl<S, B> Work<S, B> {
+    async fn run<R>(self) -> Result<Answer<R>, S::Error>
+    where
+        S: Service<http::Request<RequestBody<B>>, Response = http::Response<R>>,
+        S::Error: Into<BoxError>,
+        B: Body<Data = Bytes>,
+        R: Body<Data = Bytes>,
+        R::Error: Into<BoxError>,
+    {
+        let Self {
+            layer,
+            mut inner,
+            mut parts,
+            spooled: Spooled { state, body, share },
+        } = self;
+        let outcome = {
+            let target = (layer.target)(&parts);
+            let fields = Fields::of(&parts.headers);
+            let request = fields.request(&parts, &target, state);
+            let price = || layer.price.price(&parts, state);
+            layer.gate.admit(&request, price).await
+        };
+        let answer = match outcome {
+            Outcome::Free => {
+                remove_credentials(&mut parts.headers);
+                let response = inner.call(http::Request::from_parts(parts, body)).await?;
+                Ok(response.map(|body| Either::Right(Either::Left(body))))
+            }
+            Outcome::Refuse(refused) => Ok(refusal(&refused)),
+            Outcome::Replay(replay) => Ok(repeat(&replay)),
+            Outcome::Serve(grant) => {
+                remove_credentials(&mut parts.headers);
+                parts.extensions.insert(grant.paid().clone());
+                match inner.call(http::Request::from_parts(parts, body)).await {
+                    Ok(response) => Ok(finish(*grant, response).await),
+                    Err(error) => {
+                        let error: BoxError = error.into();
+                        tracing::warn!(%error, "the paid service failed");
+                        Ok(refusal(&grant.fail(PayeeFailure::MayHaveRun).await))
+                    }
                 }
             }
-        }
-    };
-    drop(share);
-    answer
+        };
+        drop(share);
+        answer
+    }
 }
 
 /// The field lines that the gate reads.
@@ -118,23 +167,42 @@ impl<'h> Fields<'h> {
             idempotency_key: lines(IDEMPOTENCY_KEY).collect(),
         }
     }
+
+    fn request<'a>(&'a self, parts: &'a Parts, target: &'a str, body: BodyState) -> Request<'a> {
+        Request {
+            method: parts.method.as_str(),
+            target,
+            authorization: &self.authorization,
+            accept_payment: &self.accept_payment,
+            idempotency_key: &self.idempotency_key,
+            body,
+        }
+    }
 }
 
-/// Takes Payment credentials out of a request; other schemes stay.
-fn remove_credentials(parts: &mut Parts) {
-    parts.headers.remove(PAYMENT_AUTHORIZATION);
+/// True when a request holds a Payment credential, or several.
+fn presents_credential(headers: &HeaderMap) -> bool {
+    let fields = Fields::of(headers);
+    !matches!(presented(fields.authorization), Presented::None)
+}
+
+/// Takes Payment credentials out of a request: the `Payment-Authorization` field, and the lines of
+/// `Authorization` that hold one. Lines of other schemes stay, in order.
+///
+/// [`PaymentLayer`](super::PaymentLayer) does so for what it passes on. Do the same wherever a
+/// request goes past the layer: no upstream and no log needs a credential.
+pub fn remove_credentials(headers: &mut HeaderMap) {
+    headers.remove(PAYMENT_AUTHORIZATION);
     let is_payment = |line: &HeaderValue| !matches!(presented([line.as_bytes()]), Presented::None);
-    if parts.headers.get_all(AUTHORIZATION).iter().any(is_payment) {
-        let others = parts
-            .headers
-            .get_all(AUTHORIZATION)
-            .iter()
-            .filter(|line| !is_payment(line));
-        let others: Vec<HeaderValue> = others.cloned().collect();
-        parts.headers.remove(AUTHORIZATION);
-        for line in others {
-            parts.headers.append(AUTHORIZATION, line);
-        }
+    let lines = headers.get_all(AUTHORIZATION);
+    if !lines.iter().any(is_payment) {
+        return;
+    }
+    let others = lines.iter().filter(|line| !is_payment(line));
+    let others: Vec<HeaderValue> = others.cloned().collect();
+    headers.remove(AUTHORIZATION);
+    for line in others {
+        headers.append(AUTHORIZATION, line);
     }
 }
 

@@ -5,6 +5,10 @@
 //! requests that are free or paid for. It finds a [`Paid`](crate::Paid) among the request
 //! extensions; Payment credentials are taken out of the headers, so that no handler logs one.
 //!
+//! A request with a credential runs as a task of its own, so that a client that goes away does not
+//! stop it: the handler runs to its end, the delivery is recorded, and a stored response waits for
+//! the same credential. [`Gate::at_work`](crate::Gate::at_work) counts such tasks.
+//!
 //! What the inner service answers decides what becomes of the payment:
 //!
 //! | answer | then |
@@ -34,6 +38,7 @@ use http_body::Body;
 use tower_service::Service;
 
 pub use body::{Prefixed, RequestBody, ResponseBody};
+pub use future::remove_credentials;
 pub use layer::PaymentLayer;
 pub use price::{AsyncPrice, BodyRule, FixedPrice, Price};
 

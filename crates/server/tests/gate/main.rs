@@ -7,6 +7,7 @@ mod changes;
 mod chaos;
 mod common;
 mod concurrency;
+mod disconnects;
 mod http_layer;
 mod idempotency;
 mod power;
