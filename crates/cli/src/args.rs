@@ -158,7 +158,7 @@ pub(crate) struct Get {
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// Finish an earlier payment whose outcome is unknown: its id in `stiver wallet history`.
-    #[arg(long, value_name = "CALL", conflicts_with = "url")]
+    #[arg(long, value_name = "CALL", conflicts_with_all = ["url", "dry_run"])]
     pub(crate) resume: Option<String>,
     /// Wait at most so many seconds for each answer.
     #[arg(short = 'm', long, value_name = "SECONDS", default_value_t = 60)]

@@ -10,7 +10,7 @@ mod failure;
 mod output;
 mod payer;
 
-use std::process::ExitCode;
+use std::{io::Write, process::ExitCode};
 
 use clap::{CommandFactory, Parser};
 use serde_json::json;
@@ -65,9 +65,9 @@ async fn run(command: Command, output: Output) -> Result<(), Failure> {
         Command::Inspect(args) => commands::inspect::run(&args, output),
         Command::Mint(args) => commands::mint::run(&args, &env, output),
         Command::Completions { shell } => {
-            let mut command = Cli::command();
-            clap_complete::generate(shell, &mut command, "stiver", &mut std::io::stdout());
-            Ok(())
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "stiver", &mut script);
+            Ok(std::io::stdout().write_all(&script)?)
         }
         Command::DemoSensor => demo::sensor::run().await,
     }

@@ -194,7 +194,11 @@ pub(crate) async fn discover(gateway: &str, wallet: &Wallet) -> Result<Account, 
     }
     let url = format!("{origin}{LEDGER_PATH}");
     let network = |error: reqwest::Error| Failure::new(FailureKind::Network, error);
-    let response = plain_client(&url)?.get(&url).send().await.map_err(network)?;
+    let response = plain_client(&url)?
+        .get(&url)
+        .send()
+        .await
+        .map_err(network)?;
     let (status, body) = read(response).await.map_err(network)?;
     if !status.is_success() {
         let message = format!("{url} answered {status}: is it a Stiver gateway?");

@@ -1,7 +1,9 @@
 //! `stiver get`: fetch a URL, and pay for it when it asks.
 
 use std::{
-    io::{Read, Write},
+    fs::File,
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -12,10 +14,12 @@ use http::{HeaderName, HeaderValue, Method, Request};
 use serde_json::{Value, json};
 use stiver_client::{
     Answer, CallError, CallId, MoneyMoved, Payment, Retry,
+    outbox::HistoryFilter,
     policy::{Decision, MaxAmount, PaymentView, Policy, from_fn},
 };
 use stiver_core::{Amount, base64url};
 use stiver_env::Env;
+use stiver_wallet::Wallet;
 
 use crate::{
     args::Get,
@@ -40,23 +44,104 @@ pub(crate) async fn run(args: Get, env: &Env, output: Output) -> Result<(), Fail
         .as_deref()
         .map(|text| amount_of(text, &account))
         .transpose()?;
+    // What is wrong with the command line is found before anything is sent or written.
+    let asked = Asked::read(&args, env)?;
+    if let Asked::Resume(call) = &asked {
+        check_open(*call, &wallet)?;
+    }
+    let file = args.output.as_deref().map(OutputFile::open).transpose()?;
     let seen = Seen::default();
     let policy = policy(limit, args.dry_run, Arc::clone(&seen));
     let timeout = Duration::from_secs(args.max_time.max(1));
     let client = paying_client(&home, &wallet, &account, policy, timeout, env).await?;
-    let result = match &args.resume {
-        Some(call) => {
-            let call: CallId = call.parse().usage(format!("--resume {call:?}"))?;
-            client.resume(call).await
-        }
-        None => client.call(request(&args, env)?).await,
+    let result = match asked {
+        Asked::Resume(call) => client.resume(call).await,
+        Asked::Call(request) => client.call(*request).await,
     };
-    // Wipes what the call no longer needs; when it fails, the next run does it.
-    let _ = client.payments().close().await;
-    match result {
-        Ok(answer) => show(answer, &args, output).await,
+    let result = match result {
+        Ok(answer) => show(answer, file, args.include, output).await,
         Err(CallError::Declined { .. }) if args.dry_run => dry_run(&seen, output),
         Err(error) => Err(failure(error)),
+    };
+    // After the body was read, which ends the call. Wipes what it no longer needs; when it fails,
+    // the next run does it.
+    let _ = client.payments().close().await;
+    result
+}
+
+/// What to do, read from the command line.
+enum Asked {
+    Resume(CallId),
+    Call(Box<Request<Bytes>>),
+}
+
+impl Asked {
+    fn read(args: &Get, env: &Env) -> Result<Self, Failure> {
+        match &args.resume {
+            Some(call) => Ok(Self::Resume(
+                call.parse().usage(format!("--resume {call:?}"))?,
+            )),
+            None => Ok(Self::Call(Box::new(request(args, env)?))),
+        }
+    }
+}
+
+/// Says so when there is nothing to resume: then nothing is unknown either.
+fn check_open(call: CallId, wallet: &Wallet) -> Result<(), Failure> {
+    let entries = wallet.history(&HistoryFilter::default())?;
+    match entries.iter().find(|entry| entry.id == call) {
+        None => Err(Failure::usage(format!(
+            "the wallet {} has no call {call}: `stiver wallet history` lists them",
+            wallet.name()
+        ))),
+        Some(entry) if entry.state.is_final() => Err(Failure::usage(format!(
+            "call {call} is finished ({}): there is nothing to resume; {}",
+            entry.state.as_str(),
+            entry.money_moved()
+        ))),
+        Some(_) => Ok(()),
+    }
+}
+
+/// The file that the body goes to. It is opened before anything is paid, so that no paid body is
+/// lost for want of a place; what stood in it stays until there is an answer.
+struct OutputFile {
+    file: File,
+    path: PathBuf,
+    is_new: bool,
+    filled: bool,
+}
+
+impl OutputFile {
+    fn open(path: &Path) -> Result<Self, Failure> {
+        let is_new = !path.exists();
+        let mut options = File::options();
+        let file = options.write(true).create(true).truncate(false).open(path);
+        Ok(Self {
+            file: file.usage(format!("writing {}", path.display()))?,
+            path: path.to_owned(),
+            is_new,
+            filled: false,
+        })
+    }
+
+    /// Begins to write: what stood there goes.
+    fn begin(&mut self) -> io::Result<&mut File> {
+        self.filled = true;
+        // A pipe or a device has no length to set.
+        if self.file.metadata()?.is_file() {
+            self.file.set_len(0)?;
+        }
+        Ok(&mut self.file)
+    }
+}
+
+impl Drop for OutputFile {
+    fn drop(&mut self) {
+        if self.is_new && !self.filled {
+            // An empty file is all that stays when this fails.
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -157,7 +242,7 @@ fn body(data: &str, env: &Env) -> Result<Bytes, Failure> {
         None => Ok(Bytes::from(data.to_owned())),
         Some("-") => {
             let mut bytes = Vec::new();
-            let mut stdin = std::io::stdin().lock().take(BODY_BYTES_MAX);
+            let mut stdin = io::stdin().lock().take(BODY_BYTES_MAX);
             stdin
                 .read_to_end(&mut bytes)
                 .usage("reading standard input")?;
@@ -172,7 +257,8 @@ fn body(data: &str, env: &Env) -> Result<Bytes, Failure> {
 
 async fn show(
     answer: Answer<reqwest::Response>,
-    args: &Get,
+    mut file: Option<OutputFile>,
+    include: bool,
     output: Output,
 ) -> Result<(), Failure> {
     let status = answer.response.status();
@@ -181,23 +267,29 @@ async fn show(
         note_payment(payment, output)?;
     }
     if output.is_json() {
+        let headers = include.then(|| headers_json(&answer.response));
         let body = answer.response.bytes().await.context("reading the body")?;
-        let text = std::str::from_utf8(&body).ok();
-        output.object(&json!({
+        let mut object = json!({
             "ok": status.is_success(),
             "status": status.as_u16(),
-            "body": text,
-            "bodyBase64Url": text.is_none().then(|| base64url::encode(&body)),
+            "headers": headers,
             "payment": answer.payment.as_ref().map(payment_json),
-        }))?;
-    } else {
-        let mut out: Box<dyn Write> = match &args.output {
-            Some(file) => {
-                Box::new(std::fs::File::create(file).usage(format!("writing {}", file.display()))?)
+        });
+        match (&mut file, std::str::from_utf8(&body)) {
+            (Some(file), _) => {
+                file.begin()?.write_all(&body)?;
+                object["output"] = json!(file.path.display().to_string());
             }
-            None => Box::new(std::io::stdout()),
+            (None, Ok(text)) => object["body"] = json!(text),
+            (None, Err(_)) => object["bodyBase64Url"] = json!(base64url::encode(&body)),
+        }
+        output.object(&object)?;
+    } else {
+        let mut out: Box<dyn Write> = match &mut file {
+            Some(file) => Box::new(file.begin()?),
+            None => Box::new(io::stdout()),
         };
-        if args.include {
+        if include {
             out.write_all(head.as_bytes())?;
         }
         let mut response = answer.response;
@@ -221,6 +313,13 @@ fn head_lines(response: &reqwest::Response) -> String {
     }
     text.push_str("\r\n");
     text
+}
+
+fn headers_json(response: &reqwest::Response) -> Vec<Value> {
+    let headers = response.headers().iter();
+    headers
+        .map(|(name, value)| json!([name.as_str(), String::from_utf8_lossy(value.as_bytes())]))
+        .collect()
 }
 
 fn note_payment(payment: &Payment, output: Output) -> Result<(), Failure> {

@@ -41,9 +41,13 @@ fn read_stdin() -> Result<String, Failure> {
     let mut text = String::new();
     std::io::stdin()
         .lock()
-        .take(TEXT_BYTES_MAX)
+        .take(TEXT_BYTES_MAX + 1)
         .read_to_string(&mut text)
         .usage("reading standard input")?;
+    if u64::try_from(text.len()).is_ok_and(|bytes| bytes > TEXT_BYTES_MAX) {
+        let message = format!("standard input has more than {TEXT_BYTES_MAX} bytes");
+        return Err(Failure::usage(message));
+    }
     Ok(text)
 }
 
@@ -58,13 +62,22 @@ pub(crate) fn decode(text: &str) -> Result<Value, Failure> {
     if value.starts_with('{') {
         return problem(value);
     }
-    if let credential::Presented::One(token) = credential::presented([value.as_bytes()]) {
+    if let credential::Presented::One(token) = credential::presented([value.as_bytes()])
+        && !has_parameters(token)
+    {
         return credential_of(token);
     }
     let challenges = Challenge::parse_all([value.as_bytes()]);
-    if !challenges.is_empty() {
+    if challenges.iter().any(Result::is_ok) {
         let list: Vec<Value> = challenges.iter().map(challenge_result).collect();
         return Ok(json!({"kind": "challenges", "challenges": list}));
+    }
+    let scheme = value.split([' ', '\t']).next().unwrap_or_default();
+    if let (Some(Err(error)), true) = (
+        challenges.first(),
+        scheme.eq_ignore_ascii_case(stiver_core::challenge::SCHEME),
+    ) {
+        return Err(Failure::usage(format!("a challenge, but: {error}")));
     }
     if let Ok(receipt) = Receipt::parse(value.as_bytes()) {
         return Ok(receipt_of(&receipt));
@@ -78,6 +91,13 @@ pub(crate) fn decode(text: &str) -> Result<Value, Failure> {
             "this is no Payment challenge, credential, receipt or problem document",
         )),
     }
+}
+
+/// A challenge has parameters after its scheme, a credential one token, which may be padded.
+fn has_parameters(token: &[u8]) -> bool {
+    let text = token.trim_ascii_end();
+    let unpadded = text.iter().rev().skip_while(|byte| **byte == b'=');
+    unpadded.into_iter().any(|byte| *byte == b'=')
 }
 
 /// Drops `Name: ` when the whole header line was pasted.

@@ -30,17 +30,58 @@ pub(crate) async fn run(command: Ledger, env: &Env, output: Output) -> Result<()
     | Ledger::Statement { config, .. }
     | Ledger::Check { config }) = &command;
     let config = read_config(&config.config, env)?;
+    let asked = Asked::read(&command, &config)?;
     let books = Books::find(&config, env).await?;
-    let result = match command {
-        Ledger::Issue { to, amount, .. } => issue(&books, &config, &to, &amount, env, output).await,
-        Ledger::Accounts { .. } => accounts(&books, output).await,
-        Ledger::Statement { account, limit, .. } => {
-            statement(&books, &account, limit, output).await
-        }
-        Ledger::Check { .. } => check(&books, output).await,
+    let result = match asked {
+        Asked::Issue(new) => issue(&books, &config, new, env, output).await,
+        Asked::Accounts => accounts(&books, output).await,
+        Asked::Statement(account, limit) => statement(&books, account, limit, output).await,
+        Asked::Check => check(&books, output).await,
     };
     books.close().await?;
     result
+}
+
+/// What is asked, checked before the ledger is opened: a mistake on the command line opens nothing.
+enum Asked {
+    Issue(NewMoney),
+    Accounts,
+    Statement(AccountId, usize),
+    Check,
+}
+
+/// Money to issue.
+struct NewMoney {
+    account: AccountId,
+    first_key: Option<DidKey>,
+    amount: Amount,
+}
+
+impl Asked {
+    fn read(command: &Ledger, config: &Config) -> Result<Self, Failure> {
+        Ok(match command {
+            Ledger::Issue { to, amount, .. } => {
+                let (account, first_key) = target(to)?;
+                let amount = amount_of(amount, config)?;
+                if amount.is_zero() {
+                    return Err(Failure::usage(
+                        "the amount is zero: there is nothing to issue",
+                    ));
+                }
+                Self::Issue(NewMoney {
+                    account,
+                    first_key,
+                    amount,
+                })
+            }
+            Ledger::Accounts { .. } => Self::Accounts,
+            Ledger::Statement { account, limit, .. } => {
+                let id = account.parse().usage(format!("{account:?}"))?;
+                Self::Statement(id, *limit)
+            }
+            Ledger::Check { .. } => Self::Check,
+        })
+    }
 }
 
 /// Who gets what is issued: an account, or the account that a key opens.
@@ -69,13 +110,15 @@ fn amount_of(text: &str, config: &Config) -> Result<Amount, Failure> {
 async fn issue(
     books: &Books,
     config: &Config,
-    to: &str,
-    amount: &str,
+    new: NewMoney,
     env: &Env,
     output: Output,
 ) -> Result<(), Failure> {
-    let (account, first_key) = target(to)?;
-    let amount = amount_of(amount, config)?;
+    let NewMoney {
+        account,
+        first_key,
+        amount,
+    } = new;
     let key = Books::issuer(config, env)?;
     let about: wire::Books = books.get("/v1/books").await?;
     let ledger: LedgerId = about.ledger.parse()?;
@@ -148,11 +191,10 @@ async fn accounts(books: &Books, output: Output) -> Result<(), Failure> {
 
 async fn statement(
     books: &Books,
-    account: &str,
+    account: AccountId,
     limit: usize,
     output: Output,
 ) -> Result<(), Failure> {
-    let account: AccountId = account.parse().usage(format!("{account:?}"))?;
     let mut all: Vec<wire::Movement> = Vec::new();
     let mut before = String::new();
     while all.len() < limit {

@@ -3,6 +3,7 @@
 use serde_json::json;
 use stiver_env::Env;
 use stiver_gateway::{Gateway, StartError};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
@@ -16,13 +17,14 @@ use crate::{
 pub(crate) async fn run(args: &Serve, env: &Env, output: Output) -> Result<(), Failure> {
     start_log()?;
     let config = read_config(&args.config, env)?;
+    let mut signals = StopSignals::new()?;
     let gateway = Gateway::start(&config, env)
         .await
         .map_err(|error| failure(&error))?;
     let url = format!("http://{}", gateway.address());
     output.line(&format!("listening on {}", output.paint(STRONG, &url)))?;
     output.object(&json!({"listening": url}))?;
-    stop_signal().await?;
+    signals.wait().await;
     tracing::info!("stopping: requests in flight are finished first");
     gateway.stop().await?;
     tracing::info!("stopped");
@@ -58,12 +60,25 @@ fn start_log() -> Result<(), Failure> {
         .map_err(|error| anyhow::anyhow!("starting the log: {error}").into())
 }
 
-async fn stop_signal() -> Result<(), Failure> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        result = tokio::signal::ctrl_c() => result?,
-        _ = terminate.recv() => {}
+/// What ends the gateway. Listened for before it says that it is ready: a signal that comes right
+/// after is not lost.
+struct StopSignals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl StopSignals {
+    fn new() -> Result<Self, Failure> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
     }
-    Ok(())
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
 }

@@ -8,7 +8,8 @@ use stiver_client::outbox::{Entry, HistoryFilter};
 use stiver_core::{Currency, amount::parse_base_units, untrusted::Untrusted};
 use stiver_env::Env;
 use stiver_ledger::id::AccountId;
-use stiver_method_ledger::query::{AccountAnswer, Answer, Question};
+use stiver_method::artefact::RailUnavailable;
+use stiver_method_ledger::query::{AccountAnswer, Answer, QueryRefusal, Question};
 use stiver_wallet::{Home, WalletName};
 
 use crate::{
@@ -116,14 +117,14 @@ async fn balance(choice: &WalletChoice, env: &Env, output: Output) -> Result<(),
     let (_, wallet) = open_wallet(choice, env)?;
     let account = bound_account(&wallet)?;
     let remote = remote_ledger(&wallet, &account, env)?;
-    let answer = remote
-        .ask(Question::Account)
-        .await
-        .map_err(|error| Failure::new(FailureKind::Network, error))?;
-    let Answer::Account(told) = answer else {
-        return Err(anyhow!("the ledger answered something else than it was asked").into());
+    let (balances, frozen) = match remote.ask(Question::Account).await {
+        Ok(Answer::Account(told)) => (balances(&told)?, told.frozen),
+        Ok(_) => {
+            return Err(anyhow!("the ledger answered something else than it was asked").into());
+        }
+        Err(error) if is_not_opened(&error) => (Vec::new(), false),
+        Err(error) => return Err(Failure::new(FailureKind::Network, error)),
     };
-    let balances = balances(&told)?;
     for (amount, held) in &balances {
         let held = if held.is_zero() {
             String::new()
@@ -149,8 +150,13 @@ async fn balance(choice: &WalletChoice, env: &Env, output: Output) -> Result<(),
             })
         })
         .collect();
-    output.object(&json!({"account": told.account, "frozen": told.frozen, "balances": rows}))?;
+    output.object(&json!({"account": account.account, "frozen": frozen, "balances": rows}))?;
     Ok(())
+}
+
+/// The ledger knows no such account yet: nobody has funded it.
+fn is_not_opened(error: &RailUnavailable) -> bool {
+    error.0.contains(&QueryRefusal::NoAccount.to_string())
 }
 
 fn balances(

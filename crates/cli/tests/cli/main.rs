@@ -1,0 +1,15 @@
+//! The command itself, as a process: what it prints, what it writes, how it ends.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
+#![expect(clippy::panic, reason = "a test that cannot go on may panic")]
+
+mod common;
+
+mod books;
+mod get;
+mod get_refused;
+mod hostile;
+mod inspect;
+mod look;
+mod mint;
+mod serve;
+mod wallet;
