@@ -26,7 +26,8 @@ use crate::{
 /// The service takes `http::Request<B>` with absolute URLs, where `B` is made from [`Bytes`]
 /// (`Full<Bytes>`, axum's `Body`): bodies are held in memory, up to [`limits::REQUEST_BYTES_MAX`],
 /// because they may be sent again. A response that was paid for has an [`Arc`] of its [`Payment`]
-/// among its extensions; read its body to the end, see [`WatchedBody`]. Put no layer that follows redirects beneath this one.
+/// among its extensions; read its body to the end, see [`WatchedBody`]. Put no layer that follows
+/// redirects beneath this one.
 #[derive(Clone)]
 pub struct PayLayer {
     client: PaymentClient,

@@ -14,9 +14,10 @@
 //! A call that meets no challenge leaves no trace. A refusal is no end: what was signed counts as
 //! spent until the rail says otherwise. `unread` is paid: the success came, and its body has not
 //! been read to the end. It is fetched again with the same credential, and whatever is met on the
-//! way, it stays `unread` until it is read or the server no longer has it (`settled`). `paid`, `settled`, `void` and `abandoned` are final; the
-//! secrets of a final call (request, artefacts, credential) are wiped, and its amounts and receipt
-//! stay in the history.
+//! way, it stays `unread` until it is read or the server no longer has it (`settled`).
+//!
+//! `paid`, `settled`, `void` and `abandoned` are final; the secrets of a final call (request,
+//! artefacts, credential) are wiped, and its amounts and receipt stay in the history.
 //!
 //! [`LaneOutbox`] is the durable one, [`MemoryOutbox`] forgets when it is dropped.
 

@@ -85,7 +85,7 @@ pub enum State {
     Unread,
     /// Paid, answered and read. Final.
     Paid,
-    /// The rail says that money moved; the answer was not seen, or was a refusal. Final.
+    /// The rail says that money moved; the answer was not seen whole, or was a refusal. Final.
     Settled,
     /// The rail says that no money moved and none will. Final.
     Void,
