@@ -152,7 +152,7 @@ pub(crate) fn strip_hop_headers(headers: &mut HeaderMap) {
     }
 }
 
-/// Removes lines of `Authorization` that hold a Payment credential, and leaves those of other schemes.
+/// Removes lines of `Authorization` that hold a Payment credential, and leaves other schemes.
 pub(crate) fn strip_credentials(headers: &mut HeaderMap) {
     let is_other = |line: &&HeaderValue| matches!(presented([line.as_bytes()]), Presented::None);
     let lines = headers.get_all(header::AUTHORIZATION).iter();
