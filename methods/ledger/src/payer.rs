@@ -1,9 +1,9 @@
 //! The payer's side.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use stiver_core::{
-    Currency, Timestamp, base64url,
+    Currency, Receipt, Timestamp, base64url,
     challenge::Challenge,
     did::DidKey,
     json::Object,
@@ -24,6 +24,7 @@ use crate::{
     METHOD, ORDER_LIFETIME_MS_DEFAULT, ORDER_LIFETIME_MS_MAX,
     api::OrderQuery,
     payee::{artefact, code},
+    receipt,
     refusal::invalid,
     sign,
     terms::Asked,
@@ -49,6 +50,7 @@ pub struct LedgerPayer {
     name: MethodName,
     intents: [IntentName; 1],
     account: AccountId,
+    receipt_keys: BTreeMap<LedgerId, DidKey>,
     config: LedgerPayerConfig,
 }
 
@@ -64,8 +66,17 @@ impl LedgerPayer {
             account: config
                 .account
                 .unwrap_or_else(|| AccountId::of_first_key(&key)),
+            receipt_keys: BTreeMap::new(),
             config,
         }
+    }
+
+    /// Knows the key that signs a ledger's receipts: a challenge that names another is refused, and
+    /// receipts are checked with it. Without one, receipts of that ledger are not checked.
+    #[must_use]
+    pub fn with_receipt_key(mut self, ledger: LedgerId, key: DidKey) -> Self {
+        self.receipt_keys.insert(ledger, key);
+        self
     }
 
     /// The account that pays.
@@ -85,6 +96,14 @@ impl LedgerPayer {
             return Err(Unpayable::NoAccount(format!(
                 "this wallet has no account on ledger {}",
                 asked.ledger
+            )));
+        }
+        let known = self.receipt_keys.get(&asked.ledger);
+        if let (Some(known), Some(named)) = (known, asked.receipt_key)
+            && *known != named
+        {
+            return Err(Unpayable::Malformed(format!(
+                "the ledger's receipts are signed by {known}, not by {named}"
             )));
         }
         if asked.recipient == self.account {
@@ -205,5 +224,24 @@ impl Payer for LedgerPayer {
                 (Err(error), _) => Ok(Lookup::Never(invalid(error.to_string()))),
             }
         })
+    }
+
+    /// The ledger's signature, when its key is known, and that it was this account that paid.
+    fn check_receipt(&self, receipt: &Receipt) -> Result<(), String> {
+        if self.receipt_keys.is_empty() {
+            return Ok(());
+        }
+        let body = receipt::body_of(receipt).map_err(|error| error.to_string())?;
+        if body.payer != self.account {
+            return Err("the receipt is for another payer's account".to_owned());
+        }
+        match self.receipt_keys.get(&body.ledger) {
+            Some(key) => match receipt::verify_receipt(receipt, key) {
+                Ok(_) => Ok(()),
+                Err(error) => Err(error.to_string()),
+            },
+            None if self.config.ledgers.contains(&body.ledger) => Ok(()),
+            None => Err("the receipt is of another ledger".to_owned()),
+        }
     }
 }

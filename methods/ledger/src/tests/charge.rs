@@ -131,6 +131,49 @@ fn receipt(settled: &Settled, challenge: &str) -> Receipt {
 }
 
 #[test]
+fn a_payer_that_knows_the_ledgers_key_accepts_only_what_the_ledger_signed_for_it() {
+    let setup = Setup::new();
+    let ledger = setup.embedded.ledger();
+    let unsure = setup.payer(ALICE, None);
+    let sure = setup
+        .payer(ALICE, None)
+        .with_receipt_key(ledger.id(), ledger.receipt_key());
+    let fooled = setup
+        .payer(ALICE, None)
+        .with_receipt_key(ledger.id(), key(SHOP).did());
+    let other = setup
+        .payer(SHOP, None)
+        .with_receipt_key(ledger.id(), ledger.receipt_key());
+    let challenge = setup.challenge(1);
+    let plan = setup.precheck(&setup.pay(&sure, &challenge, 1)).unwrap();
+    let settled = setup.run(setup.payee.execute(&plan.artefact)).unwrap();
+    let bare = receipt(&settled, challenge.id.as_str());
+    let mut sealed = bare.clone();
+    setup.run(setup.payee.seal_receipt(&mut sealed)).unwrap();
+
+    assert_eq!(sure.check_receipt(&sealed), Ok(()));
+    let mut altered = sealed.clone();
+    altered
+        .extra
+        .insert("amount".to_owned(), Value::String("1".to_owned()));
+    for (payer, receipt, why) in [
+        (&sure, &bare, "the receipt's signature is missing"),
+        (&sure, &altered, "is not signed by the ledger's key"),
+        (&fooled, &sealed, "is not signed by the ledger's key"),
+        (&other, &sealed, "another payer's account"),
+    ] {
+        let refused = payer.check_receipt(receipt).unwrap_err();
+        assert!(refused.contains(why), "{refused}");
+    }
+    // Who knows no key has nothing to check with.
+    assert_eq!(unsure.check_receipt(&altered), Ok(()));
+
+    // A challenge that names another key is not paid.
+    let refused = fooled.policy_view(&challenge).unwrap_err().to_string();
+    assert!(refused.contains("receipts are signed by"), "{refused}");
+}
+
+#[test]
 fn a_receipt_proves_every_member_that_matters() {
     let setup = Setup::new();
     let payer = setup.payer(ALICE, None);
