@@ -21,6 +21,7 @@ fuzz_target!(|data: &[u8]| {
             | JsonError::TooDeep { .. }
             | JsonError::InexactInteger { .. }
             | JsonError::NotFinite { .. }
+            | JsonError::ReservedKey
             | JsonError::DuplicateKey { .. },
         ) => {}
         Err(error) => assert!(theirs.is_err(), "refused JSON: {error}"),
