@@ -9,7 +9,8 @@
 //!                            │     └──────────────┤
 //!                            ▼                    │
 //!                        Refunding ◄──────────────┘
-//!                            │
+//!                            │  ▲
+//!                            │  └─ another artefact, once the former can be executed no more
 //!                            └───────► Refunded
 //! ```
 //!
@@ -97,7 +98,8 @@ pub struct Claim {
 ///
 /// `Settling → Settled → Delivering → Delivered`, with `Settling → Delivering` (both steps in one
 /// write), `Settling → Failed`, `Delivering → Settled` (the handler failed and may run again),
-/// `Settled → Refunding → Refunded`, `Delivering → Refunding`, and
+/// `Settled → Refunding → Refunded`, `Delivering → Refunding`, `Refunding → Refunding` (the artefact
+/// has lapsed and another was prepared), and
 /// `Delivered → Disputed → Reversed`. No other transition exists.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -128,7 +130,7 @@ pub enum ClaimState {
     Refunding {
         /// The settlement.
         settlement: Arc<[u8]>,
-        /// The one refund artefact of this payment. Let go when the state is left.
+        /// The one refund artefact of this payment that can still be executed. Let go when the state is left.
         artefact: SecretBytes,
     },
     /// Given back.

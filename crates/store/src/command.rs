@@ -137,7 +137,8 @@ pub enum Advance {
     },
     /// `Delivering → Settled`: the handler failed before anything was delivered. Frees the lease.
     DeliveryFailed,
-    /// `Settled | Delivering → Refunding`.
+    /// `Settled | Delivering → Refunding`, or `Refunding → Refunding` with another artefact. The
+    /// latter only when the rail will never execute the former one.
     Refund {
         /// The refund's artefact.
         artefact: SecretBytes,

@@ -222,7 +222,9 @@ fn next_state(state: &ClaimState, change: &Change) -> Result<ClaimState, Illegal
             settlement: settlement.clone(),
         },
         (
-            ClaimState::Settled { settlement } | ClaimState::Delivering { settlement },
+            ClaimState::Settled { settlement }
+            | ClaimState::Delivering { settlement }
+            | ClaimState::Refunding { settlement, .. },
             Change::Refund { artefact },
         ) => ClaimState::Refunding {
             settlement: settlement.clone(),

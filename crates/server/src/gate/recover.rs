@@ -4,9 +4,10 @@
 //!   any more, to have its definite word: nobody is charged behind a client that went away.
 //! - `Settled`, `Delivering`: nothing, while the same credential may still run the handler. After
 //!   that the route's policy: refund or keep.
-//! - `Refunding`: it executes the one refund again.
+//! - `Refunding`: it executes the one refund again, and prepares it again when the rail says that it
+//!   never will be.
 //!
-//! A claim whose lease has not ended is never touched.
+//! A claim whose lease has not ended, or that this gate works on, is never touched.
 
 use std::time::Duration;
 
@@ -34,11 +35,12 @@ pub struct Recovered {
     pub settled: usize,
     /// Payments found never to move money.
     pub failed: usize,
-    /// Payments given back, or being given back.
+    /// Payments given back.
     pub refunded: usize,
     /// Payments kept without delivery.
     pub kept: usize,
-    /// Claims left for their client, for the rail, or for another instance.
+    /// Claims left for their client, for the rail, or for another instance; refunds that the rail
+    /// has not confirmed are among them.
     pub left: usize,
     /// Claims that could not be read or moved on; the log says why.
     pub errors: usize,
@@ -117,8 +119,10 @@ impl Gate {
                 self.recover_settled(hold, &details, done).await
             }
             ClaimState::Refunding { .. } => {
-                self.go_on_refunding(hold).await?;
-                done.refunded += 1;
+                match self.go_on_refunding(hold).await? {
+                    GateError::Refunded => done.refunded += 1,
+                    _ => done.left += 1,
+                }
                 Ok(())
             }
             _ => Err(GateError::JournalOutOfStep),
@@ -184,7 +188,8 @@ impl Gate {
         let settled = record::decode_settled(settlement).map_err(GateError::Record)?;
         let method = self.method(&details.method).map_err(GateError::Record)?;
         match self.give_up(hold, &method, details, &settled).await {
-            GateError::DeliveryRefunded | GateError::DeliveryRefunding => done.refunded += 1,
+            GateError::DeliveryRefunded => done.refunded += 1,
+            GateError::DeliveryRefunding => done.left += 1,
             GateError::DeliveryKept => done.kept += 1,
             error => return Err(error),
         }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use stiver_method::{
-    artefact::Settled,
-    payee::{PayeeCharge, RefundRequest},
+    artefact::{Artefact, Settled},
+    payee::{PayeeCharge, RefundError, RefundRequest},
 };
-use stiver_store::{Advance, ClaimState};
+use stiver_store::{Advance, ClaimState, SecretBytes};
 
 use super::{Gate, journal::Hold, settle::Fate};
 use crate::{
@@ -44,18 +44,16 @@ impl Gate {
         method: &Arc<dyn PayeeCharge>,
         settled: &Settled,
     ) -> Result<GateError, GateError> {
-        let request = RefundRequest {
-            settled,
-            amount: &settled.amount,
-            reason: REASON,
-            key: hold.claim.attempt,
-            now: self.now(),
-        };
-        let artefact = match method.prepare_refund(request).await {
+        let artefact = match self.prepare_refund(&hold, method, settled).await {
             Ok(artefact) => artefact,
-            Err(error) => {
+            Err(error @ (RefundError::Unsupported | RefundError::Refused(_))) => {
                 tracing::warn!(method = %method.name(), %error, "no refund: the payment is kept");
                 return self.keep(hold).await;
+            }
+            Err(error) => {
+                tracing::warn!(method = %method.name(), %error, "the refund is tried again later");
+                hold.release().await;
+                return Ok(GateError::DeliveryRefunding);
             }
         };
         let record = record::encode_artefact(&artefact).into();
@@ -66,15 +64,47 @@ impl Gate {
         })
     }
 
-    /// Executes the one refund of a claim in `Refunding`. The error says how far it came.
+    async fn prepare_refund(
+        &self,
+        hold: &Hold,
+        method: &Arc<dyn PayeeCharge>,
+        settled: &Settled,
+    ) -> Result<Artefact, RefundError> {
+        let request = RefundRequest {
+            settled,
+            amount: &settled.amount,
+            reason: REASON,
+            key: hold.claim.attempt,
+            now: self.now(),
+        };
+        method.prepare_refund(request).await
+    }
+
+    /// Executes the one refund of a claim in `Refunding`. One that has lapsed is prepared again,
+    /// under the same key, so that the rail makes at most one of them. The error says how far it came.
     pub(super) async fn go_on_refunding(&self, mut hold: Hold) -> Result<GateError, GateError> {
-        let ClaimState::Refunding { artefact, .. } = &hold.claim.state else {
+        let ClaimState::Refunding {
+            artefact,
+            settlement,
+        } = &hold.claim.state
+        else {
             return Err(GateError::JournalOutOfStep);
         };
+        let settled = record::decode_settled(settlement).map_err(GateError::Record)?;
         let artefact = record::decode_artefact(artefact).map_err(GateError::Record)?;
         let details = Details::decode(&hold.claim.details).map_err(GateError::Record)?;
         let method = self.method(&details.method).map_err(GateError::Record)?;
-        match self.execute(&method, &artefact).await {
+        let mut fate = self.execute(&method, &artefact).await;
+        if matches!(fate, Fate::Never(_)) {
+            // Its own word on this artefact, besides that of the attempt.
+            fate = self.look_up(&method, &artefact).await;
+        }
+        if matches!(fate, Fate::Never(_))
+            && let Some(next) = self.refund_anew(&mut hold, &method, &settled).await?
+        {
+            fate = self.execute(&method, &next).await;
+        }
+        match fate {
             Fate::Done(refund) => {
                 let refund_record = record::encode_settled(&refund).into();
                 hold.advance(Advance::Refunded {
@@ -102,6 +132,30 @@ impl Gate {
                 Ok(GateError::Refunding)
             }
         }
+    }
+
+    /// Puts another refund artefact in the place of one that the rail will never execute. `None`
+    /// when the method has no other just now.
+    async fn refund_anew(
+        &self,
+        hold: &mut Hold,
+        method: &Arc<dyn PayeeCharge>,
+        settled: &Settled,
+    ) -> Result<Option<Artefact>, GateError> {
+        let artefact = match self.prepare_refund(hold, method, settled).await {
+            Ok(artefact) => artefact,
+            Err(error) => {
+                tracing::warn!(method = %method.name(), %error, "no other refund was prepared");
+                return Ok(None);
+            }
+        };
+        let record: SecretBytes = record::encode_artefact(&artefact).into();
+        if matches!(&hold.claim.state, ClaimState::Refunding { artefact, .. } if *artefact == record)
+        {
+            return Ok(None);
+        }
+        hold.advance(Advance::Refund { artefact: record }).await?;
+        Ok(Some(artefact))
     }
 
     /// Keeps the payment. It counts as delivered, with [`KEPT`] for its receipt: nobody is asked

@@ -12,5 +12,6 @@ mod http_layer;
 mod idempotency;
 mod power;
 mod recovery;
+mod refunds;
 mod refusals;
 mod resume;

@@ -385,7 +385,8 @@ fn next(
             Some(ClaimState::Delivering { settlement })
         }
         (ClaimState::Settled { settlement }, Advance::Refund { artefact })
-        | (ClaimState::Delivering { settlement }, Advance::Refund { artefact }) => {
+        | (ClaimState::Delivering { settlement }, Advance::Refund { artefact })
+        | (ClaimState::Refunding { settlement, .. }, Advance::Refund { artefact }) => {
             Some(ClaimState::Refunding {
                 settlement,
                 artefact,
