@@ -55,14 +55,15 @@ pub struct Grant {
 pub enum PayeeFailure {
     /// It never began: the upstream could not be reached. It can have had no effect.
     NotReached,
-    /// It may have had its effect: a status of 500 or more, a time-out, a cut connection.
+    /// It may have had its effect: a status of 500 or more, 408, 425 or 429, a time-out, a cut connection.
     MayHaveRun,
 }
 
 /// The head of a response, for the journal.
 #[derive(Debug, Clone, Copy)]
 pub struct ResponseHead<'a> {
-    /// The HTTP status, below 500.
+    /// The HTTP status, below 500. 408, 425 and 429 are no deliveries either: the payee could not
+    /// serve what it was paid for.
     pub status: u16,
     /// The header fields in order: name in lower case, value as bytes.
     pub headers: &'a [(&'a str, &'a [u8])],

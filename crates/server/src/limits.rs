@@ -34,6 +34,9 @@ pub const CHALLENGE_LIFETIME_MS_MAX: u64 = 24 * 60 * 60 * 1_000;
 pub const RESUME_WINDOW_MS: u64 = 60 * 60 * 1_000;
 /// Longest resume window a route may have, milliseconds.
 pub const RESUME_WINDOW_MS_MAX: u64 = 30 * 24 * 60 * 60 * 1_000;
+/// How much longer than a proof could be replayed its claim is kept, milliseconds: what the clocks
+/// of this machine and of the rail may differ by.
+pub const CLOCK_MARGIN_MS: u64 = 60_000;
 /// How often a handler is started for one payment, when the route does not say.
 pub const ATTEMPTS_MAX: u32 = 3;
 /// How long a stored response is repeated, when the route does not say, milliseconds.

@@ -11,6 +11,7 @@ use stiver_method::payee::{self, PayeeCharge, Plan, Terms};
 use super::Gate;
 use crate::{
     error::GateError,
+    limits::CLOCK_MARGIN_MS,
     record::Details,
     request::{BodyState, Request},
     route::{PriceBasis, Route, StoreResponses, UpstreamRepeats},
@@ -75,10 +76,12 @@ impl Gate {
             && (request.method_is_idempotent()
                 || route.upstream_repeats == UpstreamRepeats::HonoursKey);
         let resume_until = now.plus_millis(route.resume_window_ms);
-        let retain_until = resume_until
+        // Not for the resume window: a claim that is not terminal is never dropped. And one that
+        // is stays for as long as its response, by the store's rule.
+        let retain_until = expires
+            .instant()
             .max(plan.replayable_until)
-            .max(expires.instant())
-            .max(now.plus_millis(store_response_ms.unwrap_or_default()));
+            .plus_millis(CLOCK_MARGIN_MS);
         let details = Details {
             method: params.method.as_str().to_owned(),
             amount: terms.amount,

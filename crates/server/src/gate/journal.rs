@@ -115,12 +115,17 @@ impl Gate {
         })
     }
 
-    /// Takes a claim over. `Err` holds the claim when somebody else works on it, or when it is
+    /// Takes a claim over. `Err` holds the claim when somebody works on it, this gate too, or when it is
     /// terminal; `None` when it is gone.
     pub(crate) async fn take_over(
         &self,
         challenge_id: &str,
     ) -> Result<Result<Hold, Option<Box<Claim>>>, GateError> {
+        if self.inner.leases.holds(challenge_id) {
+            // A clock that stepped forward may have ended the lease of our own live work.
+            let found = self.find(challenge_id).await;
+            return found.map(Err).map_err(GateError::JournalLost);
+        }
         let owner = self.next_owner();
         let command = Command::TakeOver {
             challenge_id: challenge_id.to_owned(),

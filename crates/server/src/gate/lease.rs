@@ -20,6 +20,8 @@ pub(crate) struct Leases(Mutex<State>);
 struct State {
     next: u64,
     held: HashMap<u64, Held>,
+    /// How often each challenge is among them: once, but for a lease that was lost.
+    ids: HashMap<String, usize>,
     renewing: bool,
 }
 
@@ -35,6 +37,7 @@ impl State {
     fn insert(&mut self, challenge_id: &str, epoch: u64) -> u64 {
         let ticket = self.next;
         self.next = ticket.wrapping_add(1);
+        *self.ids.entry(challenge_id.to_owned()).or_default() += 1;
         self.held.insert(
             ticket,
             Held {
@@ -44,6 +47,18 @@ impl State {
             },
         );
         ticket
+    }
+
+    fn remove(&mut self, ticket: u64) {
+        let Some(held) = self.held.remove(&ticket) else {
+            return;
+        };
+        if let Some(times) = self.ids.get_mut(&held.challenge_id) {
+            *times -= 1;
+            if *times == 0 {
+                self.ids.remove(&held.challenge_id);
+            }
+        }
     }
 }
 
@@ -57,9 +72,14 @@ impl Leases {
         self.state().held.len()
     }
 
+    /// True when this gate works on a claim, whatever the clock says of its lease.
+    pub(crate) fn holds(&self, challenge_id: &str) -> bool {
+        self.state().ids.contains_key(challenge_id)
+    }
+
     /// Stops renewing one lease.
     pub(crate) fn end(&self, ticket: u64) {
-        self.state().held.remove(&ticket);
+        self.state().remove(ticket);
     }
 }
 

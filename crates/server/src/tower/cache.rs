@@ -4,10 +4,13 @@ use http::{HeaderMap, HeaderName, HeaderValue, header::CACHE_CONTROL};
 
 /// Fields by which some shared caches are steered past `Cache-Control`.
 const SHARED_CACHE_FIELDS: [HeaderName; 3] = [
-    HeaderName::from_static("cdn-cache-control"),
     HeaderName::from_static("surrogate-control"),
     HeaderName::from_static("surrogate-key"),
+    HeaderName::from_static("x-accel-expires"),
 ];
+
+/// `CDN-Cache-Control` (RFC 9213), and how the fields of single makers of caches end.
+const TARGETED: &str = "cdn-cache-control";
 
 /// Makes a response private: `public` and `s-maxage` go, everything else stays.
 ///
@@ -15,6 +18,14 @@ const SHARED_CACHE_FIELDS: [HeaderName; 3] = [
 /// draft-httpauth-payment-00, CORE-56.
 pub(super) fn make_private(headers: &mut HeaderMap) {
     for field in SHARED_CACHE_FIELDS {
+        headers.remove(field);
+    }
+    let targeted: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| name.as_str().ends_with(TARGETED))
+        .cloned()
+        .collect();
+    for field in targeted {
         headers.remove(field);
     }
     let mut merged = String::from("private");
@@ -65,11 +76,22 @@ mod tests {
             for line in before {
                 headers.append(CACHE_CONTROL, HeaderValue::from_static(line));
             }
-            headers.insert("surrogate-control", HeaderValue::from_static("max-age=600"));
+            let shared = [
+                "surrogate-control",
+                "surrogate-key",
+                "x-accel-expires",
+                "cdn-cache-control",
+                "vercel-cdn-cache-control",
+                "cloudflare-cdn-cache-control",
+            ];
+            for field in shared {
+                headers.insert(field, HeaderValue::from_static("max-age=600"));
+            }
+            headers.insert("etag", HeaderValue::from_static("\"1\""));
             make_private(&mut headers);
             let lines: Vec<_> = headers.get_all(CACHE_CONTROL).iter().collect();
             assert_eq!(lines, [after], "{before:?}");
-            assert!(!headers.contains_key("surrogate-control"));
+            assert_eq!(headers.len(), 2, "{headers:?}");
         }
     }
 }

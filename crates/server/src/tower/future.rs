@@ -33,6 +33,13 @@ const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-re
 const PAYMENT_AUTHORIZATION: HeaderName = HeaderName::from_static("payment-authorization");
 const PAYMENT_RECEIPT: HeaderName = HeaderName::from_static("payment-receipt");
 
+/// Client errors that blame no request: the service could not serve it just now.
+const SERVED_LATER: [StatusCode; 3] = [
+    StatusCode::REQUEST_TIMEOUT,
+    StatusCode::TOO_EARLY,
+    StatusCode::TOO_MANY_REQUESTS,
+];
+
 type Answer<R> = http::Response<ResponseBody<R>>;
 
 /// A request that is ready for the gate, and all that is needed to answer it.
@@ -213,7 +220,7 @@ where
     R::Error: Into<BoxError>,
 {
     let (mut parts, body) = response.into_parts();
-    if parts.status.is_server_error() {
+    if parts.status.is_server_error() || SERVED_LATER.contains(&parts.status) {
         let failure = parts
             .extensions
             .get()
@@ -221,6 +228,7 @@ where
             .unwrap_or(PayeeFailure::MayHaveRun);
         return refusal(&grant.fail(failure).await);
     }
+    make_private(&mut parts.headers);
     let (whole, body) = if grant.wants_body() {
         match buffer(body, STORED_BODY_BYTES_MAX).await {
             Buffered::Whole(bytes) => (Some(bytes.clone()), Either::Left(Full::new(bytes))),

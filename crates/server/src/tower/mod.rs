@@ -14,11 +14,16 @@
 //! | answer | then |
 //! |---|---|
 //! | status below 400 | delivered, with `Payment-Receipt` and `Cache-Control: private` |
-//! | status 400 to 499 | delivered, without a receipt: the request was wrong, not the payee |
-//! | status 500 or more, or an error | failed: see [`OnFailure`](crate::route::OnFailure) |
+//! | other status 400 to 499 | delivered, without a receipt: the request was wrong, not the payee |
+//! | status 408, 425 or 429 | failed: the payee says "later", and has been paid |
+//! | status 500 or more, or an error | failed |
+//!
+//! What a failure does with the payment, [`OnFailure`](crate::route::OnFailure) says. A failed
+//! answer is replaced by a 502 problem without a challenge.
 //!
 //! A service that knows that it never reached its upstream puts
-//! [`PayeeFailure::NotReached`](crate::grant::PayeeFailure) into the extensions of its 5xx.
+//! [`PayeeFailure::NotReached`](crate::grant::PayeeFailure) into the extensions of its failed
+//! answer.
 
 mod body;
 mod cache;

@@ -1,6 +1,8 @@
 //! Prices, secrets and clocks that change between the challenge and the credential, or after the
 //! money was taken.
 
+use std::{sync::Arc, time::Duration};
+
 use stiver_core::{
     binding::{KeyRing, Secret},
     problem::ProblemKind as Kind,
@@ -8,11 +10,14 @@ use stiver_core::{
 use stiver_server::{
     Route,
     grant::PayeeFailure,
-    limits::{CHALLENGE_LIFETIME_MS, LEASE_MS},
+    limits::{CHALLENGE_LIFETIME_MS, CLOCK_MARGIN_MS, LEASE_MS},
 };
-use stiver_testkit::fixtures;
+use stiver_testkit::{
+    fixtures,
+    rail::{REPLAYABLE_MS, Step},
+};
 
-use crate::common::{Ask, PRICE, Run, World};
+use crate::common::{Ask, PRICE, Run, World, exchange};
 
 fn secret(byte: u8) -> Secret {
     Secret::configured(&[byte; 32]).unwrap()
@@ -160,4 +165,46 @@ fn clock_that_steps_back_does_not_settle_twice() {
     assert_eq!(world.send(&ask, &route).kind(), Kind::InvalidChallenge);
     assert_eq!((world.payments(), world.handler.runs()), (1, 1));
     assert_eq!(fixtures::realm(), *world.gate.realm());
+}
+
+#[test]
+fn clock_that_steps_forward_does_not_take_live_work_over() {
+    let world = World::new(10);
+    let route = world.route();
+    let ask = world.paid(&Ask::post("/order", b"one"), &route);
+    world.handler.script([Run::Takes(Duration::from_secs(2))]);
+    let pricing = stiver_server::Pricing::Priced(Arc::new(route.clone()));
+    let (gate, handler) = (world.gate.clone(), Arc::clone(&world.handler));
+    let slot = world.start(exchange(gate, ask.clone(), pricing, handler));
+    world.pass(1_000);
+    assert_eq!(world.state(), "delivering");
+    let now = world.sim.env().clock.now();
+    world.sim.clock.set_wall(now.plus_millis(2 * LEASE_MS));
+    let gate = world.gate.clone();
+    let done = world.run(async move { gate.recover().await }).unwrap();
+    assert_eq!((done.refunded, world.state()), (0, "delivering"));
+    // A second request with the credential waits for the first one.
+    assert_eq!(world.send(&ask, &route).kind(), Kind::InvalidChallenge);
+    let first = slot.lock().unwrap().take().unwrap();
+    first.delivered();
+    assert_eq!((world.handler.runs(), world.handler.delivered()), (1, 1));
+    assert_eq!(world.rail.movements().len(), 1);
+}
+
+#[test]
+fn failed_payment_is_forgotten_once_its_proof_is_of_no_use() {
+    let world = World::new(11);
+    let route = world.route().resume_window(Duration::from_secs(86_400));
+    let ask = world.paid(&Ask::get("/reading"), &route);
+    let refused = stiver_method::artefact::RefusalKind::Insufficient;
+    world.rail.script([Step::refused(refused)]);
+    world.send(&ask, &route).refused();
+    world.pass(REPLAYABLE_MS);
+    assert_eq!(
+        world.counts(),
+        [("failed", 1)],
+        "the proof might come again"
+    );
+    world.pass(CLOCK_MARGIN_MS);
+    assert_eq!(world.counts(), []);
 }

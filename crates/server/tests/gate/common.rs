@@ -190,6 +190,27 @@ impl World {
         counts.into_iter().filter(|(_, count)| *count > 0).collect()
     }
 
+    /// The names of the header fields that are stored for a credential's response.
+    pub(crate) fn stored_headers(&self, credential: &str) -> Vec<String> {
+        let token = credential.strip_prefix("Payment ").unwrap();
+        let challenge_id = Credential::parse(token.as_bytes()).unwrap().challenge.id;
+        let command = Command::Get {
+            challenge_id: challenge_id.as_str().to_owned(),
+        };
+        let memory = self.memory.clone();
+        let reply = self.run(async move { memory.submit(command).await });
+        let Ok(Reply::Found(claim)) = reply else {
+            panic!("there is no such claim");
+        };
+        let delivery = claim.state.delivery().unwrap();
+        let response = delivery.response.as_ref().unwrap();
+        response
+            .headers
+            .iter()
+            .map(|(name, _)| name.clone())
+            .collect()
+    }
+
     /// How often money moved from payers to the merchant.
     pub(crate) fn payments(&self) -> usize {
         let movements = self.rail.movements();

@@ -388,6 +388,53 @@ fn client_errors_of_the_service_are_delivered_without_a_receipt() {
 }
 
 #[test]
+fn service_that_says_later_has_not_delivered() {
+    for status in [408, 425, 429] {
+        let site = Site::new();
+        let credential = site.pay(get());
+        site.replies([Ok(reply(status, "later"))]);
+        let got = site.send(paid(get(), &credential));
+        got.is_problem(ProblemKind::UpstreamFailed);
+        assert!(got.header("retry-after").is_some());
+        assert_eq!(site.send(paid(get(), &credential)).status, 200);
+        assert_eq!((site.runs(), site.world.payments()), (2, 1));
+        // What may not be repeated is given back, unless the service says that it never began.
+        let order = || request("POST", "/order", full("one"));
+        for (begun, status) in [(true, 402), (false, 200)] {
+            let credential = site.pay(order());
+            let mut later = reply(429, "later");
+            if !begun {
+                later.extensions_mut().insert(PayeeFailure::NotReached);
+            }
+            site.replies([Ok(later)]);
+            site.send(paid(order(), &credential))
+                .is_problem(ProblemKind::UpstreamFailed);
+            assert_eq!(site.send(paid(order(), &credential)).status, status);
+        }
+    }
+}
+
+#[test]
+fn what_steers_shared_caches_is_neither_sent_nor_stored() {
+    let site = Site::new();
+    let credential = site.pay(get());
+    let mut answer = reply(200, "22.5 C");
+    let fields = ["x-accel-expires", "surrogate-key", "acme-cdn-cache-control"];
+    for field in fields {
+        answer.headers_mut().insert(field, "600".parse().unwrap());
+    }
+    site.replies([Ok(answer)]);
+    for _ in 0..2 {
+        let got = site.send(keyed(paid(get(), &credential)));
+        assert!(fields.iter().all(|field| got.header(field).is_none()));
+    }
+    assert_eq!(site.runs(), 1);
+    let kept = site.world.stored_headers(&credential);
+    assert!(kept.contains(&"cache-control".to_owned()), "{kept:?}");
+    assert!(fields.iter().all(|it| !kept.iter().any(|name| name == it)));
+}
+
+#[test]
 fn stored_answer_is_repeated_with_its_mark() {
     let site = Site::new();
     let credential = site.pay(get());
