@@ -10,10 +10,10 @@ Exit codes:
    1  something else failed
    2  the command line or a file is wrong: nothing was done
    3  network: the server could not be reached; nothing was paid
-   4  the payment failed; the message says whether money moved
+   4  the payment failed: no money moved
    5  too expensive, or refused by your own rules: nothing was paid
    6  the server refused: its answer is no success
-   7  unknown whether money moved: run `stiver get --resume` before paying again
+   7  money moved, or may have, and no answer came: run `stiver get --resume`, do not pay again
   10  a dry run is complete: nothing was paid";
 
 /// Charge and pay over HTTP: machine payments with 402 Payment Required.

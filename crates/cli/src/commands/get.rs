@@ -29,8 +29,8 @@ use crate::{
     payer::{amount_of, bound_account, open_wallet, paying_client},
 };
 
-/// Longest request body, bytes.
-const BODY_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Longest request body, bytes: what the client holds.
+const BODY_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// What the policy saw, for a dry run and for the message when nothing may be paid.
 type Seen = Arc<Mutex<Vec<Value>>>;
@@ -242,10 +242,14 @@ fn body(data: &str, env: &Env) -> Result<Bytes, Failure> {
         None => Ok(Bytes::from(data.to_owned())),
         Some("-") => {
             let mut bytes = Vec::new();
-            let mut stdin = io::stdin().lock().take(BODY_BYTES_MAX);
-            stdin
+            let mut stdin = io::stdin().lock().take(BODY_BYTES_MAX + 1);
+            let length = stdin
                 .read_to_end(&mut bytes)
                 .usage("reading standard input")?;
+            if u64::try_from(length).is_ok_and(|length| length > BODY_BYTES_MAX) {
+                let message = format!("standard input is over {BODY_BYTES_MAX} bytes");
+                return Err(Failure::usage(message));
+            }
             Ok(Bytes::from(bytes))
         }
         Some(file) => {
@@ -363,13 +367,13 @@ fn payment_json(payment: &Payment) -> Value {
 /// The exit code of an error follows from whether money moved, and why not.
 fn failure(error: CallError) -> Failure {
     let kind = match (&error, error.money_moved()) {
-        (_, MoneyMoved::Maybe) => FailureKind::Unknown,
+        (CallError::NotResumable { .. } | CallError::CredentialPresent, _) => FailureKind::Usage,
+        (_, MoneyMoved::Maybe | MoneyMoved::Yes) => FailureKind::Unknown,
         (CallError::Declined { .. }, _) => FailureKind::TooExpensive,
         (CallError::Transport { .. }, _) => FailureKind::Network,
         (CallError::Origin(_) | CallError::PlainHttp(_) | CallError::RequestBody(_), _) => {
             FailureKind::Usage
         }
-        (CallError::NotResumable { .. } | CallError::CredentialPresent, _) => FailureKind::Usage,
         (CallError::RedirectElsewhere { .. } | CallError::TooManyRedirects, _) => {
             FailureKind::Refused
         }

@@ -148,7 +148,7 @@ fn hostile_options_are_refused_before_anything_is_sent_or_written() {
     stage.run(&call).fails(2, "--dry-run");
     let long = vec![b'x'; 16 * 1024 * 1024 + 1];
     let post = ["get", "--max-amount", "1 USD", "-d", "@-", &url];
-    run_with(&stage.home(), &post, &long).fails(2, "body");
+    run_with(&stage.home(), &post, &long).fails(2, "standard input");
     assert_untouched(&stage, 10_000_000);
 }
 
