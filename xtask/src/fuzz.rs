@@ -112,14 +112,7 @@ fn build(workspace: &Workspace, target: Option<&str>) -> Result<PathBuf> {
     let mut command = workspace.cargo();
     command.current_dir(workspace.root.join("fuzz"));
     // With a named target, the flags leave build scripts and procedural macros alone.
-    command.args([
-        "build",
-        "--release",
-        "--locked",
-        "--target",
-        &host,
-        "--target-dir",
-    ]);
+    command.args(["build", "--release", "--target", &host, "--target-dir"]);
     command.arg(&folder);
     match target {
         Some(target) => command.args(["--bin", target]),

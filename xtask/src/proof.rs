@@ -18,7 +18,7 @@ pub(crate) fn no_std(workspace: &Workspace) -> Result<()> {
     let target = workspace.target.join("no-std");
     let mut build = workspace.cargo();
     build.current_dir(&source);
-    build.args(["build", "--release", "--locked", "--target-dir"]);
+    build.args(["build", "--release", "--target-dir"]);
     run::succeed(build.arg(&target))?;
 
     let program = target.join("no-std");
