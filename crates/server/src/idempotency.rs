@@ -40,14 +40,22 @@ impl IdempotencyKey {
         }))
     }
 
-    /// What the journal keeps of it: the key belongs to a realm and to who *provably* pays. Without
-    /// a proven payer it belongs to the one credential: whoever presents the same hash is handed
-    /// the earlier payment, so a claimed `source` must not be enough.
+    /// The key alone, hashed: tells whether the same credential came with the same key.
+    pub(crate) fn hash(self) -> [u8; 32] {
+        self.hash
+    }
+
+    /// What the store binds: the key belongs to a realm, to who *provably* pays, and to the user
+    /// that the request's other credentials name (`others`, a hash of those lines): users of one
+    /// wallet must not see each other's responses. Without a proven payer it belongs to the one
+    /// payment credential: whoever presents the same hash is handed the earlier payment, so a
+    /// claimed `source` must not be enough.
     pub(crate) fn bind(
         self,
         realm: &Realm,
         payer: Option<&str>,
         credential_hash: &[u8; 32],
+        others: &[u8; 32],
     ) -> [u8; 32] {
         let (tag, who) = match payer {
             Some(payer) => (&b"payer"[..], payer.as_bytes()),
@@ -55,7 +63,7 @@ impl IdempotencyKey {
         };
         hash::of(
             "stiver bound key",
-            &[realm.as_str().as_bytes(), tag, who, &self.hash],
+            &[realm.as_str().as_bytes(), tag, who, others, &self.hash],
         )
     }
 }
@@ -115,16 +123,19 @@ mod tests {
     }
 
     #[test]
-    fn a_key_belongs_to_the_proven_payer_else_to_the_credential() {
+    fn a_key_belongs_to_the_proven_payer_and_user_else_to_the_credential() {
         let key = IdempotencyKey::parse(&[b"abc"]).unwrap().unwrap();
         let realm = Realm::new("api.example.com").unwrap();
         let other = Realm::new("api.example.org").unwrap();
         let (one, two) = ([1; 32], [2; 32]);
-        let alice = key.bind(&realm, Some("alice"), &one);
-        assert_eq!(alice, key.bind(&realm, Some("alice"), &two));
-        assert_ne!(alice, key.bind(&realm, Some("bob"), &one));
-        assert_ne!(alice, key.bind(&other, Some("alice"), &one));
-        assert_ne!(key.bind(&realm, None, &one), key.bind(&realm, None, &two));
+        let (user, another) = ([3; 32], [4; 32]);
+        let alice = key.bind(&realm, Some("alice"), &one, &user);
+        assert_eq!(alice, key.bind(&realm, Some("alice"), &two, &user));
+        assert_ne!(alice, key.bind(&realm, Some("alice"), &one, &another));
+        assert_ne!(alice, key.bind(&realm, Some("bob"), &one, &user));
+        assert_ne!(alice, key.bind(&other, Some("alice"), &one, &user));
+        let unproven = |credential| key.bind(&realm, None, credential, &user);
+        assert_ne!(unproven(&one), unproven(&two));
     }
 
     #[test]

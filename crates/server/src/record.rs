@@ -46,6 +46,8 @@ pub(crate) struct Details {
     pub(crate) replayable_until: Timestamp,
     /// How long the response is kept, milliseconds; `None` when it is not.
     pub(crate) store_response_ms: Option<u64>,
+    /// The hash of the `Idempotency-Key` alone.
+    pub(crate) key_hash: Option<[u8; 32]>,
     /// The agreement's hash: reserved, always `None` today.
     pub(crate) agreement: Option<[u8; 32]>,
 }
@@ -126,6 +128,13 @@ fn write_option_text(writer: &mut Writer, value: Option<&str>) -> Written {
     }
 }
 
+fn write_option_hash(writer: &mut Writer, value: Option<&[u8; 32]>) -> Written {
+    match value {
+        Some(hash) => writer.bytes(hash)?.ok(),
+        None => writer.null()?.ok(),
+    }
+}
+
 fn write_amount(writer: &mut Writer, amount: &Amount) -> Written {
     writer.array(3)?.bytes(&amount.units().to_be_bytes())?;
     writer
@@ -157,7 +166,7 @@ fn instant(reader: &mut Decoder<'_>) -> Result<Timestamp, decode::Error> {
 }
 
 impl Details {
-    const FIELDS: u64 = 15;
+    const FIELDS: u64 = 16;
     const WHAT: &'static str = "claim details";
 
     /// The journal's bytes.
@@ -186,10 +195,8 @@ impl Details {
                 Some(millis) => writer.u64(millis)?.ok()?,
                 None => writer.null()?.ok()?,
             }
-            match &self.agreement {
-                Some(hash) => writer.bytes(hash)?.ok(),
-                None => writer.null()?.ok(),
-            }
+            write_option_hash(writer, self.key_hash.as_ref())?;
+            write_option_hash(writer, self.agreement.as_ref())
         })
     }
 
@@ -218,6 +225,7 @@ impl Details {
                 resume_until: instant(reader)?,
                 replayable_until: instant(reader)?,
                 store_response_ms: option(reader, |reader| reader.u64())?,
+                key_hash: option(reader, |reader| fixed(reader.bytes()?))?,
                 agreement: option(reader, |reader| fixed(reader.bytes()?))?,
             })
         })

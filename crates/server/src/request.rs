@@ -1,6 +1,10 @@
 //! What the gate must know of a request. No HTTP types: any transport can fill it in.
 
-use stiver_core::{base64url, digest::BodyDigest};
+use stiver_core::{
+    base64url,
+    credential::{Presented, presented},
+    digest::BodyDigest,
+};
 
 use crate::{hash, limits::SCOPE_BYTES_MAX};
 
@@ -62,6 +66,17 @@ impl Request<'_> {
         };
         let parts = [self.method.as_bytes(), self.target.as_bytes(), tag, digest];
         hash::of("stiver request", &parts)
+    }
+
+    /// The credentials of other schemes: who the application takes the client for.
+    pub(crate) fn others_hash(&self) -> [u8; 32] {
+        let others = self
+            .authorization
+            .iter()
+            .copied()
+            .filter(|line| matches!(presented([*line]), Presented::None));
+        let others: Vec<&[u8]> = others.collect();
+        hash::of("stiver other credentials", &others)
     }
 
     /// True when the HTTP method may be repeated without another effect (RFC 9110, section 9.2.2).

@@ -2,14 +2,13 @@
 
 use stiver_core::{
     Credential, Problem,
-    credential::{Presented, presented},
+    credential::{Presented, presented, token_hash},
     limits::CREDENTIAL_BYTES_MAX,
 };
 
 use super::{Gate, settle::Claimed};
 use crate::{
     error::GateError,
-    hash,
     idempotency::IdempotencyKey,
     limits::{SETTLING_MAX, TARGET_BYTES_MAX},
     outcome::{Outcome, Refused},
@@ -22,6 +21,7 @@ use std::{future::Future, sync::Arc};
 pub(super) struct Asked {
     pub(super) credential_hash: [u8; 32],
     pub(super) request_hash: [u8; 32],
+    pub(super) others_hash: [u8; 32],
     pub(super) key: Option<IdempotencyKey>,
 }
 
@@ -120,8 +120,9 @@ impl Gate {
             return Err(GateError::NotBound);
         }
         let asked = Asked {
-            credential_hash: hash::of("stiver credential", &[token]),
+            credential_hash: token_hash(token),
             request_hash: request.hash(),
+            others_hash: request.others_hash(),
             key,
         };
         let known = self.find(id).await.map_err(GateError::JournalLost)?;
@@ -139,7 +140,7 @@ impl Gate {
             Pricing::Free => return Ok(Outcome::Free),
             Pricing::Denied(problem) => return Ok(Outcome::Refuse(Refused::plain(problem))),
         };
-        let checked = self.check(request, &route, &credential, key.is_some(), now)?;
+        let checked = self.check(request, &route, &credential, key, now)?;
         let _place = self
             .inner
             .settling

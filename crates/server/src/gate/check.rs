@@ -11,6 +11,7 @@ use stiver_method::payee::{self, PayeeCharge, Plan, Terms};
 use super::Gate;
 use crate::{
     error::GateError,
+    idempotency::IdempotencyKey,
     limits::CLOCK_MARGIN_MS,
     record::Details,
     request::{BodyState, Request},
@@ -32,7 +33,7 @@ impl Gate {
         request: &Request<'_>,
         route: &Route,
         credential: &Credential,
-        has_key: bool,
+        key: Option<IdempotencyKey>,
         now: Timestamp,
     ) -> Result<Checked, GateError> {
         let params = &credential.challenge.params;
@@ -69,7 +70,7 @@ impl Gate {
         let plan = method.precheck(presented).map_err(GateError::Refused)?;
         let store_response_ms = match route.store_responses {
             StoreResponses::Always => Some(route.response_lifetime_ms),
-            StoreResponses::WithIdempotencyKey => has_key.then_some(route.response_lifetime_ms),
+            StoreResponses::WithIdempotencyKey => key.map(|_| route.response_lifetime_ms),
             StoreResponses::Never => None,
         };
         let repeatable = request.body != BodyState::Unbound
@@ -97,6 +98,7 @@ impl Gate {
             resume_until,
             replayable_until: plan.replayable_until,
             store_response_ms,
+            key_hash: key.map(IdempotencyKey::hash),
             agreement: None,
         };
         Ok(Checked {

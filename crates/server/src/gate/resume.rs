@@ -9,6 +9,7 @@ use super::{Gate, admit::Asked, journal::Hold, refund::KEPT, settle::as_asked};
 use crate::{
     error::GateError,
     grant::Grant,
+    idempotency::IdempotencyKey,
     limits::{WAIT_MS_MAX, WAIT_STEP_MS, WAIT_STEP_MS_MAX, WAITING_MAX},
     outcome::{Outcome, Replay},
     record::{self, Details},
@@ -138,14 +139,10 @@ impl Gate {
             return Err(GateError::ChallengeTaken);
         }
         let details = Details::decode(&claim.details).map_err(GateError::Record)?;
-        let bound = asked.key.map(|key| {
-            key.bind(
-                &self.inner.realm,
-                details.payer.as_deref(),
-                &asked.credential_hash,
-            )
-        });
-        let same_key = bound.is_some() && bound == claim.idempotency_key_hash;
+        // Other credentials do not matter here: this one is the proof, and a client may have
+        // renewed its token since.
+        let key = asked.key.map(IdempotencyKey::hash);
+        let same_key = key.is_some() && key == details.key_hash;
         if claim.request_hash != asked.request_hash {
             let conflict = GateError::IdempotencyConflict;
             return Err(if same_key {
@@ -154,7 +151,7 @@ impl Gate {
                 GateError::RedeemedElsewhere
             });
         }
-        match (bound, claim.idempotency_key_hash) {
+        match (key, details.key_hash) {
             (Some(_), Some(_)) if !same_key => Err(GateError::IdempotencyConflict),
             _ => Ok(()),
         }

@@ -59,7 +59,8 @@ impl Gate {
             request_hash: asked.request_hash,
             idempotency_key_hash: asked.key.map(|key| {
                 let payer = checked.plan.payer.as_deref();
-                key.bind(&self.inner.realm, payer, &asked.credential_hash)
+                let (credential, others) = (&asked.credential_hash, &asked.others_hash);
+                key.bind(&self.inner.realm, payer, credential, others)
             }),
             replay_keys: keys
                 .map(|key| hash::of("stiver replay key", &[name, key]))

@@ -20,6 +20,7 @@ fn details() -> Details {
         resume_until: Timestamp::from_millis(1),
         replayable_until: Timestamp::MAX,
         store_response_ms: Some(u64::MAX),
+        key_hash: None,
         agreement: None,
     }
 }
@@ -51,6 +52,7 @@ fn every_record_reads_back_as_it_was_written() {
         on_failure: OnFailure::Keep,
         repeatable: false,
         store_response_ms: None,
+        key_hash: Some([6; 32]),
         agreement: Some([7; 32]),
         ..details()
     };

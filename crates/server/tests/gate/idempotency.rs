@@ -205,3 +205,32 @@ fn routes_say_what_is_stored() {
         );
     }
 }
+
+#[test]
+fn another_user_of_one_wallet_does_not_get_the_first_ones_response() {
+    let world = World::new(30);
+    let route = world.route();
+    let user = |ask: &Ask, token: &str| {
+        let mut ask = ask.clone();
+        ask.authorization
+            .push(format!("Bearer {token}").into_bytes());
+        ask
+    };
+    let order = || world.paid(&Ask::post("/order", b"one"), &route).key("k");
+    let first = order();
+    world.send(&user(&first, "ann"), &route).delivered();
+    // The same wallet, key and request: of another user, it is another order.
+    world.send(&user(&order(), "ben"), &route).delivered();
+    assert_eq!((world.handler.runs(), world.payments()), (2, 2));
+    // Of the same user, it is the same one: nothing is charged.
+    let Answer::Replayed { body, .. } = world.send(&user(&order(), "ann"), &route) else {
+        panic!("not repeated");
+    };
+    assert_eq!(body, b"reading 1");
+    // And the same credential is itself the proof, also with a renewed token.
+    let Answer::Replayed { body, .. } = world.send(&user(&first, "ann-2"), &route) else {
+        panic!("not repeated");
+    };
+    assert_eq!(body, b"reading 1");
+    assert_eq!((world.handler.runs(), world.payments()), (2, 2));
+}
