@@ -31,13 +31,6 @@ enum Watch {
     /// Nobody, or it is told.
     Over,
     /// Still to be told, when a reader asks beyond the last frame.
-    #[cfg_attr(
-        not(feature = "reqwest"),
-        expect(
-            dead_code,
-            reason = "only the reqwest wrapper asks beyond the last frame"
-        )
-    )]
     AtEnd(Delivery),
     /// Still to be told, when the last frame is about to be handed over: for readers that know the
     /// length and do not ask for more.
