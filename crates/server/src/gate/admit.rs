@@ -1,7 +1,7 @@
 //! One request through the gate.
 
 use stiver_core::{
-    Credential, Problem,
+    Credential, Problem, Timestamp,
     credential::{Presented, presented, token_hash},
     limits::CREDENTIAL_BYTES_MAX,
 };
@@ -23,6 +23,15 @@ pub(super) struct Asked {
     pub(super) request_hash: [u8; 32],
     pub(super) others_hash: [u8; 32],
     pub(super) key: Option<IdempotencyKey>,
+}
+
+/// What the fields of a paying request say.
+struct Fields<'r> {
+    token: &'r [u8],
+    credential: Credential,
+    key: Option<IdempotencyKey>,
+    /// The challenge is of this gate and of a secret that is on its ring.
+    bound: bool,
 }
 
 /// The price of one request, worked out at most once and only when it is needed.
@@ -94,31 +103,17 @@ impl Gate {
         P: FnOnce() -> F,
         F: Future<Output = Pricing>,
     {
-        let bytes = request.target.len();
-        if bytes > TARGET_BYTES_MAX {
-            return Err(GateError::TargetTooLong { bytes });
-        }
-        let token = match presented(request.authorization.iter().copied()) {
-            Presented::One(token) => token,
-            Presented::Several => return Err(GateError::SeveralCredentials),
-            Presented::None => return self.unpaid(request, pricing).await,
-        };
-        if token.len() > CREDENTIAL_BYTES_MAX {
-            return Err(GateError::CredentialTooLarge { bytes: token.len() });
-        }
-        if request.method == "HEAD" {
-            return Err(GateError::Head);
-        }
-        let key =
-            IdempotencyKey::parse(request.idempotency_key).map_err(GateError::IdempotencyKey)?;
-        let credential = Credential::parse(token).map_err(GateError::Malformed)?;
         let now = self.now();
-        let bound = self.keys().verify(&credential.challenge, now).is_ok()
-            && credential.challenge.params.realm == self.inner.realm;
+        let Some(fields) = self.read_fields(request, now)? else {
+            return self.unpaid(request, pricing).await;
+        };
+        let Fields {
+            token,
+            credential,
+            key,
+            bound,
+        } = fields;
         let id = credential.challenge.id.as_str();
-        if !bound && !self.inner.store.might_know(id) {
-            return Err(GateError::NotBound);
-        }
         let asked = Asked {
             credential_hash: token_hash(token),
             request_hash: request.hash(),
@@ -150,6 +145,82 @@ impl Gate {
             Claimed::Won(hold) => self.settle_and_grant(hold, true).await,
             Claimed::Known(claim) => self.resume(&asked, claim).await,
             Claimed::SameKey(claim) => self.resume_by_key(claim).await,
+        }
+    }
+
+    /// The checks that need no body: limits, one credential, its form, binding and realm. `None`
+    /// when there is no credential.
+    fn read_fields<'r>(
+        &self,
+        request: &Request<'r>,
+        now: Timestamp,
+    ) -> Result<Option<Fields<'r>>, GateError> {
+        let bytes = request.target.len();
+        if bytes > TARGET_BYTES_MAX {
+            return Err(GateError::TargetTooLong { bytes });
+        }
+        let token = match presented(request.authorization.iter().copied()) {
+            Presented::One(token) => token,
+            Presented::Several => return Err(GateError::SeveralCredentials),
+            Presented::None => return Ok(None),
+        };
+        if token.len() > CREDENTIAL_BYTES_MAX {
+            return Err(GateError::CredentialTooLarge { bytes: token.len() });
+        }
+        if request.method == "HEAD" {
+            return Err(GateError::Head);
+        }
+        let key =
+            IdempotencyKey::parse(request.idempotency_key).map_err(GateError::IdempotencyKey)?;
+        let credential = Credential::parse(token).map_err(GateError::Malformed)?;
+        let bound = self.keys().verify(&credential.challenge, now).is_ok()
+            && credential.challenge.params.realm == self.inner.realm;
+        let id = credential.challenge.id.as_str();
+        if !bound && !self.inner.store.might_know(id) {
+            return Err(GateError::NotBound);
+        }
+        Ok(Some(Fields {
+            token,
+            credential,
+            key,
+            bound,
+        }))
+    }
+
+    /// [`Gate::admit`]'s checks of a request that is never free and whose body is not read yet: an
+    /// error is final, and has no other cause than the fields.
+    pub(crate) fn check_fields(&self, request: &Request<'_>) -> Result<(), GateError> {
+        match self.read_fields(request, self.now())? {
+            Some(_) => Ok(()),
+            None => {
+                IdempotencyKey::parse(request.idempotency_key)
+                    .map_err(GateError::IdempotencyKey)?;
+                Err(GateError::NoCredential)
+            }
+        }
+    }
+
+    /// The answer to an error of [`Gate::check_fields`].
+    pub(crate) async fn refuse<P, F>(
+        &self,
+        error: &GateError,
+        request: &Request<'_>,
+        price: P,
+    ) -> Refused
+    where
+        P: FnOnce() -> F,
+        F: Future<Output = Pricing>,
+    {
+        let mut pricing = Lazy {
+            make: Some(price),
+            made: None,
+        };
+        match self.answer(error, request, &mut pricing).await {
+            Outcome::Refuse(refused) => refused,
+            Outcome::Free | Outcome::Serve(_) | Outcome::Replay(_) => {
+                tracing::error!("a price list that is never free gave a free price");
+                GateError::Misconfigured.refused()
+            }
         }
     }
 

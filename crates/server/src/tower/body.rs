@@ -15,6 +15,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::future::{Either as Raced, select};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt as _, Either, Full};
+use sha2::{Digest as _, Sha256};
 use stiver_core::{Problem, digest::BodyDigest, problem::ProblemKind};
 use stiver_env::Clock;
 
@@ -106,19 +107,33 @@ impl Drop for Share {
     }
 }
 
+/// Where the bytes of a body go.
+pub(super) enum Sink<'t> {
+    /// They are held, within a total.
+    Held {
+        total: &'t Arc<AtomicUsize>,
+        max: usize,
+    },
+    /// They are hashed and let go: the body that comes out is empty.
+    Hashed,
+}
+
 /// Reads a request body by the rule. The error is the answer to send.
 pub(super) async fn spool<B>(
     body: B,
     rule: BodyRule,
     clock: &dyn Clock,
-    total: &Arc<AtomicUsize>,
-    total_max: usize,
+    sink: Sink<'_>,
 ) -> Result<Spooled<B>, Refused>
 where
     B: Body<Data = Bytes>,
 {
+    let (total, total_max) = match sink {
+        Sink::Held { total, max } => (Some(total), max),
+        Sink::Hashed => (None, 0),
+    };
     let mut share = Share {
-        total: Arc::clone(total),
+        total: total.cloned().unwrap_or_default(),
         taken: 0,
     };
     if body.is_end_stream() {
@@ -149,29 +164,36 @@ where
     let read = async {
         let mut body = pin!(body);
         let mut read = Pieces::default();
+        let mut hasher = Sha256::new();
+        let mut length = 0;
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|_| unread("the body broke off before its end"))?;
             let Ok(data) = frame.into_data() else {
                 continue;
             };
-            if read.len() + data.len() > bytes_max {
+            length += data.len();
+            if length > bytes_max {
                 return Err(over());
+            }
+            hasher.update(&data);
+            if total.is_none() {
+                continue;
             }
             if !share.take(data.len(), total_max) {
                 return Err(full());
             }
             read.push(data);
         }
-        Ok(read.join())
+        let state = match length {
+            0 => BodyState::None,
+            _ => BodyState::Digest(BodyDigest::from_bytes(hasher.finalize().into())),
+        };
+        Ok((state, read.join()))
     };
     let late = clock.sleep(Duration::from_millis(SPOOL_MS_MAX));
-    let bytes = match select(pin!(read), late).await {
-        Raced::Left((bytes, _)) => bytes?,
+    let (state, bytes) = match select(pin!(read), late).await {
+        Raced::Left((read, _)) => read?,
         Raced::Right(((), _)) => return Err(unread("the body did not arrive in time")),
-    };
-    let state = match bytes.is_empty() {
-        true => BodyState::None,
-        false => BodyState::Digest(BodyDigest::of(&bytes)),
     };
     Ok(Spooled {
         state,

@@ -17,7 +17,7 @@ use tracing::Instrument as _;
 
 use super::{
     BoxError,
-    body::{Buffered, RequestBody, ResponseBody, Spooled, buffer, spool},
+    body::{Buffered, RequestBody, ResponseBody, Sink, Spooled, buffer, spool},
     cache::make_private,
     layer::Shared,
 };
@@ -68,10 +68,17 @@ where
     R::Error: Into<BoxError>,
 {
     let (mut parts, body) = request.into_parts();
-    let rule = layer.price.body_rule(&parts);
-    let clock = &*layer.gate.env().clock;
-    let spooled = spool(body, rule, clock, &layer.spooled, layer.spooled_max).await;
-    let spooled = match spooled {
+    if !body.is_end_stream()
+        && layer.price.is_never_free(&parts)
+        && let Some(error) = unfit(&layer, &parts)
+    {
+        return Ok(turn_away(&layer, &parts, body, &error).await);
+    }
+    let sink = Sink::Held {
+        total: &layer.spooled,
+        max: layer.spooled_max,
+    };
+    let spooled = match spool_by(&layer, &parts, body, sink).await {
         Ok(spooled) => spooled,
         Err(refused) => return Ok(refusal(&refused)),
     };
@@ -154,6 +161,45 @@ impl<S, B> Work<S, B> {
         drop(share);
         answer
     }
+}
+
+async fn spool_by<B: Body<Data = Bytes>>(
+    layer: &Shared,
+    parts: &Parts,
+    body: B,
+    sink: Sink<'_>,
+) -> Result<Spooled<B>, Refused> {
+    let rule = layer.price.body_rule(parts);
+    spool(body, rule, &*layer.gate.env().clock, sink).await
+}
+
+/// What the fields of a request tell against it, before its body is read.
+fn unfit(layer: &Shared, parts: &Parts) -> Option<GateError> {
+    let target = (layer.target)(parts);
+    let fields = Fields::of(&parts.headers);
+    let request = fields.request(parts, &target, BodyState::None);
+    layer.gate.check_fields(&request).err()
+}
+
+/// Refuses a request by its fields. Its body is read only when the refusal carries challenges,
+/// which are bound to its digest; it is never held.
+async fn turn_away<B, R>(layer: &Shared, parts: &Parts, body: B, error: &GateError) -> Answer<R>
+where
+    B: Body<Data = Bytes>,
+{
+    let state = if error.meaning().challenge {
+        match spool_by(layer, parts, body, Sink::Hashed).await {
+            Ok(spooled) => spooled.state,
+            Err(refused) => return refusal(&refused),
+        }
+    } else {
+        BodyState::None
+    };
+    let target = (layer.target)(parts);
+    let fields = Fields::of(&parts.headers);
+    let request = fields.request(parts, &target, state);
+    let price = || layer.price.price(parts, state);
+    refusal(&layer.gate.refuse(error, &request, price).await)
 }
 
 /// The field lines that the gate reads.

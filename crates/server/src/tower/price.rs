@@ -18,6 +18,15 @@ pub trait Price: Send + Sync + 'static {
         }
     }
 
+    /// True when no request like this one passes for free. Then the body of a request that does not
+    /// pay is hashed for its challenge and let go, and one whose credential is no good in itself is
+    /// refused before its body is held. Default: false, and bodies are held until the price is
+    /// known.
+    fn is_never_free(&self, parts: &Parts) -> bool {
+        let _ = parts;
+        false
+    }
+
     /// What the request costs. Unpaid requests ask too: it must change no state.
     fn price<'a>(&'a self, parts: &'a Parts, body: BodyState) -> BoxFuture<'a, Pricing>;
 }
@@ -73,6 +82,10 @@ impl FixedPrice {
 impl Price for FixedPrice {
     fn body_rule(&self, _: &Parts) -> BodyRule {
         self.body
+    }
+
+    fn is_never_free(&self, _: &Parts) -> bool {
+        true
     }
 
     fn price<'a>(&'a self, _: &'a Parts, _: BodyState) -> BoxFuture<'a, Pricing> {

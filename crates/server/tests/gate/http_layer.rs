@@ -327,12 +327,43 @@ fn bodies_are_bounded_in_total_and_given_back() {
     let layer = PaymentLayer::fixed(world.gate.clone(), world.route()).spooled_total_bytes_max(10);
     let site = Site::with(world, layer);
     let order = |text: &'static str| request("POST", "/order", full(text));
-    site.send(order("eleven byte"))
+    let long = site.pay(order("eleven byte"));
+    site.send(paid(order("eleven byte"), &long))
         .is_problem(ProblemKind::Unavailable);
     for _ in 0..20 {
-        site.send(order("ten bytes!"))
-            .is_problem(ProblemKind::PaymentRequired);
+        let credential = site.pay(order("ten bytes!"));
+        let got = site.send(paid(order("ten bytes!"), &credential));
+        assert_eq!(got.status, 200);
     }
+}
+
+#[test]
+fn body_without_a_good_credential_is_not_held() {
+    let world = World::new(20);
+    let layer = PaymentLayer::fixed(world.gate.clone(), world.route()).spooled_total_bytes_max(0);
+    let site = Site::with(world, layer);
+    let order = || request("POST", "/order", full("one kilo"));
+    let credential = site.pay(order());
+    site.send(paid(order(), "Payment e30"))
+        .is_problem(ProblemKind::MalformedCredential);
+    // The challenge is bound to the body all the same, and a good credential makes it held.
+    site.send(paid(order(), &credential))
+        .is_problem(ProblemKind::Unavailable);
+    assert!(site.world.front.commands().is_empty());
+}
+
+#[test]
+fn body_is_not_read_when_the_fields_are_refused() {
+    let site = Site::new();
+    let order = || request("POST", "/order", Untouched.boxed_unsync());
+    let twice = paid(paid(order(), "Payment e30"), "Payment e30");
+    site.send(twice)
+        .is_problem(ProblemKind::MultipleCredentials);
+    let mut bad_key = paid(order(), "Payment e30");
+    let key = "a b".parse().unwrap();
+    bad_key.headers_mut().insert("idempotency-key", key);
+    site.send(bad_key).is_problem(ProblemKind::BadRequest);
+    assert_eq!(site.runs(), 0);
 }
 
 #[test]
