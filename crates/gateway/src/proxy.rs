@@ -15,7 +15,7 @@ use stiver_server::{
     BodyState, Paid, Pricing,
     grant::PayeeFailure,
     route::Route,
-    tower::{BodyRule, Payment, PaymentLayer, Price, RequestBody},
+    tower::{BodyRule, Payment, PaymentLayer, Price, RequestBody, remove_credentials},
 };
 use tower::{Layer, Service, ServiceExt};
 
@@ -23,7 +23,7 @@ use crate::{
     connections::ResponseBody,
     path,
     routes::{Found, Routes},
-    upstream::{UpstreamClient, strip_credentials, strip_forwarded, strip_hop_headers},
+    upstream::{UpstreamClient, strip_forwarded, strip_hop_headers},
 };
 
 /// The header that keeps its value however often a request is sent upstream for one payment.
@@ -88,7 +88,7 @@ impl Proxy {
                 problem_response(&Problem::new(ProblemKind::NotFound, detail))
             }
             Found::Free => {
-                strip_credentials(&mut parts.headers);
+                remove_credentials(&mut parts.headers);
                 let request = Request::from_parts(parts, RequestBody::Right(body));
                 match self.free.oneshot(request).await {
                     Ok(response) => response.map(UnsyncBoxBody::new),
@@ -179,6 +179,10 @@ impl Price for RoutePrice {
         BodyRule::Digest {
             bytes_max: self.body_limit_bytes,
         }
+    }
+
+    fn is_never_free(&self, _: &Parts) -> bool {
+        true
     }
 
     fn price<'a>(&'a self, parts: &'a Parts, _: BodyState) -> BoxFuture<'a, Pricing> {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, header};
+use http::{HeaderMap, HeaderName, Request, Response, Uri, header};
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 use hyper_util::{
@@ -19,7 +19,6 @@ use hyper_util::{
     },
     rt::TokioIo,
 };
-use stiver_core::credential::{Presented, presented};
 use stiver_env::{
     Spawner,
     net::{Net, Stream},
@@ -149,17 +148,6 @@ pub(crate) fn strip_hop_headers(headers: &mut HeaderMap) {
     }
     for name in NOT_FORWARDED {
         headers.remove(name);
-    }
-}
-
-/// Removes lines of `Authorization` that hold a Payment credential, and leaves other schemes.
-pub(crate) fn strip_credentials(headers: &mut HeaderMap) {
-    let is_other = |line: &&HeaderValue| matches!(presented([line.as_bytes()]), Presented::None);
-    let lines = headers.get_all(header::AUTHORIZATION).iter();
-    let kept: Vec<HeaderValue> = lines.filter(is_other).cloned().collect();
-    headers.remove(header::AUTHORIZATION);
-    for line in kept {
-        headers.append(header::AUTHORIZATION, line);
     }
 }
 
