@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use anyhow::anyhow;
 use http::StatusCode;
 use stiver_client::{CallError, Options, Parts, PayingClient, PaymentClient, policy::Policy};
-use stiver_core::{Amount, Currency, json::Object, untrusted::Untrusted};
+use stiver_core::{Amount, Currency, did::DidKey, json::Object, untrusted::Untrusted};
 use stiver_env::{BoxFuture, Env};
 use stiver_gateway::LEDGER_PATH;
 use stiver_ledger::id::{AccountId, LedgerId};
@@ -101,7 +101,7 @@ pub(crate) fn ledger_payer(
 ) -> Result<LedgerPayer, Failure> {
     let ledger: LedgerId = account.ledger.parse()?;
     let id: AccountId = account.account.parse()?;
-    Ok(LedgerPayer::new(LedgerPayerConfig {
+    let payer = LedgerPayer::new(LedgerPayerConfig {
         signer: Arc::new(wallet.key()?),
         account: Some(id),
         ledgers: vec![ledger],
@@ -110,7 +110,11 @@ pub(crate) fn ledger_payer(
             Some(_) => Some(Arc::new(remote_ledger(wallet, account, env)?)),
             None => None,
         },
-    }))
+    });
+    match &account.receipt_key {
+        Some(key) => Ok(payer.with_receipt_key(ledger, key.parse()?)),
+        None => Ok(payer),
+    }
 }
 
 /// The ledger a wallet is bound to, asked over HTTP.
@@ -206,6 +210,7 @@ pub(crate) async fn discover(gateway: &str, wallet: &Wallet) -> Result<Account, 
     }
     let about: About = Object::parse(&body)?.deserialize()?;
     let ledger: LedgerId = about.ledger.parse()?;
+    let receipt_key: DidKey = about.receipt_key.parse()?;
     let currencies: Result<Vec<Currency>, _> = about
         .currencies
         .iter()
@@ -216,13 +221,16 @@ pub(crate) async fn discover(gateway: &str, wallet: &Wallet) -> Result<Account, 
         account: AccountId::of_first_key(&wallet.did()).to_string(),
         currencies: currencies?,
         query_url: Some(url),
+        receipt_key: Some(receipt_key.to_string()),
     })
 }
 
 /// What a ledger's endpoint says of itself.
 #[derive(serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct About {
     ledger: String,
+    receipt_key: String,
     currencies: Vec<AboutCurrency>,
 }
 

@@ -19,6 +19,9 @@ pub struct Account {
     pub currencies: Vec<Currency>,
     /// The URL of the ledger's query endpoint, when there is one.
     pub query_url: Option<String>,
+    /// The key that signs the ledger's receipts, as a `did:key`, when it is known: receipts are
+    /// checked against it.
+    pub receipt_key: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -30,6 +33,8 @@ struct AccountWire {
     currencies: Vec<CurrencyWire>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     query_url: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    receipt_key: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -48,6 +53,7 @@ impl Account {
             account: self.account.clone(),
             currencies: self.currencies.iter().map(CurrencyWire::from).collect(),
             query_url: self.query_url.clone(),
+            receipt_key: self.receipt_key.clone(),
         };
         let mut text = serde_json::to_string_pretty(&wire)
             .expect("strings and integers serialise because no map key is involved");
@@ -69,6 +75,7 @@ impl Account {
             Some(&wire.ledger),
             Some(&wire.account),
             wire.query_url.as_ref(),
+            wire.receipt_key.as_ref(),
         ];
         for text in texts.into_iter().flatten() {
             let visible = text.bytes().all(|byte| byte.is_ascii_graphic());
@@ -82,6 +89,7 @@ impl Account {
             account: wire.account,
             currencies: currencies.collect::<Result<_, _>>()?,
             query_url: wire.query_url,
+            receipt_key: wire.receipt_key,
         })
     }
 }

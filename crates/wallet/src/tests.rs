@@ -113,6 +113,7 @@ fn an_account_is_bound_read_back_and_replaced() {
         account: "a7".into(),
         currencies: vec![Currency::new("usd", 6).unwrap()],
         query_url: Some("http://127.0.0.1:8402/ledger".into()),
+        receipt_key: Some("did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK".into()),
     };
     for url in [account.query_url.clone(), None] {
         account.query_url = url;

@@ -93,6 +93,17 @@ async fn join(
         );
         return Err(Failure::usage(message));
     }
+    if let Some(bound) = wallet.account()?
+        && bound.receipt_key.is_some()
+        && bound.receipt_key != account.receipt_key
+    {
+        let message = format!(
+            "{gateway} says that the ledger {} signs with another key than before: it may be \
+             somebody else's gateway",
+            account.ledger
+        );
+        return Err(Failure::usage(message));
+    }
     wallet.bind(&account)?;
     output.line(&format!(
         "the wallet {} pays on the ledger {}",
