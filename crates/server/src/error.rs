@@ -6,7 +6,7 @@
 //! |---|---|---|---|
 //! | no credential | 402 | payment-required | fresh |
 //! | unreadable credential | 402 | malformed-credential | fresh |
-//! | challenge expired, altered, used, for another request | 402 | invalid-challenge | fresh |
+//! | challenge expired, altered, redeemed, refunded, for another request | 402 | invalid-challenge | fresh |
 //! | the method refused the proof | 402 | verification-failed, -insufficient, -expired | fresh |
 //! | the payer may not | 403 | forbidden | |
 //! | several credentials, HEAD, a bad key or target | 400 | bad-request and its kin | |
@@ -14,7 +14,10 @@
 //! | money may have moved | 500, 502, 503 | internal, upstream-failed, outcome-unknown | |
 //! | nothing was taken, but not now | 503 | unavailable | |
 //!
-//! No answer that may follow a payment carries a challenge: an auto-paying client would pay twice.
+//! A challenge goes only with answers after which paying again is right: nothing was taken by this
+//! credential, or what it took is over. So a redeemed credential with no stored response, and a
+//! refunded one, do get a fresh challenge; one in flight, of unknown outcome, or whose delivery
+//! failed does not: an auto-paying client would pay twice.
 
 use stiver_core::{
     Timestamp, credential::CredentialError, limits::CREDENTIAL_BYTES_MAX, problem::ProblemKind,

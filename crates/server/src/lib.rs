@@ -72,7 +72,10 @@
 //! - A request that is not paid for changes no state: the store sees no write.
 //! - One credential settles at most once and is delivered at most once, across instances.
 //! - A delivery is durable before its first byte leaves.
-//! - No answer that may follow a payment carries a challenge, so that no auto-payer pays twice.
+//! - A challenge goes only with answers after which paying again is right: this credential took
+//!   nothing, or what it took is over (served with nothing stored to repeat, refunded, refused by
+//!   the rail). While a payment may be under way, and after a failed delivery, there is none, so
+//!   that no auto-payer pays twice for one answer.
 //! - No credential, receipt or key is logged, nor told in a problem.
 //!
 //! # Features

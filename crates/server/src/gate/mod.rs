@@ -20,8 +20,12 @@
 //! 8. the method's `precheck`
 //! 9. the durable claim, 10. settlement, 11. the handler
 //!
-//! Cost of one paid request: three SHA-256 (credential, request, replay key), one HMAC, the
-//! method's own signature check, and three journal writes (claim, settled, delivered).
+//! The tower layer makes checks 1 to 3 once more before it holds a body, so that one without a good
+//! credential costs no memory.
+//!
+//! Cost of one paid request: four SHA-256 (credential, request, other credentials, replay key), one
+//! HMAC (two with a body), the method's own signature check, and three journal writes (claim,
+//! settled, delivered).
 
 mod admit;
 mod builder;

@@ -129,13 +129,10 @@ where
     B: Body<Data = Bytes>,
 {
     let (total, total_max) = match sink {
-        Sink::Held { total, max } => (Some(total), max),
-        Sink::Hashed => (None, 0),
+        Sink::Held { total, max } => (Arc::clone(total), Some(max)),
+        Sink::Hashed => (Arc::default(), None),
     };
-    let mut share = Share {
-        total: total.cloned().unwrap_or_default(),
-        taken: 0,
-    };
+    let mut share = Share { total, taken: 0 };
     if body.is_end_stream() {
         return Ok(Spooled {
             state: BodyState::None,
@@ -153,6 +150,29 @@ where
         }
         BodyRule::Digest { bytes_max } => bytes_max,
     };
+    let late = clock.sleep(Duration::from_millis(SPOOL_MS_MAX));
+    let read = Box::pin(read(body, bytes_max, &mut share, total_max));
+    let (state, bytes) = match select(read, late).await {
+        Raced::Left((read, _)) => read?,
+        Raced::Right(_) => return Err(unread("the body did not arrive in time")),
+    };
+    Ok(Spooled {
+        state,
+        body: Either::Left(Full::new(bytes)),
+        share,
+    })
+}
+
+/// Reads a body of at most `bytes_max` bytes. Without a `total_max` its bytes are let go.
+async fn read<B>(
+    body: B,
+    bytes_max: usize,
+    share: &mut Share,
+    total_max: Option<usize>,
+) -> Result<(BodyState, Bytes), Refused>
+where
+    B: Body<Data = Bytes>,
+{
     let over = || {
         let detail = format!("the body is longer than the {bytes_max} bytes this resource takes");
         Refused::plain(Problem::new(ProblemKind::BodyTooLarge, detail))
@@ -161,45 +181,31 @@ where
     if declared > bytes_max {
         return Err(over());
     }
-    let read = async {
-        let mut body = pin!(body);
-        let mut read = Pieces::default();
-        let mut hasher = Sha256::new();
-        let mut length = 0;
-        while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|_| unread("the body broke off before its end"))?;
-            let Ok(data) = frame.into_data() else {
-                continue;
-            };
-            length += data.len();
-            if length > bytes_max {
-                return Err(over());
-            }
-            hasher.update(&data);
-            if total.is_none() {
-                continue;
-            }
-            if !share.take(data.len(), total_max) {
-                return Err(full());
-            }
-            read.push(data);
-        }
-        let state = match length {
-            0 => BodyState::None,
-            _ => BodyState::Digest(BodyDigest::from_bytes(hasher.finalize().into())),
+    let mut body = pin!(body);
+    let mut pieces = Pieces::default();
+    let mut hasher = Sha256::new();
+    let mut length = 0_usize;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| unread("the body broke off before its end"))?;
+        let Ok(data) = frame.into_data() else {
+            continue;
         };
-        Ok((state, read.join()))
+        length = length.saturating_add(data.len());
+        if length > bytes_max {
+            return Err(over());
+        }
+        hasher.update(&data);
+        let Some(total_max) = total_max else { continue };
+        if !share.take(data.len(), total_max) {
+            return Err(full());
+        }
+        pieces.push(data);
+    }
+    let state = match length {
+        0 => BodyState::None,
+        _ => BodyState::Digest(BodyDigest::from_bytes(hasher.finalize().into())),
     };
-    let late = clock.sleep(Duration::from_millis(SPOOL_MS_MAX));
-    let (state, bytes) = match select(pin!(read), late).await {
-        Raced::Left((read, _)) => read?,
-        Raced::Right(((), _)) => return Err(unread("the body did not arrive in time")),
-    };
-    Ok(Spooled {
-        state,
-        body: Either::Left(Full::new(bytes)),
-        share,
-    })
+    Ok((state, pieces.join()))
 }
 
 /// What has arrived of a body. Takes memory as it arrives, whatever was declared, and copies
