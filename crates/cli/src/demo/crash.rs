@@ -10,7 +10,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use stiver_client::{CallError, Payment, Retry};
+use stiver_client::{CallId, Payment, Retry};
 use stiver_env::Env;
 
 use super::{
@@ -72,10 +72,10 @@ async fn play(director: &StageDirector, report: &mut Report) -> Result<(), Failu
     let burst = burst?;
     report.fact("killed_after", "killed after calls", killed?)?;
     report.fact("paid_in_burst", "paid in spite of it", burst.paid.len())?;
-    report.fact("open_after_burst", "not answered", burst.failed.len())?;
+    report.fact("open_after_burst", "not answered", burst.open.len())?;
     report.act("What was not answered is resumed: the same credentials again")?;
     let mut paid = burst.paid;
-    let resumed = resume(&shopper, burst.failed, env).await;
+    let resumed = resume(&shopper, burst.open, burst.not_paid, env).await;
     report.fact("resumed", "resumed to a paid answer", resumed.paid.len())?;
     report.fact("never_paid", "never paid", resumed.unpaid)?;
     for error in &resumed.unresolved {
@@ -123,18 +123,28 @@ struct Resumed {
 }
 
 /// Resumes every call that may have moved money.
-async fn resume(shopper: &Shopper, failed: Vec<CallError>, env: &Env) -> Resumed {
-    let mut resumed = Resumed::default();
-    for error in failed {
-        let Retry::Resume(call) = error.retry() else {
-            resumed.unpaid += 1;
-            continue;
-        };
+async fn resume(shopper: &Shopper, open: Vec<CallId>, not_paid: usize, env: &Env) -> Resumed {
+    let mut resumed = Resumed {
+        unpaid: not_paid,
+        ..Resumed::default()
+    };
+    for call in open {
         let mut left = RESUMES_MAX;
         loop {
             match shopper.client().resume(call).await {
-                Ok(answer) => {
-                    resumed.paid.extend(answer.payment);
+                Ok(answer) => match answer.response.bytes().await {
+                    Ok(_) => {
+                        resumed.paid.extend(answer.payment);
+                        break;
+                    }
+                    Err(_) if left > 0 => left -= 1,
+                    Err(error) => {
+                        resumed.unresolved.push(error.to_string());
+                        break;
+                    }
+                },
+                Err(error) if error.retry() == Retry::NewCall => {
+                    resumed.unpaid += 1;
                     break;
                 }
                 Err(error) if left > 0 && matches!(error.retry(), Retry::Resume(_)) => {

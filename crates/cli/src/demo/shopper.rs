@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use http::Request;
-use stiver_client::{CallError, PayingClient, Payment, Retry, policy::MaxAmount};
+use stiver_client::{CallId, PayingClient, Payment, Retry, policy::MaxAmount};
 use stiver_core::Currency;
 use stiver_env::Env;
 use stiver_wallet::{Account, Home, Wallet, WalletName};
@@ -42,16 +42,20 @@ pub(crate) struct Shopper {
 pub(crate) enum Bought {
     /// Paid and delivered.
     Paid(Box<Payment>),
-    /// Anything else.
-    Failed(Box<CallError>),
+    /// Nobody listened, or nothing was paid: a new call is safe.
+    NotPaid,
+    /// Money moved or may have, and the answer was not seen whole: to be resumed.
+    Open(CallId),
 }
 
 /// What a burst came to.
 pub(crate) struct Burst {
     /// Calls that were paid and delivered.
     pub(crate) paid: Vec<Payment>,
-    /// Calls that were not, or of which nobody knows yet.
-    pub(crate) failed: Vec<CallError>,
+    /// Calls whose answer was not seen whole.
+    pub(crate) open: Vec<CallId>,
+    /// How many calls were never paid.
+    pub(crate) not_paid: usize,
     /// How long each paid call took, sorted.
     pub(crate) latencies: Vec<Duration>,
     /// How long all of them took together.
@@ -89,21 +93,24 @@ impl Shopper {
         let request = Request::get(format!("{}{path}", self.url)).body(Bytes::new())?;
         let answer = match self.client.call(request).await {
             Ok(answer) => answer,
-            Err(error) => return Ok(Bought::Failed(Box::new(error))),
+            Err(error) => return ended(&error),
         };
         let status = answer.response.status();
-        answer.response.bytes().await?;
-        match answer.payment {
-            Some(payment) if status.is_success() => Ok(Bought::Paid(Box::new(payment))),
-            _ => Err(anyhow::anyhow!("{path} answered {status} without a payment").into()),
-        }
+        let Some(payment) = answer.payment.filter(|_| status.is_success()) else {
+            return Err(anyhow::anyhow!("{path} answered {status} without a payment").into());
+        };
+        // A body that was cut off can be fetched again: it is paid for.
+        Ok(match answer.response.bytes().await {
+            Ok(_) => Bought::Paid(Box::new(payment)),
+            Err(_) => Bought::Open(payment.call),
+        })
     }
 
     /// One paid GET; while nobody listens, when the client says that a new call is safe, again.
     async fn buy_when_up(&self, path: &str, env: &Env) -> Result<Bought, Failure> {
         for _ in 0..TRIES_MAX {
             match self.buy(path).await? {
-                Bought::Failed(error) if error.retry() == Retry::NewCall => {
+                Bought::NotPaid => {
                     env.clock.sleep(TRY_PAUSE).await;
                 }
                 bought => return Ok(bought),
@@ -141,7 +148,8 @@ impl Shopper {
         }
         let mut burst = Burst {
             paid: Vec::new(),
-            failed: Vec::new(),
+            open: Vec::new(),
+            not_paid: 0,
             latencies: Vec::new(),
             took: started,
         };
@@ -152,13 +160,23 @@ impl Shopper {
                         burst.paid.push(*payment);
                         burst.latencies.push(latency);
                     }
-                    Bought::Failed(error) => burst.failed.push(*error),
+                    Bought::Open(call) => burst.open.push(call),
+                    Bought::NotPaid => burst.not_paid += 1,
                 }
             }
         }
         burst.took = env.clock.monotonic().saturating_sub(started);
         burst.latencies.sort_unstable();
         Ok(burst)
+    }
+}
+
+/// What an error leaves: nothing, or a call to resume. A call that failed for good ends the scene.
+fn ended(error: &stiver_client::CallError) -> Result<Bought, Failure> {
+    match error.retry() {
+        Retry::NewCall => Ok(Bought::NotPaid),
+        Retry::Resume(call) => Ok(Bought::Open(call)),
+        Retry::No => Err(anyhow::anyhow!("{error}").into()),
     }
 }
 
