@@ -76,11 +76,11 @@ pub enum PriceBasis {
 /// | may have run, is repeatable | runs again | refund, else keep | keep |
 /// | may have run, is not repeatable | refund, else keep | refund, else keep | keep |
 ///
-/// "Never started" holds when the journal says so: recovery found the settlement, and no request has
-/// come since. The first run needs the same credential within the resume window; after that, `Retry`
-/// and `Refund` refund where the method can, and `Keep` keeps. In the usual course the settlement
-/// and the start are one write, so a process that stops right after it counts as one whose handler
-/// may have run, also when it did not.
+/// "Never started" holds when the journal says so: recovery found the settlement, and no request
+/// has come since. The first run needs the same credential within the resume window; after that,
+/// `Retry` and `Refund` refund where the method can, and `Keep` keeps. In the usual course the
+/// settlement and the start are one write, so a process that stops right after it counts as one
+/// whose handler may have run, also when it did not.
 ///
 /// "Runs again" needs the same credential, within the route's attempts and resume window; after
 /// those, the payment is refunded where the method can, else kept. "Repeatable" means an idempotent
