@@ -6,7 +6,7 @@
 //! |---|---|---|---|
 //! | no credential | 402 | payment-required | fresh |
 //! | unreadable credential | 402 | malformed-credential | fresh |
-//! | challenge expired, altered, redeemed, refunded, for another request | 402 | invalid-challenge | fresh |
+//! | challenge expired, altered, over, for another request | 402 | invalid-challenge | fresh |
 //! | the method refused the proof | 402 | verification-failed, -insufficient, -expired | fresh |
 //! | the payer may not | 403 | forbidden | |
 //! | several credentials, HEAD, a bad key or target | 400 | bad-request and its kin | |

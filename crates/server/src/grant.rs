@@ -55,7 +55,8 @@ pub struct Grant {
 pub enum PayeeFailure {
     /// It never began: the upstream could not be reached. It can have had no effect.
     NotReached,
-    /// It may have had its effect: a status of 500 or more, 408, 425 or 429, a time-out, a cut connection.
+    /// It may have had its effect: a status of 500 or more, 408, 425 or 429, a time-out, a cut
+    /// connection.
     MayHaveRun,
 }
 

@@ -98,8 +98,8 @@ pub struct Claim {
 ///
 /// `Settling → Settled → Delivering → Delivered`, with `Settling → Delivering` (both steps in one
 /// write), `Settling → Failed`, `Delivering → Settled` (the handler failed and may run again),
-/// `Settled → Refunding → Refunded`, `Delivering → Refunding`, `Refunding → Refunding` (the artefact
-/// has lapsed and another was prepared), and
+/// `Settled → Refunding → Refunded`, `Delivering → Refunding`, `Refunding → Refunding` (the
+/// artefact has lapsed and another was prepared), and
 /// `Delivered → Disputed → Reversed`. No other transition exists.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -130,7 +130,8 @@ pub enum ClaimState {
     Refunding {
         /// The settlement.
         settlement: Arc<[u8]>,
-        /// The one refund artefact of this payment that can still be executed. Let go when the state is left.
+        /// The one refund artefact of this payment that can still be executed. Let go when the
+        /// state is left.
         artefact: SecretBytes,
     },
     /// Given back.

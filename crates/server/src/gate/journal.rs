@@ -115,8 +115,8 @@ impl Gate {
         })
     }
 
-    /// Takes a claim over. `Err` holds the claim when somebody works on it, this gate too, or when it is
-    /// terminal; `None` when it is gone.
+    /// Takes a claim over. `Err` holds the claim when somebody works on it, this gate too, or
+    /// when it is terminal; `None` when it is gone.
     pub(crate) async fn take_over(
         &self,
         challenge_id: &str,

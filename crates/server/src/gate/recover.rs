@@ -4,8 +4,8 @@
 //!   any more, to have its definite word: nobody is charged behind a client that went away.
 //! - `Settled`, `Delivering`: nothing, while the same credential may still run the handler. After
 //!   that the route's policy: refund or keep.
-//! - `Refunding`: it executes the one refund again, and prepares it again when the rail says that it
-//!   never will be.
+//! - `Refunding`: it executes the one refund again, and prepares it again when the rail says that
+//!   it never will be.
 //!
 //! A claim whose lease has not ended, or that this gate works on, is never touched.
 

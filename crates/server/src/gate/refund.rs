@@ -81,7 +81,8 @@ impl Gate {
     }
 
     /// Executes the one refund of a claim in `Refunding`. One that has lapsed is prepared again,
-    /// under the same key, so that the rail makes at most one of them. The error says how far it came.
+    /// under the same key, so that the rail makes at most one of them. The error says how far it
+    /// came.
     pub(super) async fn go_on_refunding(&self, mut hold: Hold) -> Result<GateError, GateError> {
         let ClaimState::Refunding {
             artefact,
@@ -150,8 +151,11 @@ impl Gate {
             }
         };
         let record: SecretBytes = record::encode_artefact(&artefact).into();
-        if matches!(&hold.claim.state, ClaimState::Refunding { artefact, .. } if *artefact == record)
-        {
+        let lapsed = match &hold.claim.state {
+            ClaimState::Refunding { artefact, .. } => artefact,
+            _ => return Err(GateError::JournalOutOfStep),
+        };
+        if *lapsed == record {
             return Ok(None);
         }
         hold.advance(Advance::Refund { artefact: record }).await?;
