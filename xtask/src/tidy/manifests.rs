@@ -9,14 +9,7 @@ use super::{Finding, Tree};
 use crate::workspace::{Package, Workspace};
 
 /// Fields of `[package]` that every member takes from the workspace.
-const INHERITED: &[&str] = &[
-    "version",
-    "edition",
-    "rust-version",
-    "license",
-    "repository",
-    "publish",
-];
+const INHERITED: &[&str] = &["version", "edition", "rust-version", "license", "publish"];
 
 /// Most features of one crate, `default` not counted.
 const FEATURES_MAX: usize = 3;
@@ -184,7 +177,7 @@ mod tests {
 
     const MANIFEST: &str = "[package]\nname = \"a\"\nversion.workspace = true\n\
         edition.workspace = true\nrust-version.workspace = true\nlicense.workspace = true\n\
-        repository.workspace = true\npublish.workspace = true\n\n[lints]\nworkspace = true\n\n";
+        publish.workspace = true\n\n[lints]\nworkspace = true\n\n";
 
     fn messages(findings: Vec<Finding>) -> Vec<String> {
         findings
