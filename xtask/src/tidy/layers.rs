@@ -74,6 +74,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "stiver-gateway",
         ],
     ),
+    ("stiver-conformance", &["stiver-core"]),
     (
         "stiver",
         &[
