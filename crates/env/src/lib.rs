@@ -8,6 +8,7 @@ pub mod disk;
 #[cfg(feature = "native")]
 pub mod native;
 pub mod net;
+pub mod observe;
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 

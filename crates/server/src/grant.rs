@@ -1,6 +1,6 @@
 //! The right to run the handler once, for a payment that has settled.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use stiver_core::{base64url, digest::BodyDigest};
 use stiver_method::{artefact::Settled, payee::PayeeCharge};
@@ -8,6 +8,7 @@ use stiver_store::{Advance, StoredResponse};
 
 use crate::{
     error::GateError,
+    events::{Event, Payment},
     gate::journal::Hold,
     hash,
     limits::{STORED_BODY_BYTES_MAX, STORED_HEADER_BYTES_MAX},
@@ -48,6 +49,8 @@ pub struct Grant {
     details: Details,
     settled: Settled,
     paid: Paid,
+    /// When the handler could start, by the monotonic clock.
+    begun: Duration,
 }
 
 /// How a handler failed.
@@ -99,12 +102,14 @@ impl Grant {
             payee: settled.payee.clone(),
             upstream_key: base64url::encode(key),
         };
+        let begun = hold.gate.env().clock.monotonic();
         Self {
             hold,
             method,
             details,
             settled,
             paid,
+            begun,
         }
     }
 
@@ -149,8 +154,16 @@ impl Grant {
         };
         if let Err(error) = self.hold.advance(to).await {
             crate::gate::log(&error);
-            return Err(error.refused());
+            let refused = error.refused();
+            self.hold.gate.tell_refused(&refused);
+            return Err(refused);
         }
+        let gate = &self.hold.gate;
+        gate.tell(|| Event::Delivered {
+            payment: self.payment(),
+            status: head.status,
+            latency: gate.env().clock.monotonic().saturating_sub(self.begun),
+        });
         tracing::info!(challenge_id = %self.paid.challenge_id, status = head.status, "delivered");
         Ok(Delivered {
             receipt: (head.status < 400).then_some(receipt),
@@ -161,6 +174,11 @@ impl Grant {
     /// carries no challenge.
     pub async fn fail(mut self, failure: PayeeFailure) -> Refused {
         tracing::warn!(challenge_id = %self.paid.challenge_id, ?failure, "delivery failed");
+        let gate = self.hold.gate.clone();
+        gate.tell(|| Event::DeliveryFailed {
+            payment: self.payment(),
+            failure,
+        });
         let error = if self.may_retry(failure) {
             match self.hold.advance(Advance::DeliveryFailed).await {
                 Ok(()) => GateError::DeliveryFailed,
@@ -174,11 +192,21 @@ impl Grant {
                 settled,
                 ..
             } = self;
-            let gate = hold.gate.clone();
             gate.give_up(hold, &method, &details, &settled).await
         };
         crate::gate::log(&error);
-        error.refused()
+        let refused = error.refused();
+        gate.tell_refused(&refused);
+        refused
+    }
+
+    /// The payment, as events name it.
+    fn payment(&self) -> Payment {
+        Payment {
+            challenge_id: Arc::clone(&self.paid.challenge_id),
+            method: self.details.method.as_str().into(),
+            amount: self.paid.amount.clone(),
+        }
     }
 
     fn may_retry(&self, failure: PayeeFailure) -> bool {

@@ -86,6 +86,7 @@
 #[cfg(feature = "axum")]
 pub mod axum;
 pub mod error;
+pub mod events;
 pub mod gate;
 pub mod grant;
 mod hash;

@@ -9,6 +9,7 @@ use stiver_core::{
 use super::{Gate, settle::Claimed};
 use crate::{
     error::GateError,
+    events::Event,
     idempotency::IdempotencyKey,
     limits::{SETTLING_MAX, TARGET_BYTES_MAX},
     outcome::{Outcome, Refused},
@@ -80,10 +81,14 @@ impl Gate {
             make: Some(price),
             made: None,
         };
-        match self.consider(request, &mut pricing).await {
+        let outcome = match self.consider(request, &mut pricing).await {
             Ok(outcome) => outcome,
             Err(error) => self.answer(&error, request, &mut pricing).await,
+        };
+        if let Outcome::Refuse(refused) = &outcome {
+            self.tell_refused(refused);
         }
+        outcome
     }
 
     /// [`Gate::admit`] with a route that is known beforehand.
@@ -215,12 +220,24 @@ impl Gate {
             make: Some(price),
             made: None,
         };
-        match self.answer(error, request, &mut pricing).await {
+        let refused = match self.answer(error, request, &mut pricing).await {
             Outcome::Refuse(refused) => refused,
             Outcome::Free | Outcome::Serve(_) | Outcome::Replay(_) => {
                 tracing::error!("a price list that is never free gave a free price");
                 GateError::Misconfigured.refused()
             }
+        };
+        self.tell_refused(&refused);
+        refused
+    }
+
+    /// Tells of an answer that is about to leave, and of the challenges in it.
+    pub(crate) fn tell_refused(&self, refused: &Refused) {
+        let problem = refused.problem.kind;
+        self.tell(|| Event::Refused { problem });
+        let challenges = refused.challenges.len();
+        if challenges > 0 {
+            self.tell(|| Event::Challenged { challenges });
         }
     }
 

@@ -3,12 +3,18 @@
 use std::sync::{Arc, RwLock, atomic::AtomicU64};
 
 use stiver_core::{Currency, amount::AmountError, binding::KeyRing, name::Realm};
-use stiver_env::Env;
+use stiver_env::{
+    Env,
+    observe::{Observer, Observers},
+};
 use stiver_method::payee::{PayeeCharge, QuoteError};
 use stiver_store::Store;
 
 use super::{Count, Gate, Inner, lease::Leases};
-use crate::route::{Offer, Route, RouteError};
+use crate::{
+    events::Event,
+    route::{Offer, Route, RouteError},
+};
 
 /// Builds a [`Gate`].
 pub struct GateBuilder {
@@ -18,6 +24,7 @@ pub struct GateBuilder {
     env: Env,
     methods: Vec<Arc<dyn PayeeCharge>>,
     currencies: Vec<Currency>,
+    events: Observers<Event>,
 }
 
 impl GateBuilder {
@@ -29,6 +36,7 @@ impl GateBuilder {
             env,
             methods: Vec::new(),
             currencies: Vec::new(),
+            events: Observers::default(),
         }
     }
 
@@ -45,6 +53,13 @@ impl GateBuilder {
     #[must_use]
     pub fn currency(mut self, currency: Currency) -> Self {
         self.currencies.push(currency);
+        self
+    }
+
+    /// Tells somebody what happens: see [`crate::events`]. May be called for several.
+    #[must_use]
+    pub fn events(mut self, observer: impl Observer<Event> + 'static) -> Self {
+        self.events.add(Arc::new(observer));
         self
     }
 
@@ -77,6 +92,7 @@ impl GateBuilder {
             settling: Count::default(),
             waiting: Count::default(),
             working: Count::default(),
+            events: self.events,
         };
         Ok(Gate {
             inner: Arc::new(inner),

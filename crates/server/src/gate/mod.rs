@@ -43,12 +43,15 @@ use std::sync::{
     atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
-use stiver_core::{Currency, Timestamp, binding::KeyRing, name::Realm};
-use stiver_env::Env;
+use stiver_core::{Amount, Currency, Timestamp, binding::KeyRing, name::Realm};
+use stiver_env::{Env, observe::Observers};
 use stiver_method::payee::PayeeCharge;
-use stiver_store::Store;
+use stiver_store::{Claim, Store};
 
-use crate::record::RecordError;
+use crate::{
+    events::{Event, Payment},
+    record::{Details, RecordError},
+};
 
 pub(crate) use admit::log;
 pub use builder::{BuildError, GateBuilder, PriceError};
@@ -75,6 +78,7 @@ pub(crate) struct Inner {
     /// Requests with a credential that run apart from their connection.
     working: Count,
     pub(crate) leases: lease::Leases,
+    events: Observers<Event>,
 }
 
 impl Gate {
@@ -117,6 +121,16 @@ impl Gate {
         self.inner.leases.held().max(self.inner.working.taken())
     }
 
+    /// How many events its observers have dropped since the start, because they were too slow.
+    pub fn events_lost(&self) -> u64 {
+        self.inner.events.lost()
+    }
+
+    /// Tells the observers. The event is made only when there are any.
+    pub(crate) fn tell(&self, make: impl FnOnce() -> Event) {
+        self.inner.events.tell(|| self.now(), make);
+    }
+
     /// Counts a piece of work in [`Gate::at_work`] until the place is dropped: also before its
     /// claim, and between two holds of it.
     pub(crate) fn start_work(&self) -> Option<Place> {
@@ -149,6 +163,15 @@ impl Gate {
         found
             .cloned()
             .ok_or_else(|| RecordError::UnknownMethod(name.to_owned()))
+    }
+}
+
+/// The payment of a claim, as events name it. `amount` is what was asked, or settled.
+fn payment(claim: &Claim, details: &Details, amount: &Amount) -> Payment {
+    Payment {
+        challenge_id: claim.challenge_id.as_str().into(),
+        method: details.method.as_str().into(),
+        amount: amount.clone(),
     }
 }
 

@@ -17,10 +17,12 @@ use super::{
     Gate,
     admit::log,
     journal::Hold,
+    payment,
     settle::{Fate, as_asked},
 };
 use crate::{
     error::GateError,
+    events::{By, Event},
     limits::RECOVERY_BATCH_MAX,
     record::{self, Details},
 };
@@ -140,6 +142,7 @@ impl Gate {
         };
         let artefact = record::decode_artefact(artefact).map_err(GateError::Record)?;
         let method = self.method(&details.method).map_err(GateError::Record)?;
+        let begun = self.inner.env.clock.monotonic();
         let mut fate = self.look_up(&method, &artefact).await;
         if matches!(fate, Fate::Unknown) && self.now() >= details.replayable_until {
             fate = self.execute(&method, &artefact).await;
@@ -153,6 +156,7 @@ impl Gate {
                 })
                 .await?;
                 done.settled += 1;
+                self.tell_settled(&hold.claim, details, &settled, (By::Recovery, begun));
                 let good = as_asked(&settled, details);
                 if good && self.may_run(&hold.claim, details) {
                     hold.release().await;
@@ -164,6 +168,10 @@ impl Gate {
                 let refusal = record::encode_refusal(&refusal).into();
                 hold.advance(Advance::Failed { refusal }).await?;
                 done.failed += 1;
+                self.tell(|| Event::Failed {
+                    payment: payment(&hold.claim, details, &details.amount),
+                    by: By::Recovery,
+                });
                 Ok(())
             }
             Fate::Unknown => {

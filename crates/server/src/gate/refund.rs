@@ -8,9 +8,10 @@ use stiver_method::{
 };
 use stiver_store::{Advance, ClaimState, SecretBytes};
 
-use super::{Gate, journal::Hold, settle::Fate};
+use super::{Gate, journal::Hold, payment, settle::Fate};
 use crate::{
     error::GateError,
+    events::Event,
     record::{self, Details},
     route::OnFailure,
 };
@@ -31,8 +32,10 @@ impl Gate {
         settled: &Settled,
     ) -> GateError {
         let ended = match details.on_failure {
-            OnFailure::Keep => self.keep(hold).await,
-            OnFailure::Retry | OnFailure::Refund => self.refund(hold, method, settled).await,
+            OnFailure::Keep => self.keep(hold, details, settled).await,
+            OnFailure::Retry | OnFailure::Refund => {
+                self.refund(hold, method, details, settled).await
+            }
         };
         ended.unwrap_or_else(|error| error)
     }
@@ -42,13 +45,14 @@ impl Gate {
         &self,
         mut hold: Hold,
         method: &Arc<dyn PayeeCharge>,
+        details: &Details,
         settled: &Settled,
     ) -> Result<GateError, GateError> {
         let artefact = match self.prepare_refund(&hold, method, settled).await {
             Ok(artefact) => artefact,
             Err(error @ (RefundError::Unsupported | RefundError::Refused(_))) => {
                 tracing::warn!(method = %method.name(), %error, "no refund: the payment is kept");
-                return self.keep(hold).await;
+                return self.keep(hold, details, settled).await;
             }
             Err(error) => {
                 tracing::warn!(method = %method.name(), %error, "the refund is tried again later");
@@ -112,6 +116,7 @@ impl Gate {
                     refund: refund_record,
                 })
                 .await?;
+                self.tell(|| Event::Refunded(payment(&hold.claim, &details, &refund.amount)));
                 tracing::info!(
                     challenge_id = %hold.claim.challenge_id,
                     amount = %refund.amount,
@@ -164,7 +169,12 @@ impl Gate {
 
     /// Keeps the payment. It counts as delivered, with [`KEPT`] for its receipt: nobody is asked
     /// to pay again by the same credential.
-    async fn keep(&self, mut hold: Hold) -> Result<GateError, GateError> {
+    async fn keep(
+        &self,
+        mut hold: Hold,
+        details: &Details,
+        settled: &Settled,
+    ) -> Result<GateError, GateError> {
         if matches!(hold.claim.state, ClaimState::Settled { .. }) {
             hold.advance(Advance::Deliver).await?;
         }
@@ -173,6 +183,7 @@ impl Gate {
             response: None,
         };
         hold.advance(kept).await?;
+        self.tell(|| Event::Kept(payment(&hold.claim, details, &settled.amount)));
         tracing::warn!(challenge_id = %hold.claim.challenge_id, "given up: the payment is kept");
         Ok(GateError::DeliveryKept)
     }

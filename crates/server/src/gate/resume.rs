@@ -8,6 +8,7 @@ use stiver_store::{Advance, Claim, ClaimState, Delivery};
 use super::{Gate, admit::Asked, journal::Hold, refund::KEPT, settle::as_asked};
 use crate::{
     error::GateError,
+    events::Event,
     grant::Grant,
     idempotency::IdempotencyKey,
     limits::{WAIT_MS_MAX, WAIT_STEP_MS, WAIT_STEP_MS_MAX, WAITING_MAX},
@@ -62,7 +63,7 @@ impl Gate {
     /// What a finished claim answers.
     fn ended(&self, claim: &Claim) -> Result<Outcome, GateError> {
         match &claim.state {
-            ClaimState::Delivered(delivery) => self.repeat(delivery),
+            ClaimState::Delivered(delivery) => self.repeat(claim, delivery),
             ClaimState::Failed { refusal } => {
                 let refusal = record::decode_refusal(refusal).map_err(GateError::Record)?;
                 Err(GateError::Refused(refusal))
@@ -73,9 +74,12 @@ impl Gate {
         }
     }
 
-    fn repeat(&self, delivery: &Delivery) -> Result<Outcome, GateError> {
+    fn repeat(&self, claim: &Claim, delivery: &Delivery) -> Result<Outcome, GateError> {
         match &delivery.response {
             Some(response) if response.expires_at > self.now() => {
+                self.tell(|| Event::Replayed {
+                    challenge_id: claim.challenge_id.as_str().into(),
+                });
                 let succeeded = response.status < 400;
                 Ok(Outcome::Replay(Replay {
                     response: Arc::clone(response),

@@ -10,9 +10,10 @@ use stiver_method::{
 };
 use stiver_store::{Advance, Claim, ClaimState, Command, NewClaim, Reply};
 
-use super::{Gate, admit::Asked, check::Checked, journal::Hold};
+use super::{Gate, admit::Asked, check::Checked, journal::Hold, payment};
 use crate::{
     error::GateError,
+    events::{By, Event},
     grant::Grant,
     hash,
     limits::{LEASE_MS, RAIL_MS_MAX},
@@ -75,7 +76,11 @@ impl Gate {
         // Asked twice under one attempt id: an answer that was lost does not lose the claim. When
         // no answer comes at all, the claim may stand, and recovery may find its payment.
         match self.ask(command).await.map_err(GateError::JournalLost)? {
-            Reply::Won(claim) => Ok(Claimed::Won(Hold::new(self, claim))),
+            Reply::Won(claim) => {
+                let details = &checked.details;
+                self.tell(|| Event::Claimed(payment(&claim, details, &details.amount)));
+                Ok(Claimed::Won(Hold::new(self, claim)))
+            }
             Reply::Exists(claim) => Ok(Claimed::Known(claim)),
             Reply::IdempotencyHit(claim) => Ok(Claimed::SameKey(claim)),
             Reply::IdempotencyConflict => Err(GateError::IdempotencyConflict),
@@ -100,6 +105,8 @@ impl Gate {
         let artefact = record::decode_artefact(artefact).map_err(GateError::Record)?;
         let details = Details::decode(&hold.claim.details).map_err(GateError::Record)?;
         let method = self.method(&details.method).map_err(GateError::Record)?;
+        let begun = self.inner.env.clock.monotonic();
+        let by = if fresh { By::Request } else { By::Resume };
         let fate = if fresh {
             self.execute(&method, &artefact).await
         } else {
@@ -117,6 +124,7 @@ impl Gate {
                     deliver,
                 })
                 .await?;
+                self.tell_settled(&hold.claim, &details, &settled, (by, begun));
                 if !deliver {
                     hold.release().await;
                     return Err(GateError::SettlementDiffers);
@@ -134,13 +142,33 @@ impl Gate {
             Fate::Never(refusal) => {
                 let record = record::encode_refusal(&refusal).into();
                 hold.advance(Advance::Failed { refusal: record }).await?;
+                self.tell(|| Event::Failed {
+                    payment: payment(&hold.claim, &details, &details.amount),
+                    by,
+                });
                 Err(GateError::Refused(refusal))
             }
             Fate::Unknown => {
+                self.tell(|| Event::Unknown(payment(&hold.claim, &details, &details.amount)));
                 hold.release().await;
                 Err(GateError::OutcomeUnknown)
             }
         }
+    }
+
+    /// Tells that money moved, as was found out since `begun`.
+    pub(super) fn tell_settled(
+        &self,
+        claim: &Claim,
+        details: &Details,
+        settled: &Settled,
+        (by, begun): (By, Duration),
+    ) {
+        self.tell(|| Event::Settled {
+            payment: payment(claim, details, &settled.amount),
+            by,
+            latency: self.inner.env.clock.monotonic().saturating_sub(begun),
+        });
     }
 
     /// Executes an artefact, and asks what became of it when the rail does not say.

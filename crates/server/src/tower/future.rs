@@ -80,7 +80,10 @@ where
     };
     let spooled = match spool_by(&layer, &parts, body, sink).await {
         Ok(spooled) => spooled,
-        Err(refused) => return Ok(refusal(&refused)),
+        Err(refused) => {
+            layer.gate.tell_refused(&refused);
+            return Ok(refusal(&refused));
+        }
     };
     if matches!(spooled.body, Either::Left(_)) {
         // It was read to its end: how it was framed is history.
@@ -111,7 +114,11 @@ where
     match answered.await {
         Ok(answer) => answer,
         // The task was dropped, or the handler panicked: the journal knows how far it came.
-        Err(_) => Ok(refusal(&GateError::OutcomeUnknown.refused())),
+        Err(_) => {
+            let refused = GateError::OutcomeUnknown.refused();
+            gate.tell_refused(&refused);
+            Ok(refusal(&refused))
+        }
     }
 }
 
@@ -190,7 +197,10 @@ where
     let state = if error.meaning().challenge {
         match spool_by(layer, parts, body, Sink::Hashed).await {
             Ok(spooled) => spooled.state,
-            Err(refused) => return refusal(&refused),
+            Err(refused) => {
+                layer.gate.tell_refused(&refused);
+                return refusal(&refused);
+            }
         }
     } else {
         BodyState::None

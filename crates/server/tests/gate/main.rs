@@ -8,6 +8,7 @@ mod chaos;
 mod common;
 mod concurrency;
 mod disconnects;
+mod events;
 mod http_layer;
 mod idempotency;
 mod power;
