@@ -3,7 +3,8 @@
 use std::{
     convert::Infallible,
     future::Future,
-    pin::Pin,
+    io,
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -12,28 +13,55 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, header};
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::{body::Incoming, rt::Executor, service::service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
-    server::{conn::auto, graceful::GracefulShutdown},
+    server::{
+        conn::auto,
+        graceful::{GracefulShutdown, Watcher},
+    },
 };
-use stiver_env::{Clock, Env, Spawner, net::Listener};
+use stiver_env::{
+    BoxFuture, Clock, Env, Spawner,
+    net::{Listener, Stream},
+};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
+
+use crate::tls::Protocols;
 
 /// A response on its way to the client.
 pub(crate) type ResponseBody = UnsyncBoxBody<Bytes, crate::upstream::BoxError>;
 /// What answers requests.
 pub(crate) type Handler = Arc<
-    dyn Fn(Request<Incoming>) -> Pin<Box<dyn Future<Output = Response<ResponseBody>> + Send>>
-        + Send
-        + Sync,
+    dyn Fn(Request<Incoming>, Peer) -> BoxFuture<'static, Response<ResponseBody>> + Send + Sync,
 >;
+
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer {
+    /// Its address. `None` on a Unix socket.
+    pub(crate) address: Option<SocketAddr>,
+}
+
+/// The place of a connection among those that may be open at once. A request that leaves HTTP finds
+/// it among its extensions, and keeps it for as long as bytes flow.
+#[derive(Clone)]
+pub(crate) struct Place {
+    /// Given back when the last holder drops it.
+    _slot: Arc<OwnedSemaphorePermit>,
+    /// Turns true when the gateway stops.
+    pub(crate) stop: watch::Receiver<bool>,
+    /// How long it may go on then.
+    pub(crate) grace: Duration,
+}
 
 /// How long a client may take to send a request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long a client may take from connecting to the end of its first request's head.
+/// How long a client may take from connecting to the end of its first request's head, with the TLS
+/// handshake.
 const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long an HTTP/2 connection may be idle before the client is asked whether it is there.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(60);
@@ -50,8 +78,12 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub(crate) struct Connections {
     /// What answers.
     pub(crate) handler: Handler,
-    /// Connections open at once.
-    pub(crate) limit: usize,
+    /// TLS, where the listener speaks it.
+    pub(crate) tls: Option<TlsAcceptor>,
+    /// Which versions of HTTP it speaks.
+    pub(crate) protocols: Protocols,
+    /// Connections open at once, over all listeners that share them.
+    pub(crate) slots: Arc<Semaphore>,
     /// How long a shutdown waits.
     pub(crate) grace: Duration,
     /// Time and tasks.
@@ -66,15 +98,22 @@ impl Connections {
         mut stop: watch::Receiver<bool>,
     ) {
         let graceful = GracefulShutdown::new();
-        let slots = Arc::new(Semaphore::new(self.limit));
+        let stopped = stop.clone();
         loop {
             let accepted = tokio::select! {
-                accepted = self.accept(&mut *listener, &slots) => accepted,
+                accepted = self.accept(&mut *listener) => accepted,
                 // The sender is gone only when the gateway is: that is a stop too.
                 _ = stop.wait_for(|stop| *stop) => break,
             };
             match accepted {
-                Ok((stream, slot)) => self.start(stream, slot, &graceful),
+                Ok((stream, peer, slot)) => {
+                    let place = Place {
+                        _slot: Arc::new(slot),
+                        stop: stopped.clone(),
+                        grace: self.grace,
+                    };
+                    self.start(stream, peer, place, graceful.watcher());
+                }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     self.env.clock.sleep(ACCEPT_PAUSE).await;
@@ -93,58 +132,87 @@ impl Connections {
     async fn accept(
         &self,
         listener: &mut dyn Listener,
-        slots: &Arc<Semaphore>,
-    ) -> std::io::Result<(Box<dyn stiver_env::net::Stream>, OwnedSemaphorePermit)> {
-        let slot = Arc::clone(slots)
+    ) -> io::Result<(Box<dyn Stream>, Peer, OwnedSemaphorePermit)> {
+        let slot = Arc::clone(&self.slots)
             .acquire_owned()
             .await
-            .map_err(std::io::Error::other)?;
-        let (stream, _) = listener.accept().await?;
-        Ok((stream, slot))
+            .map_err(io::Error::other)?;
+        let (stream, address) = listener.accept().await?;
+        Ok((stream, Peer { address }, slot))
     }
 
-    fn start(
-        &self,
-        stream: Box<dyn stiver_env::net::Stream>,
-        slot: OwnedSemaphorePermit,
-        graceful: &GracefulShutdown,
-    ) {
+    fn start(&self, stream: Box<dyn Stream>, peer: Peer, place: Place, watcher: Watcher) {
         let handler = Arc::clone(&self.handler);
         let spoken = Arc::new(AtomicBool::new(false));
         let heard = Arc::clone(&spoken);
-        let service = service_fn(move |request| {
+        let kept = place.clone();
+        let service = service_fn(move |mut request: Request<Incoming>| {
             heard.store(true, Ordering::Relaxed);
-            let answer = handler(request);
+            // For the few requests that may leave HTTP: an extension costs an allocation.
+            if request.headers().contains_key(header::UPGRADE) {
+                request.extensions_mut().insert(kept.clone());
+            }
+            let answer = handler(request, peer);
             async move { Ok::<_, Infallible>(answer.await) }
         });
-        let mut builder = auto::Builder::new(Spawn(Arc::clone(&self.env.spawner)));
-        builder
-            .http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
-            .max_headers(HEADERS_MAX)
-            .max_buf_size(HEAD_BYTES_MAX);
-        builder
-            .http2()
-            .timer(TokioTimer::new())
-            .keep_alive_interval(KEEP_ALIVE_INTERVAL)
-            .keep_alive_timeout(HEAD_TIMEOUT)
-            .max_concurrent_streams(STREAMS_MAX)
-            .max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX));
-        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-        let connection = graceful.watch(connection.into_owned());
+        let (tls, protocols) = (self.tls.clone(), self.protocols);
         let silent = silence(Arc::clone(&self.env.clock), spoken);
+        let spawner = Arc::clone(&self.env.spawner);
         self.env.spawner.spawn(Box::pin(async move {
+            let conversation = async {
+                let (stream, protocols) = match tls {
+                    Some(tls) => secure(&tls, stream, protocols).await?,
+                    None => (stream, protocols),
+                };
+                let builder = builder(protocols, spawner);
+                let connection =
+                    builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+                watcher.watch(connection.into_owned()).await
+            };
             tokio::select! {
-                ended = connection => {
+                ended = conversation => {
                     if let Err(error) = ended {
                         tracing::debug!(error, "a connection ended early");
                     }
                 }
                 () = silent => tracing::debug!("a connection said nothing"),
             }
-            drop(slot);
+            drop(place);
         }));
+    }
+}
+
+/// The TLS handshake, and what was agreed to speak within.
+async fn secure(
+    tls: &TlsAcceptor,
+    stream: Box<dyn Stream>,
+    protocols: Protocols,
+) -> io::Result<(Box<dyn Stream>, Protocols)> {
+    let stream = tls.accept(stream).await?;
+    let agreed = stream.get_ref().1.alpn_protocol();
+    let protocols = protocols.agreed(agreed);
+    Ok((Box::new(stream), protocols))
+}
+
+fn builder(protocols: Protocols, spawner: Arc<dyn Spawner>) -> auto::Builder<Spawn> {
+    let mut builder = auto::Builder::new(Spawn(spawner));
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_headers(HEADERS_MAX)
+        .max_buf_size(HEAD_BYTES_MAX);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(KEEP_ALIVE_INTERVAL)
+        .keep_alive_timeout(HEAD_TIMEOUT)
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX));
+    match protocols {
+        Protocols::Http1 => builder.http1_only(),
+        Protocols::Http2 => builder.http2_only(),
+        Protocols::Both => builder,
     }
 }
 

@@ -4,6 +4,10 @@
 //! and store are opened, what an earlier run left behind is finished, and requests are charged for
 //! and forwarded. [`admin`] is how an operator looks at the books.
 #![forbid(unsafe_code)]
+#![allow(
+    dead_code,
+    reason = "the configuration names listeners and upstreams next"
+)]
 
 pub mod admin;
 pub mod books;
@@ -17,8 +21,15 @@ mod proxy;
 mod routes;
 mod run;
 pub mod secrets;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the configuration names certificates next")
+)]
+mod tls;
 mod upstream;
 
 pub use ledger_endpoint::LEDGER_PATH;
 pub use routes::RoutesError;
 pub use run::{Gateway, StartError, StopError};
+pub use tls::TlsError;
+pub use upstream::UpstreamSetupError;

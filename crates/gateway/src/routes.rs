@@ -1,6 +1,6 @@
 //! Which route a request takes, and its price ready for the gate.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use stiver_method::payee::{PayeeCharge, QuoteError};
 use stiver_server::route::{Offer, Route, RouteError, UpstreamRepeats};
@@ -8,6 +8,7 @@ use stiver_server::route::{Offer, Route, RouteError, UpstreamRepeats};
 use crate::{
     config::{Access, Config, Priced},
     path::Pattern,
+    upstream::UpstreamClient,
 };
 
 /// The routes of a gateway, in the order of its file.
@@ -29,20 +30,36 @@ pub(crate) enum Found {
     /// A route that serves nobody.
     Denied,
     /// A free route.
-    Free,
+    Free(Arc<Serving>),
     /// A route with a price.
-    Priced(Arc<Route>),
+    Priced(Arc<Serving>, Arc<Route>),
+}
+
+/// How the requests of a route are served.
+pub(crate) struct Serving {
+    /// The API behind the route.
+    pub(crate) upstream: UpstreamClient,
+    /// How long the upstream may take to read a request and begin its answer.
+    pub(crate) timeout: Duration,
 }
 
 impl Routes {
     /// Prepares every route of a configuration, paid by one method.
-    pub(crate) fn new(config: &Config, method: &Arc<dyn PayeeCharge>) -> Result<Self, RoutesError> {
+    pub(crate) fn new(
+        config: &Config,
+        upstream: &UpstreamClient,
+        method: &Arc<dyn PayeeCharge>,
+    ) -> Result<Self, RoutesError> {
         let mut routes = Vec::with_capacity(config.routes.len());
         for route in &config.routes {
+            let serving = Arc::new(Serving {
+                upstream: upstream.clone(),
+                timeout: config.upstream_timeout,
+            });
             let found = match &route.access {
-                Access::Free => Found::Free,
+                Access::Free => Found::Free(serving),
                 Access::Denied => Found::Denied,
-                Access::Priced(priced) => Found::Priced(prepare(config, priced, method)?),
+                Access::Priced(priced) => Found::Priced(serving, prepare(config, priced, method)?),
             };
             let methods = route.methods.clone();
             routes.push(Entry {

@@ -11,19 +11,20 @@ use stiver_method::payee::PayeeCharge;
 use stiver_method_ledger::{EmbeddedLedger, LedgerPayee, LedgerPayeeConfig};
 use stiver_server::{Gate, gate::BuildError};
 use stiver_store::{EmbeddedStore, Limits as StoreLimits, Store};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tower::ServiceExt;
 
 use crate::{
     RoutesError, admin,
     books::{self, BooksError},
-    config::Config,
+    config::{Config, Upstream},
     connections::{Connections, Handler, ResponseBody},
     keys::{self, KeyError},
     ledger_endpoint::LedgerEndpoint,
     proxy::{Limits, Proxy},
     routes::Routes,
-    upstream::UpstreamClient,
+    tls::Protocols,
+    upstream::{HeaderRules, Settings, UpstreamClient, UpstreamSetupError},
 };
 
 /// How often payments that a crash or a lost answer left behind are looked for.
@@ -79,16 +80,14 @@ impl Gateway {
             .method(Arc::clone(&method))
             .build()
             .map_err(StartError::Gate)?;
-        let routes = Arc::new(Routes::new(config, &method).map_err(StartError::Routes)?);
-        let (net, spawner) = (Arc::clone(&env.net), Arc::clone(&env.spawner));
-        let upstream = UpstreamClient::new(config.upstream.clone(), net, spawner)
+        let upstream = UpstreamClient::new(upstream_settings(&config.upstream), env)
             .map_err(StartError::Upstream)?;
+        let routes = Routes::new(config, &upstream, &method).map_err(StartError::Routes)?;
         let limits = Limits {
             body_limit_bytes: config.body_limit_bytes,
-            upstream_timeout: config.upstream_timeout,
             behind_proxy: config.behind_tls_proxy,
         };
-        let proxy = Proxy::new(gate.clone(), routes, upstream, limits);
+        let proxy = Proxy::new(gate.clone(), Arc::new(routes), limits);
         let endpoint = LedgerEndpoint::new(&ledger, &config.currencies, env);
         let (stop, stopped) = watch::channel(false);
         let mut gateway = Self {
@@ -172,12 +171,12 @@ impl Gateway {
                     source,
                 })?;
         self.address = listener.local_address().unwrap_or(config.listen);
-        let handler: Handler = Arc::new(move |request: Request<Incoming>| {
+        let handler: Handler = Arc::new(move |request: Request<Incoming>, peer| {
             let (proxy, endpoint) = (proxy.clone(), endpoint.clone());
             Box::pin(async move {
                 match endpoint.takes(&request) {
                     true => endpoint.handle(request).await,
-                    false => proxy.handle(request).await,
+                    false => proxy.handle(request, peer).await,
                 }
             })
         });
@@ -199,7 +198,7 @@ impl Gateway {
                     source,
                 })?;
         let router = admin::router(self.ledger.ledger().clone());
-        let handler: Handler = Arc::new(move |request: Request<Incoming>| {
+        let handler: Handler = Arc::new(move |request: Request<Incoming>, _| {
             let router = router.clone();
             Box::pin(async move {
                 match router.oneshot(request.map(Body::new)).await {
@@ -223,7 +222,9 @@ impl Gateway {
         let grace = config.shutdown_grace;
         let connections = Connections {
             handler,
-            limit,
+            tls: None,
+            protocols: Protocols::Both,
+            slots: Arc::new(Semaphore::new(limit)),
             grace,
             env: self.env.clone(),
         };
@@ -240,6 +241,20 @@ impl Gateway {
             let _ = sender.send(());
         }));
         receiver
+    }
+}
+
+fn upstream_settings(upstream: &Upstream) -> Settings {
+    Settings {
+        tls: upstream.tls,
+        authority: upstream.authority.clone(),
+        base_path: upstream.base_path.clone(),
+        connect_timeout: Duration::from_secs(5),
+        idle_timeout: Duration::from_secs(90),
+        idle_connections_max: 64,
+        http2: false,
+        ca_file: None,
+        rules: HeaderRules::default(),
     }
 }
 
@@ -266,8 +281,8 @@ pub enum StartError {
     #[error("the routes are not ready")]
     Routes(#[source] RoutesError),
     /// The client of the upstream.
-    #[error("TLS to the upstream could not be set up")]
-    Upstream(#[source] io::Error),
+    #[error("the upstream cannot be spoken to")]
+    Upstream(#[source] UpstreamSetupError),
     /// An address or a socket.
     #[error("listening on {at}")]
     Listen {

@@ -1,6 +1,7 @@
 //! Simulated time, faulty disks and hostile rails for tests.
 #![forbid(unsafe_code)]
 
+pub mod certificates;
 pub mod disk;
 pub mod entropy;
 pub mod fixtures;

@@ -1,0 +1,193 @@
+//! The APIs behind the gateway: pooled connections over the injected network.
+
+mod connect;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the configuration names headers next")
+)]
+mod headers;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response, Uri, uri::Authority};
+use http_body_util::combinators::UnsyncBoxBody;
+use hyper::body::Incoming;
+use hyper_util::{client::legacy::Client, rt::TokioTimer};
+use stiver_env::Env;
+
+use self::connect::{Connector, Target, tls_config};
+pub(crate) use self::headers::{HeaderRules, join_cookies, strip_forwarded};
+use crate::{
+    connections::Spawn,
+    tls::{self, PEM_BYTES_MAX, TlsError},
+};
+
+/// A request body on its way to the upstream.
+pub(crate) type RequestBody = UnsyncBoxBody<Bytes, BoxError>;
+/// Any error of a body.
+pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// One upstream, and how to speak to it.
+pub(crate) struct Settings {
+    /// `https`, or `http`.
+    pub(crate) tls: bool,
+    /// Host and port.
+    pub(crate) authority: String,
+    /// Put before every path, without a slash at its end.
+    pub(crate) base_path: String,
+    /// How long a connection may take, with the TLS handshake.
+    pub(crate) connect_timeout: Duration,
+    /// How long a connection is kept for another request.
+    pub(crate) idle_timeout: Duration,
+    /// How many connections are kept so.
+    pub(crate) idle_connections_max: usize,
+    /// HTTP/2: by prior knowledge, or over TLS by ALPN.
+    pub(crate) http2: bool,
+    /// Roots besides the platform's, PEM.
+    pub(crate) ca_file: Option<PathBuf>,
+    /// What the upstream is told and not told.
+    pub(crate) rules: HeaderRules,
+}
+
+/// A client of one upstream. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct UpstreamClient {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    client: Client<Connector, RequestBody>,
+    scheme: http::uri::Scheme,
+    authority: Authority,
+    base_path: String,
+    rules: HeaderRules,
+}
+
+impl UpstreamClient {
+    /// A client of an upstream over the environment's network.
+    ///
+    /// # Errors
+    ///
+    /// [`UpstreamSetupError`] says what to mend.
+    pub(crate) fn new(settings: Settings, env: &Env) -> Result<Self, UpstreamSetupError> {
+        let (tls, authority) = (settings.tls, settings.authority.as_str());
+        let wrong = || UpstreamSetupError::Address {
+            authority: authority.to_owned(),
+        };
+        let authority: Authority = authority.parse().map_err(|_| wrong())?;
+        let config = match tls {
+            false => None,
+            true => {
+                let roots = match &settings.ca_file {
+                    None => Vec::new(),
+                    Some(file) => roots(file, env)?,
+                };
+                Some(tls_config(roots, settings.http2).map_err(UpstreamSetupError::Tls)?)
+            }
+        };
+        let target = Target {
+            host: authority.host(),
+            port: authority.port_u16().unwrap_or(if tls { 443 } else { 80 }),
+            timeout: settings.connect_timeout,
+            tls: config,
+        };
+        let connector = Connector::new(target, env).map_err(|_| wrong())?;
+        let client = Client::builder(Spawn(Arc::clone(&env.spawner)))
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(settings.idle_timeout)
+            .pool_max_idle_per_host(settings.idle_connections_max)
+            .http2_only(settings.http2 && !tls)
+            .build(connector);
+        let shared = Shared {
+            client,
+            scheme: match tls {
+                true => http::uri::Scheme::HTTPS,
+                false => http::uri::Scheme::HTTP,
+            },
+            authority,
+            base_path: settings.base_path,
+            rules: settings.rules,
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
+    }
+
+    /// The upstream's URI of a normal path and its query.
+    pub(crate) fn uri(&self, target: Uri) -> Result<Uri, http::Error> {
+        let shared = &*self.shared;
+        let mut parts = target.into_parts();
+        if !shared.base_path.is_empty() {
+            let target = parts
+                .path_and_query
+                .as_ref()
+                .map_or("/", |path| path.as_str());
+            let target = format!("{}{target}", shared.base_path);
+            parts.path_and_query = Some(target.parse()?);
+        }
+        parts.scheme = Some(shared.scheme.clone());
+        parts.authority = Some(shared.authority.clone());
+        Ok(Uri::from_parts(parts)?)
+    }
+
+    /// What the upstream is told and not told.
+    pub(crate) fn rules(&self) -> &HeaderRules {
+        &self.shared.rules
+    }
+
+    /// Sends a request and waits for the head of the answer.
+    pub(crate) async fn send(
+        &self,
+        request: Request<RequestBody>,
+    ) -> Result<Response<Incoming>, UpstreamError> {
+        let answer = self.shared.client.request(request).await;
+        answer.map_err(|error| UpstreamError {
+            reached: !error.is_connect(),
+            source: Box::new(error),
+        })
+    }
+}
+
+fn roots(
+    file: &Path,
+    env: &Env,
+) -> Result<Vec<rustls::pki_types::CertificateDer<'static>>, UpstreamSetupError> {
+    let pem = env.disk.read(file, PEM_BYTES_MAX);
+    let pem = pem.map_err(|source| {
+        UpstreamSetupError::Tls(TlsError::Read {
+            file: file.to_path_buf(),
+            source,
+        })
+    })?;
+    tls::certificates(file, &pem).map_err(UpstreamSetupError::Tls)
+}
+
+/// Why an upstream cannot be spoken to at all.
+#[derive(Debug, thiserror::Error)]
+pub enum UpstreamSetupError {
+    /// Its address.
+    #[error("the upstream {authority:?} has no usable host: write a name or an IP address")]
+    Address {
+        /// Host and port as configured.
+        authority: String,
+    },
+    /// TLS to it.
+    #[error("TLS to the upstream could not be set up")]
+    Tls(#[source] TlsError),
+}
+
+/// The upstream gave no answer.
+#[derive(Debug, thiserror::Error)]
+#[error("the upstream gave no answer")]
+pub(crate) struct UpstreamError {
+    /// The request may have reached it: false only when no connection was made.
+    pub(crate) reached: bool,
+    #[source]
+    source: BoxError,
+}
