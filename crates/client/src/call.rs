@@ -88,6 +88,14 @@ impl Head {
             && self.receipts.is_empty()
     }
 
+    /// True when the same request, sent again later, may be answered otherwise.
+    pub fn says_later(&self) -> bool {
+        matches!(
+            self.status.as_u16(),
+            408 | 425 | 429 | 500 | 502 | 503 | 504
+        )
+    }
+
     /// `Location`, when the status is a redirect that names one.
     pub fn redirect(&self) -> Option<&str> {
         match self.status.as_u16() {
@@ -165,6 +173,7 @@ pub struct Call {
     signatures: u32,
     may_sign: bool,
     sends: u32,
+    sends_max: u32,
     backoff: Duration,
 }
 
@@ -185,18 +194,27 @@ impl Default for Call {
             signatures: 0,
             may_sign: true,
             sends: 0,
+            sends_max: limits::SENDS_MAX,
             backoff: limits::BACKOFF_FIRST,
         }
     }
 }
 
 impl Call {
+    /// A call that sends one credential at most so often, and at least once.
+    pub fn with_sends(sends_max: u32) -> Self {
+        Self {
+            sends_max,
+            ..Self::default()
+        }
+    }
+
     /// A call that goes on after `signatures` were made for it, and may make no more.
-    pub fn resumed(signatures: u32) -> Self {
+    pub fn resumed(signatures: u32, sends_max: u32) -> Self {
         Self {
             signatures,
             may_sign: false,
-            ..Self::default()
+            ..Self::with_sends(sends_max)
         }
     }
 
@@ -231,7 +249,7 @@ impl Call {
         {
             return Replay::TooLong(wait);
         }
-        if self.sends >= limits::SENDS_MAX {
+        if self.sends >= self.sends_max {
             return Replay::Exhausted;
         }
         let wait = asked.unwrap_or(Duration::ZERO).max(self.backoff);

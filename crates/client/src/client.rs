@@ -25,7 +25,7 @@ use stiver_method::{
 
 use crate::{
     CallError, CallId, MoneyMoved,
-    call::{Call, Head},
+    call::{Call, Head, Replay},
     choose,
     error::{BoxError, Refused},
     limits,
@@ -85,8 +85,19 @@ pub struct Parts {
 pub struct Options {
     /// Longest wait for a response head. [`limits::REPLY_TIMEOUT`] by default.
     pub reply_timeout: Duration,
+    /// Longest wait for a connection, where the client makes it: `PayingClient`.
+    /// [`limits::CONNECT_TIMEOUT`] by default.
+    pub connect_timeout: Duration,
     /// What becomes of redirects before payment.
     pub redirects: Redirects,
+    /// Most redirects followed before payment. [`limits::REDIRECTS_MAX`] by default.
+    pub redirects_max: u32,
+    /// How often a request is sent again before anything was signed, when no answer came or one
+    /// that says "later": 408, 425, 429, 500, 502, 503, 504. 0 by default: a request without a
+    /// credential is the caller's to repeat.
+    pub retries: u32,
+    /// Most times one credential is sent, at least once. [`limits::SENDS_MAX`] by default.
+    pub sends_max: u32,
     /// Sends requests, and credentials, over plain HTTP to other machines: anybody on the way can
     /// read and change them. False by default; loopback is allowed always.
     pub dangerous_plain_http: bool,
@@ -96,7 +107,11 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             reply_timeout: limits::REPLY_TIMEOUT,
+            connect_timeout: limits::CONNECT_TIMEOUT,
             redirects: Redirects::SameOrigin,
+            redirects_max: limits::REDIRECTS_MAX,
+            retries: 0,
+            sends_max: limits::SENDS_MAX,
             dangerous_plain_http: false,
         }
     }
@@ -104,10 +119,19 @@ impl Default for Options {
 
 /// What becomes of redirects before payment. After payment none is followed: the redirect is the
 /// response that was paid for.
+///
+/// Whatever is chosen, at most [`Options::redirects_max`] are followed, none leads to plain HTTP,
+/// and none leads from another machine to this one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Redirects {
-    /// Followed within the origin, up to [`limits::REDIRECTS_MAX`]; to another it is an error.
+    /// Followed within the origin; to another it is an error.
     SameOrigin,
+    /// Followed to other origins too. Beyond the first origin only the header fields go along that
+    /// say what is wanted, never those that say who asks, and nothing is paid: a 402 there is
+    /// [`CallError::PaymentElsewhere`].
+    AnyOrigin,
+    /// Followed to other origins with all header fields, and paid there as the policy says.
+    DangerousPaidAnywhere,
     /// Handed to the caller.
     HandOver,
 }
@@ -196,14 +220,16 @@ impl PaymentClient {
             let response = self.send_bare(&outgoing, exchange).await?;
             let (status, headers) = E::head(&response);
             let head = Head::new(status, headers, self.now());
-            if let (Some(to), Redirects::SameOrigin) =
-                (head.redirect(), self.parts().options.redirects)
+            let options = &self.parts().options;
+            if let Some(to) = head.redirect()
+                && options.redirects != Redirects::HandOver
             {
-                redirects += 1;
-                if redirects > limits::REDIRECTS_MAX {
-                    return Err(CallError::TooManyRedirects);
+                if redirects >= options.redirects_max {
+                    let limit = options.redirects_max;
+                    return Err(CallError::TooManyRedirects { limit });
                 }
-                outgoing.follow(to, status)?;
+                redirects += 1;
+                outgoing.follow(to, status, options.redirects)?;
                 continue;
             }
             if status != StatusCode::PAYMENT_REQUIRED || !outgoing.may_be_paid() {
@@ -213,6 +239,7 @@ impl PaymentClient {
             if challenges.is_empty() {
                 return Ok(unpaid(response));
             }
+            outgoing.payable_here()?;
             let asked = self.asked(&outgoing);
             let (offers, reasons) = choose::choose(challenges, &asked);
             if offers.is_empty() {
@@ -222,7 +249,7 @@ impl PaymentClient {
             // Read to its end, so that its connection can carry the next request.
             let rest = E::read(response, limits::PROBLEM_BYTES_MAX);
             let _ = self.within(limits::DRAIN_TIMEOUT, rest).await;
-            let mut call = Call::default();
+            let mut call = Call::with_sends(options.sends_max);
             let chosen = self.select(id, &outgoing, offers, &call).await?;
             let underway = self.begin(id, &outgoing, chosen, &mut call).await?;
             return self
@@ -241,7 +268,34 @@ impl PaymentClient {
         self.parts().outbox.close().await
     }
 
+    /// Sends the request without a credential, and again as often as the options say.
     async fn send_bare<E: Exchange>(
+        &self,
+        outgoing: &Outgoing,
+        exchange: &mut E,
+    ) -> Result<E::Response, CallError> {
+        let mut retries = Call::with_sends(self.parts().options.retries.saturating_add(1));
+        loop {
+            retries.sent();
+            let result = self.send_once(outgoing, exchange).await;
+            let head = match &result {
+                Ok(response) => {
+                    let (status, headers) = E::head(response);
+                    Some(Head::new(status, headers, self.now()))
+                }
+                Err(_) => None,
+            };
+            if head.as_ref().is_some_and(|head| !head.says_later()) {
+                return result;
+            }
+            match retries.replay(head.as_ref()) {
+                Replay::After(wait) => self.wait(wait).await,
+                Replay::TooLong(_) | Replay::Exhausted => return result,
+            }
+        }
+    }
+
+    async fn send_once<E: Exchange>(
         &self,
         outgoing: &Outgoing,
         exchange: &mut E,
@@ -319,6 +373,13 @@ impl PaymentClient {
         self.parts().outbox.record(id, step).await
     }
 
+    /// Waits so long and up to a quarter longer, so that clients do not come back in step.
+    async fn wait(&self, wait: Duration) {
+        let [random] = self.env().random::<1>();
+        let more = (wait / 4).saturating_mul(u32::from(random)) / 256;
+        self.env().clock.sleep(wait.saturating_add(more)).await;
+    }
+
     /// Waits for a future, at most so long.
     async fn within<F: Future>(&self, limit: Duration, future: F) -> Option<F::Output> {
         let future = std::pin::pin!(future);
@@ -335,6 +396,11 @@ impl PaymentClient {
             payers: &self.parts().payers,
             now: self.now(),
         }
+    }
+
+    /// Its settings.
+    pub fn options(&self) -> &Options {
+        &self.inside.parts.options
     }
 
     fn parts(&self) -> &Parts {

@@ -88,8 +88,24 @@ pub enum CallError {
         to: String,
     },
     /// Too many redirects.
-    #[error("more than {} redirects", crate::limits::REDIRECTS_MAX)]
-    TooManyRedirects,
+    #[error("more than {limit} redirects")]
+    TooManyRedirects {
+        /// How many are followed.
+        limit: u32,
+    },
+    /// A redirect led to another origin, and that one asks for payment.
+    #[error(
+        "{from} redirected to {to}, which asks for payment: payments do not follow redirects to \
+         another origin; call it directly if you trust it"
+    )]
+    PaymentElsewhere {
+        /// From where.
+        from: crate::Origin,
+        /// To where.
+        to: crate::Origin,
+        /// The URL that asks for payment.
+        url: String,
+    },
     /// Payment is required and no offer can be paid.
     #[error("payment is required, and no offer can be paid: {}", Reasons(reasons))]
     NotPayable {
@@ -189,7 +205,8 @@ impl CallError {
             | Self::RequestBody(_)
             | Self::Transport { .. }
             | Self::RedirectElsewhere { .. }
-            | Self::TooManyRedirects
+            | Self::TooManyRedirects { .. }
+            | Self::PaymentElsewhere { .. }
             | Self::NotPayable { .. }
             | Self::Declined { .. }
             | Self::ExpiredMeanwhile { .. }
@@ -220,7 +237,8 @@ impl CallError {
             | Self::CredentialPresent
             | Self::RequestBody(_)
             | Self::RedirectElsewhere { .. }
-            | Self::TooManyRedirects
+            | Self::TooManyRedirects { .. }
+            | Self::PaymentElsewhere { .. }
             | Self::NotPayable { .. }
             | Self::Declined { .. }
             | Self::Pins { .. } => Retry::No,

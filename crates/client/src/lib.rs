@@ -65,4 +65,4 @@ pub use layer::{PayLayer, PayService};
 pub use origin::{Origin, OriginError, RealmClaim};
 pub use outbox::CallId;
 #[cfg(feature = "reqwest")]
-pub use paying::{BuildError, PayingClient};
+pub use paying::{BuildError, HttpExchange, PayingClient};

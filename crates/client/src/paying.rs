@@ -9,7 +9,7 @@ use stiver_env::BoxFuture;
 
 use crate::{
     Answer, CallError, CallId, Delivery, Exchange, Origin, PaymentClient, WatchedBody,
-    error::BoxError, limits,
+    error::BoxError,
 };
 
 /// A reqwest client that pays. Cheap to clone.
@@ -74,7 +74,7 @@ impl PayingClient {
             builder()
                 .redirect(reqwest::redirect::Policy::none())
                 .retry(reqwest::retry::never())
-                .connect_timeout(limits::CONNECT_TIMEOUT)
+                .connect_timeout(payments.options().connect_timeout)
         };
         // It calls over plain HTTP only, so it needs no certificate authorities.
         let local = settled().no_proxy().tls_certs_only([]);
@@ -117,8 +117,10 @@ impl PayingClient {
         &self.payments
     }
 
-    fn exchange(&self) -> Http {
-        Http {
+    /// The way to servers by itself: for a program that puts something of its own around it, and
+    /// calls [`PaymentClient::call`] with that.
+    pub fn exchange(&self) -> HttpExchange {
+        HttpExchange {
             http: self.http.clone(),
             local: self.local.clone(),
             no_tls: self.no_tls.clone(),
@@ -126,14 +128,15 @@ impl PayingClient {
     }
 }
 
-/// A reqwest client as an [`Exchange`].
-struct Http {
+/// A reqwest client as an [`Exchange`]. See [`PayingClient::exchange`].
+#[derive(Clone)]
+pub struct HttpExchange {
     http: reqwest::Client,
     local: reqwest::Client,
     no_tls: Option<Arc<str>>,
 }
 
-impl Exchange for Http {
+impl Exchange for HttpExchange {
     type Response = reqwest::Response;
 
     fn send(

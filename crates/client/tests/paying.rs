@@ -367,7 +367,10 @@ fn a_redirect_within_the_origin_is_followed_and_to_another_is_an_error() {
     let world = World::with([]);
     world.server.then(to("/again"));
     let error = fails(world.get(), MoneyMoved::No);
-    assert!(matches!(error, CallError::TooManyRedirects), "{error}");
+    assert!(
+        matches!(error, CallError::TooManyRedirects { limit: 5 }),
+        "{error}"
+    );
 }
 
 #[test]
@@ -472,7 +475,7 @@ fn retry_after_is_waited_for_and_a_long_one_is_left_to_the_caller() {
     let world = World::with([charge(), busy("7"), Act::Serve]);
     let clock = world.simulation.env().clock;
     world.get().unwrap();
-    assert_eq!(clock.monotonic().as_secs(), 7);
+    assert!((7..9).contains(&clock.monotonic().as_secs()));
 
     let world = World::with([charge(), busy("86400")]);
     let error = fails(world.get(), MoneyMoved::Maybe);
@@ -483,7 +486,7 @@ fn retry_after_is_waited_for_and_a_long_one_is_left_to_the_caller() {
     let world = World::with([charge(), busy("Wed, 01 Jan 2025 00:00:30 GMT"), Act::Serve]);
     let clock = world.simulation.env().clock;
     world.get().unwrap();
-    assert_eq!(clock.monotonic().as_secs(), 30);
+    assert!((30..38).contains(&clock.monotonic().as_secs()));
 }
 
 #[test]

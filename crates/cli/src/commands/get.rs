@@ -374,7 +374,7 @@ fn failure(error: CallError) -> Failure {
         (CallError::Origin(_) | CallError::PlainHttp(_) | CallError::RequestBody(_), _) => {
             FailureKind::Usage
         }
-        (CallError::RedirectElsewhere { .. } | CallError::TooManyRedirects, _) => {
+        (CallError::RedirectElsewhere { .. } | CallError::TooManyRedirects { .. }, _) => {
             FailureKind::Refused
         }
         _ => FailureKind::Payment,

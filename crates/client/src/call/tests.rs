@@ -119,7 +119,7 @@ fn signatures_are_bounded_and_a_resumed_call_makes_none() {
         made += 1;
     }
     assert_eq!(made, limits::SIGNATURES_MAX);
-    assert_eq!(Call::resumed(1).next_signature(), None);
+    assert_eq!(Call::resumed(1, 5).next_signature(), None);
 }
 
 #[test]

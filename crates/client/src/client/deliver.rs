@@ -76,7 +76,7 @@ impl PaymentClient {
                 },
             };
             match call.replay(head.as_ref()) {
-                Replay::After(wait) => self.env().clock.sleep(wait).await,
+                Replay::After(wait) => self.wait(wait).await,
                 Replay::Exhausted => return Err(self.unknown(&underway, last).await),
                 Replay::TooLong(wait) => {
                     let last = match last {

@@ -10,7 +10,7 @@ use stiver_core::{
 };
 use zeroize::Zeroizing;
 
-use super::Parts;
+use super::{Parts, Redirects};
 use crate::{
     CallError, CallId, Origin, choose, limits,
     outbox::{Resource, StoredRequest},
@@ -23,6 +23,21 @@ const ACCEPT_PAYMENT: HeaderName = HeaderName::from_static("accept-payment");
 /// Where the credential goes when `Authorization` is the application's.
 const PAYMENT_AUTHORIZATION: HeaderName = HeaderName::from_static("payment-authorization");
 
+/// The fields that say what is wanted, and nothing of who asks: they alone follow a redirect to
+/// another origin.
+const FOLLOWS_ANYWHERE: [HeaderName; 10] = [
+    header::ACCEPT,
+    header::ACCEPT_ENCODING,
+    header::ACCEPT_LANGUAGE,
+    ACCEPT_PAYMENT,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LANGUAGE,
+    header::CONTENT_TYPE,
+    IDEMPOTENCY_KEY,
+    header::RANGE,
+    header::USER_AGENT,
+];
+
 /// One request, sent any number of times.
 #[derive(Clone)]
 pub(crate) struct Outgoing {
@@ -34,6 +49,8 @@ pub(crate) struct Outgoing {
     version: Version,
     extensions: Extensions,
     plain_http: bool,
+    /// The origin that a redirect led away from, when nothing may be paid where it led.
+    strayed_from: Option<Origin>,
 }
 
 impl Outgoing {
@@ -55,6 +72,7 @@ impl Outgoing {
             version: head.version,
             extensions: head.extensions,
             plain_http,
+            strayed_from: None,
         };
         let headers = &outgoing.headers;
         let lines = [header::AUTHORIZATION, PAYMENT_AUTHORIZATION]
@@ -111,6 +129,7 @@ impl Outgoing {
             version: Version::default(),
             extensions: Extensions::new(),
             plain_http,
+            strayed_from: None,
         })
     }
 
@@ -141,8 +160,25 @@ impl Outgoing {
         )
     }
 
-    /// Goes on to where a redirect points, if that is the same origin.
-    pub(crate) fn follow(&mut self, to: &str, status: StatusCode) -> Result<(), CallError> {
+    /// Refuses to pay where a redirect led to another origin.
+    pub(crate) fn payable_here(&self) -> Result<(), CallError> {
+        match &self.strayed_from {
+            None => Ok(()),
+            Some(from) => Err(CallError::PaymentElsewhere {
+                from: from.clone(),
+                to: self.origin.clone(),
+                url: self.uri.to_string(),
+            }),
+        }
+    }
+
+    /// Goes on to where a redirect points, if it may.
+    pub(crate) fn follow(
+        &mut self,
+        to: &str,
+        status: StatusCode,
+        redirects: Redirects,
+    ) -> Result<(), CallError> {
         let elsewhere = || CallError::RedirectElsewhere {
             from: self.origin.clone(),
             to: to.to_owned(),
@@ -152,7 +188,14 @@ impl Outgoing {
         let target: Uri = target.as_str().parse().map_err(|_| elsewhere())?;
         let origin = admitted(&target, self.plain_http).map_err(|_| elsewhere())?;
         if origin != self.origin {
-            return Err(elsewhere());
+            // What answers on this machine is not for others to choose.
+            let inwards = origin.is_loopback() && !self.origin.is_loopback();
+            match redirects {
+                Redirects::AnyOrigin if !inwards => self.stray(),
+                Redirects::DangerousPaidAnywhere if !inwards => {}
+                _ => return Err(elsewhere()),
+            }
+            self.origin = origin;
         }
         self.uri = target;
         // As browsers do: 303 always, 301 and 302 for POST.
@@ -173,6 +216,14 @@ impl Outgoing {
             }
         }
         Ok(())
+    }
+
+    /// Leaves behind what is for the first origin only.
+    fn stray(&mut self) {
+        self.strayed_from.get_or_insert_with(|| self.origin.clone());
+        let kept = self.headers.iter();
+        let kept = kept.filter(|(name, _)| FOLLOWS_ANYWHERE.contains(name));
+        self.headers = kept.map(|(n, v)| (n.clone(), v.clone())).collect();
     }
 
     /// What the journal says was called.

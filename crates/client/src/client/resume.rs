@@ -114,7 +114,7 @@ impl PaymentClient {
             None => return Err(self.refused_before(id, &stored).await),
         };
         // No further signature: the bounds of the call are used up.
-        let call = Call::resumed(signatures);
+        let call = Call::resumed(signatures, self.parts().options.sends_max);
         let carried = (Some(guard), exchange);
         self.deliver(&outgoing, underway, call, carried).await
     }
