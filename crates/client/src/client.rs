@@ -17,7 +17,10 @@ use bytes::Bytes;
 use futures_util::future::{Either, select};
 use http::{HeaderMap, StatusCode};
 use stiver_core::{Receipt, Timestamp, problem::ReceivedProblem};
-use stiver_env::{BoxFuture, Env};
+use stiver_env::{
+    BoxFuture, Env,
+    observe::{Observer, Observers},
+};
 use stiver_method::{
     artefact::{Artefact, Lookup},
     payer::Payer,
@@ -28,6 +31,7 @@ use crate::{
     call::{Call, Head, Replay},
     choose,
     error::{BoxError, Refused},
+    events::{self, Event, Spending},
     limits,
     outbox::{Outbox, OutboxError, Step, Terms},
     pins::Pins,
@@ -178,6 +182,7 @@ pub struct PaymentClient {
 struct Inside {
     parts: Parts,
     under_way: Mutex<HashSet<CallId>>,
+    events: Observers<Event>,
 }
 
 /// What the rail says of everything signed for a call.
@@ -191,12 +196,37 @@ enum Fate {
 impl PaymentClient {
     /// Puts a client together.
     pub fn new(parts: Parts) -> Self {
+        Self::with_events(parts, Vec::new())
+    }
+
+    /// Puts a client together that tells what it does: see [`crate::events`].
+    pub fn with_events(parts: Parts, observers: Vec<Arc<dyn Observer<Event>>>) -> Self {
+        let mut events = Observers::default();
+        for observer in observers {
+            events.add(observer);
+        }
         Self {
             inside: Arc::new(Inside {
                 parts,
                 under_way: Mutex::new(HashSet::new()),
+                events,
             }),
         }
+    }
+
+    /// How many events its observers have dropped since the start, because they were too slow.
+    pub fn events_lost(&self) -> u64 {
+        self.inside.events.lost()
+    }
+
+    /// Tells the observers. The event is made only when there are any.
+    fn tell(&self, make: impl FnOnce() -> Event) {
+        self.inside.events.tell(|| self.now(), make);
+    }
+
+    /// Tells of an error after something was signed, or was about to be.
+    fn tell_failed(&self, outgoing: &Outgoing, id: CallId, terms: &Terms, error: &CallError) {
+        self.tell(|| events::failed(Spending::new(id, &outgoing.origin, terms), error));
     }
 
     /// Makes one logical call: sends the request, and when payment is required, pays at most once.
@@ -242,7 +272,17 @@ impl PaymentClient {
             outgoing.payable_here()?;
             let asked = self.asked(&outgoing);
             let (offers, reasons) = choose::choose(challenges, &asked);
+            self.tell(|| Event::Challenged {
+                call: id,
+                origin: outgoing.origin.clone(),
+                payable: offers.len(),
+            });
+            let declined = || Event::Declined {
+                call: id,
+                origin: outgoing.origin.clone(),
+            };
             if offers.is_empty() {
+                self.tell(declined);
                 let refusal = self.refusal::<E>(response, status).await.0;
                 return Err(CallError::NotPayable { reasons, refusal });
             }
@@ -250,7 +290,8 @@ impl PaymentClient {
             let rest = E::read(response, limits::PROBLEM_BYTES_MAX);
             let _ = self.within(limits::DRAIN_TIMEOUT, rest).await;
             let mut call = Call::with_sends(options.sends_max);
-            let chosen = self.select(id, &outgoing, offers, &call).await?;
+            let chosen = self.select(id, &outgoing, offers, &call).await;
+            let chosen = chosen.inspect_err(|_| self.tell(declined))?;
             let underway = self.begin(id, &outgoing, chosen, &mut call).await?;
             return self
                 .deliver(&outgoing, underway, call, (guard, exchange))

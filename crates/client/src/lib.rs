@@ -49,6 +49,7 @@ pub mod call;
 mod choose;
 mod client;
 pub mod error;
+pub mod events;
 mod layer;
 pub mod limits;
 mod origin;

@@ -13,6 +13,7 @@ use crate::{
     call::{Call, Head, Meaning, Replay, meaning},
     choose,
     error::{LastSeen, Refused},
+    events::{self, Spending},
     limits,
     outbox::{OutboxError, Step},
 };
@@ -48,16 +49,21 @@ impl PaymentClient {
                 Sent::Answer(head, response) => match judge(&head) {
                     Meaning::Paid => {
                         let paying = (&underway, &call);
-                        return Ok(self.paid::<E>(paying, &head, response, guard).await);
+                        let answer = self.paid::<E>(paying, &head, response, guard).await;
+                        self.tell_answered(outgoing, &answer);
+                        return Ok(answer);
                     }
                     Meaning::Answered => match self.not_yet::<E>(&head, response).await {
                         Ok(last) => (Some(head), last),
                         Err(response) => {
-                            return Ok(self.answered(&underway, &head, &call, response).await);
+                            let answer = self.answered(&underway, &head, &call, response).await;
+                            self.tell_answered(outgoing, &answer);
+                            return Ok(answer);
                         }
                     },
                     Meaning::Refused { .. } => {
                         let words = self.refusal::<E>(response, head.status()).await;
+                        let (id, terms) = (underway.id, underway.terms.clone());
                         match self
                             .refused(outgoing, underway, &head, words, &mut call)
                             .await
@@ -66,7 +72,10 @@ impl PaymentClient {
                                 underway = *next;
                                 continue;
                             }
-                            Next::Fail(error) => return Err(error),
+                            Next::Fail(error) => {
+                                self.tell_failed(outgoing, id, &terms, &error);
+                                return Err(error);
+                            }
                         }
                     }
                     Meaning::Again => {
@@ -77,7 +86,7 @@ impl PaymentClient {
             };
             match call.replay(head.as_ref()) {
                 Replay::After(wait) => self.wait(wait).await,
-                Replay::Exhausted => return Err(self.unknown(&underway, last).await),
+                Replay::Exhausted => return Err(self.unknown(outgoing, &underway, last).await),
                 Replay::TooLong(wait) => {
                     let last = match last {
                         LastSeen::Answer(refusal) => LastSeen::AskedToWait {
@@ -86,7 +95,7 @@ impl PaymentClient {
                         },
                         other => other,
                     };
-                    return Err(self.unknown(&underway, last).await);
+                    return Err(self.unknown(outgoing, &underway, last).await);
                 }
             }
         }
@@ -263,7 +272,7 @@ impl PaymentClient {
 
     /// No answer settles the call: journals that, and asks the rail once. Only that no money moved
     /// ends the call here.
-    async fn unknown(&self, underway: &Underway, last: LastSeen) -> CallError {
+    async fn unknown(&self, outgoing: &Outgoing, underway: &Underway, last: LastSeen) -> CallError {
         let call = underway.id;
         let note = note_text(&last.to_string());
         // The journal says `sent` already: if this is not recorded, nothing is lost.
@@ -273,7 +282,16 @@ impl PaymentClient {
             Fate::Done { .. } => MoneyMoved::Yes,
             fate => self.settle(call, fate).await,
         };
-        CallError::Unknown { call, moved, last }
+        let error = CallError::Unknown { call, moved, last };
+        self.tell_failed(outgoing, call, &underway.terms, &error);
+        error
+    }
+
+    fn tell_answered<R>(&self, outgoing: &Outgoing, answer: &Answer<R>) {
+        if let Some(payment) = &answer.payment {
+            let spending = || Spending::new(payment.call, &outgoing.origin, &payment.terms);
+            self.tell(|| events::answered(spending(), payment.moved));
+        }
     }
 }
 

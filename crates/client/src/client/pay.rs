@@ -16,6 +16,7 @@ use crate::{
     call::Call,
     choose::Offer,
     error::Unusable,
+    events::{Event, Spending},
     origin::RealmClaim,
     outbox::{OutboxError, Step, Terms},
     pins::Claim,
@@ -128,7 +129,10 @@ impl PaymentClient {
         self.record(id, step)
             .await
             .map_err(|source| nothing_signed(id, source))?;
-        self.authorise(id, chosen.offer, Vec::new(), call).await
+        let terms = terms(&chosen.offer);
+        let authorised = self.authorise((id, outgoing), chosen.offer, Vec::new(), call);
+        let underway = authorised.await;
+        underway.inspect_err(|error| self.tell_failed(outgoing, id, &terms, error))
     }
 
     /// Journals that a refused call is signed again, and makes its next credential.
@@ -148,7 +152,7 @@ impl PaymentClient {
         self.record(id, step)
             .await
             .map_err(|source| signed(id, source))?;
-        self.authorise(id, chosen.offer, before.artefacts, call)
+        self.authorise((id, outgoing), chosen.offer, before.artefacts, call)
             .await
     }
 
@@ -163,7 +167,7 @@ impl PaymentClient {
     /// Signs, journals, makes the proof, journals. Nothing is sent to the server yet.
     async fn authorise(
         &self,
-        id: CallId,
+        (id, outgoing): (CallId, &Outgoing),
         offer: Offer,
         mut artefacts: Vec<Artefact>,
         call: &mut Call,
@@ -187,6 +191,7 @@ impl PaymentClient {
             .await
             .map_err(|source| signed(id, source))?;
         let terms = terms(&offer);
+        self.tell(|| Event::Signed(Spending::new(id, &outgoing.origin, &terms)));
         self.prove(id, payer, offer.challenge, terms, artefacts)
             .await
     }

@@ -17,6 +17,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Full};
 use stiver_client::{
     CallError, MoneyMoved, Options, Parts, PayLayer, Payment, PaymentClient, WatchedBody,
+    events::{Event, Events, queue},
     outbox::{Entry, MemoryOutbox, Outbox, State},
     pins::MemoryPins,
     policy::{self, Policy},
@@ -504,6 +505,7 @@ pub(crate) struct World {
     pub(crate) rail: HostileRail,
     pub(crate) outbox: Arc<MemoryOutbox>,
     pub(crate) client: PaymentClient,
+    pub(crate) events: Mutex<Events<Event>>,
 }
 
 /// How a world is set up.
@@ -548,14 +550,16 @@ impl World {
             doubt: setup.doubt,
         })];
         let outbox = Arc::new(MemoryOutbox::new(env.clock.clone()));
-        let client = PaymentClient::new(Parts {
+        let (told, events) = queue(64);
+        let parts = Parts {
             env: env.clone(),
             payers,
             policy: setup.policy,
             outbox: outbox.clone(),
             pins: Arc::new(MemoryPins::new()),
             options: setup.options,
-        });
+        };
+        let client = PaymentClient::with_events(parts, vec![Arc::new(told)]);
         let server = Server::new(env, rail.clone(), outbox.clone());
         Self {
             simulation,
@@ -563,7 +567,16 @@ impl World {
             rail,
             outbox,
             client,
+            events: Mutex::new(events),
         }
+    }
+
+    /// What the client has told since it was asked last.
+    pub(crate) fn told(&self) -> Vec<Event> {
+        let mut events = self.events.lock().unwrap();
+        std::iter::from_fn(|| events.try_next())
+            .map(|observed| observed.event)
+            .collect()
     }
 
     /// A world with everything as usual, and this script.

@@ -160,7 +160,9 @@ fn a_payment_that_the_rail_refuses_is_told_as_failed_with_fresh_challenges() {
     let (world, mut events) = watched(6, 64);
     let route = world.route();
     let ask = world.paid(&Ask::get("/reading"), &route);
-    world.rail.script([Step::refused(RefusalKind::Insufficient)]);
+    world
+        .rail
+        .script([Step::refused(RefusalKind::Insufficient)]);
     world.send(&ask, &route).refused();
     let told = words(&mut events);
     assert_eq!(told[2..4], ["claimed", "failed Request"]);
