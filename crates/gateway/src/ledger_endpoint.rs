@@ -1,7 +1,8 @@
 //! The ledger's public endpoint: what it is, and signed questions about one's own money.
 //!
 //! `GET` tells the ledger's id, its receipt key and its currencies. `POST` takes a signed query and
-//! answers it: see `docs/spec/ledger-charge.md`. Nothing here moves money.
+//! answers it, or, where the configuration allows it, an order that a payee elsewhere got from its
+//! payer, and executes it: see `docs/spec/ledger-charge.md`. Money moves only as a payer signed.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,15 +11,15 @@ use http::{HeaderValue, Method, Request, Response, header};
 use http_body_util::{BodyExt, Full, Limited, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
 use serde_json::json;
-use stiver_core::{Currency, Problem, problem::ProblemKind};
+use stiver_core::{Problem, problem::ProblemKind};
 use stiver_env::{Clock, Env};
-use stiver_ledger::Ledger;
 use stiver_method_ledger::{
     EmbeddedLedger,
     query::{self, QueryRefusal},
+    submit::{self, SubmitRefusal},
 };
 
-use crate::{connections::ResponseBody, proxy::problem_response};
+use crate::{config::Config, connections::ResponseBody, proxy::problem_response};
 
 /// Where it is.
 pub const LEDGER_PATH: &str = "/.well-known/stiver/ledger";
@@ -29,15 +30,17 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 /// Answers questions about the ledger. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct LedgerEndpoint {
-    ledger: Ledger,
+    ledger: EmbeddedLedger,
     clock: Arc<dyn Clock>,
     about: Bytes,
+    accept_orders: bool,
 }
 
 impl LedgerEndpoint {
     /// Over a ledger. What it says of itself is made once: asking for it costs the ledger nothing.
-    pub(crate) fn new(ledger: &EmbeddedLedger, currencies: &[Currency], env: &Env) -> Self {
-        let currencies: Vec<_> = currencies
+    pub(crate) fn new(ledger: &EmbeddedLedger, config: &Config, env: &Env) -> Self {
+        let currencies: Vec<_> = config
+            .currencies
             .iter()
             .map(|row| json!({"code": row.code(), "decimals": row.decimals()}))
             .collect();
@@ -45,11 +48,13 @@ impl LedgerEndpoint {
             "ledger": ledger.ledger().id().to_string(),
             "receiptKey": ledger.ledger().receipt_key().to_string(),
             "currencies": currencies,
+            "acceptsOrders": config.accept_orders,
         });
         Self {
-            ledger: ledger.ledger().clone(),
+            ledger: ledger.clone(),
             clock: Arc::clone(&env.clock),
             about: Bytes::from(about.to_string()),
+            accept_orders: config.accept_orders,
         }
     }
 
@@ -64,7 +69,7 @@ impl LedgerEndpoint {
             Method::GET | Method::HEAD => json_response(self.about),
             Method::POST => self.answer(request.into_body()).await,
             _ => {
-                let detail = "ask with GET, or POST a signed query";
+                let detail = "ask with GET, or POST a signed query or order";
                 problem_response(&Problem::new(ProblemKind::NotFound, detail))
             }
         }
@@ -83,10 +88,37 @@ impl LedgerEndpoint {
             let detail = format!("a query has at most {} bytes", query::QUERY_BYTES_MAX);
             return problem_response(&Problem::new(ProblemKind::BodyTooLarge, detail));
         };
-        match query::serve(&body.to_bytes(), &self.ledger, self.clock.now()).await {
+        let body = body.to_bytes();
+        if submit::is_submission(&body) {
+            return self.execute(&body).await;
+        }
+        match query::serve(&body, self.ledger.ledger(), self.clock.now()).await {
             Ok(answer) => json_response(answer),
             Err(refusal) => problem_response(&Problem::new(kind(&refusal), refusal.to_string())),
         }
+    }
+
+    async fn execute(&self, body: &[u8]) -> Response<ResponseBody> {
+        if !self.accept_orders {
+            let detail = "this gateway takes no orders for payees elsewhere: its configuration \
+                          has no accept_orders = true in [ledger]";
+            return problem_response(&Problem::new(ProblemKind::Forbidden, detail));
+        }
+        match submit::serve(body, &self.ledger, self.clock.now()).await {
+            Ok(answer) => json_response(answer),
+            Err(refusal) => {
+                problem_response(&Problem::new(submit_kind(&refusal), refusal.to_string()))
+            }
+        }
+    }
+}
+
+fn submit_kind(refusal: &SubmitRefusal) -> ProblemKind {
+    match refusal {
+        SubmitRefusal::Malformed(_) => ProblemKind::BadRequest,
+        SubmitRefusal::OtherLedger => ProblemKind::NotFound,
+        SubmitRefusal::Kind | SubmitRefusal::Denied => ProblemKind::Forbidden,
+        _ => ProblemKind::Unavailable,
     }
 }
 

@@ -88,7 +88,7 @@ impl Gateway {
             behind_proxy: config.behind_tls_proxy,
         };
         let proxy = Proxy::new(gate.clone(), Arc::new(routes), limits);
-        let endpoint = LedgerEndpoint::new(&ledger, &config.currencies, env);
+        let endpoint = LedgerEndpoint::new(&ledger, config, env);
         let (stop, stopped) = watch::channel(false);
         let mut gateway = Self {
             address: config.listen,

@@ -2,7 +2,7 @@
 //!
 //! The wire protocol is `docs/spec/ledger-charge.md`. A payee uses [`LedgerPayee`] over an
 //! [`EmbeddedLedger`] (or another [`LedgerApi`]); a payer uses [`LedgerPayer`]. [`query`] is how a
-//! payer asks a ledger about its own money.
+//! payer asks a ledger about its own money, [`submit`] how a payee elsewhere settles on it.
 #![forbid(unsafe_code)]
 
 pub mod api;
@@ -13,6 +13,7 @@ pub mod query;
 pub mod receipt;
 mod refusal;
 pub mod sign;
+pub mod submit;
 mod terms;
 #[cfg(test)]
 mod tests;

@@ -246,7 +246,8 @@ pub(crate) fn artefact(signed: &SignedOrder) -> Artefact {
     }
 }
 
-fn read_payload(payload: &Object) -> Result<SignedOrder, Refusal> {
+/// Reads what a credential carries: a signed order, not yet verified.
+pub(crate) fn read_payload(payload: &Object) -> Result<SignedOrder, Refusal> {
     let wire: wire::Payload = payload
         .deserialize()
         .map_err(|_| invalid("the payload must have order, key and signature"))?;

@@ -6,4 +6,5 @@ mod hostile;
 mod payer;
 mod refund;
 pub(crate) mod setup;
+mod submit;
 mod vectors;

@@ -74,6 +74,8 @@ pub struct Config {
     pub connections_max: usize,
     /// Every currency of the ledger: `usd` with 6 decimals, and the file's own.
     pub currencies: Vec<Currency>,
+    /// Payees elsewhere may bring the orders that their payers signed.
+    pub accept_orders: bool,
     /// Routes, in the file's order: the first match counts.
     pub routes: Vec<Route>,
 }

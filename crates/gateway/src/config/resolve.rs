@@ -138,6 +138,7 @@ pub(super) fn resolve(text: &str, file: &Path, folder: &Path) -> Result<Config, 
         body_limit_bytes: usize::try_from(body_limit).unwrap_or(usize::MAX),
         connections_max: usize::try_from(connections).unwrap_or(usize::MAX),
         currencies,
+        accept_orders: parsed.ledger.accept_orders == Some(true),
         routes,
     })
 }

@@ -40,6 +40,8 @@ pub(super) struct Ledger {
     /// Further currencies: code and decimals.
     #[serde(default)]
     pub(super) currencies: BTreeMap<String, Spanned<u8>>,
+    /// Payees elsewhere may bring the orders that their payers signed.
+    pub(super) accept_orders: Option<bool>,
 }
 
 /// `[[route]]`

@@ -1,11 +1,12 @@
 //! The ledger's public endpoint.
 
 use http::StatusCode;
+use stiver_core::Credential;
 use stiver_core::problem::ProblemKind;
 use stiver_gateway::LEDGER_PATH;
 use stiver_method_ledger::query::{QUERY_BYTES_MAX, Query, Question};
 
-use crate::common::{FUNDS, World, get, post};
+use crate::common::{FUNDS, World, get, paid, post};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn get_describes_the_ledger() {
@@ -61,4 +62,32 @@ async fn hostile_questions_are_refused() {
     let reply = world.ask(request.unwrap()).await;
     assert_eq!(reply.problem().0, ProblemKind::NotFound);
     assert_eq!(world.upstream.seen().len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn orders_for_payees_elsewhere_are_taken_only_where_the_configuration_says_so() {
+    let mut world = World::new().await;
+    let credential = world.pay(get("/v1/reading")).await;
+    let token = credential.strip_prefix("Payment ").unwrap();
+    let payload = Credential::parse(token.as_bytes()).unwrap().payload;
+    let order = payload.as_str().to_owned();
+    let before = world.executed().await;
+    let reply = world.ask(post(LEDGER_PATH, &order)).await;
+    let (kind, detail) = reply.problem();
+    assert_eq!(kind, ProblemKind::Forbidden);
+    assert!(detail.contains("accept_orders"), "{detail}");
+    assert_eq!(world.executed().await, before);
+    world.stop().await;
+    world.config.accept_orders = true;
+    world.start().await;
+    let reply = world.ask(post(LEDGER_PATH, &order)).await;
+    assert_eq!(reply.status, StatusCode::OK, "{reply:?}");
+    let answer: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
+    assert_eq!(answer["answer"]["status"], "executed");
+    assert_eq!(answer["receipt"]["status"], "success");
+    assert_eq!(world.executed().await, before + 1);
+    // The credential that carried it still buys what it was for: the order is executed once.
+    let reply = world.ask(paid(get("/v1/reading"), &credential)).await;
+    assert_eq!(reply.status, StatusCode::OK, "{reply:?}");
+    assert_eq!(world.executed().await, before + 1);
 }

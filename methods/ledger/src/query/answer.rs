@@ -89,6 +89,13 @@ pub enum OrderAnswer {
     },
     /// It was not, and may yet be.
     Pending,
+    /// It was brought and refused: nothing moved. Until it expires it may be brought again.
+    Refused {
+        /// As for `never`.
+        reason: String,
+        /// In words.
+        detail: String,
+    },
 }
 
 /// A movement. Amounts are base units in decimal.
@@ -134,16 +141,25 @@ struct Framed {
     ledger: String,
     at: String,
     answer: Value,
+    /// The receipt of a payment that was brought by its payee.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    receipt: Option<Value>,
 }
 
 impl Answer {
     /// The body to send.
-    pub(super) fn to_body(&self, ledger: LedgerId, now: Timestamp) -> Vec<u8> {
+    pub(crate) fn to_body(
+        &self,
+        ledger: LedgerId,
+        now: Timestamp,
+        receipt: Option<Value>,
+    ) -> Vec<u8> {
         let answer = Object::serialize(self).map(|object| object.to_value());
         let framed = Framed {
             ledger: ledger.to_string(),
             at: now.to_rfc3339(),
             answer: answer.unwrap_or(Value::Null),
+            receipt,
         };
         Object::serialize(&framed)
             .expect("an answer is a JSON object, because its type is a struct of texts")
@@ -278,8 +294,14 @@ const REASONS: [(RefusalKind, &str); 5] = [
     (RefusalKind::AlreadyUsed, "alreadyUsed"),
 ];
 
+fn reason(refused: LedgerRefusal) -> String {
+    let kind = refusal::kind(refused);
+    let row = REASONS.iter().find(|(known, _)| *known == kind);
+    row.map_or("invalid", |(_, name)| name).to_owned()
+}
+
 impl OrderAnswer {
-    pub(super) fn executed(outcome: &Outcome) -> Self {
+    pub(crate) fn executed(outcome: &Outcome) -> Self {
         Self::Executed {
             transfer: match outcome {
                 Outcome::Transfer(transfer) => Some(Box::new(transfer.as_ref().into())),
@@ -289,13 +311,15 @@ impl OrderAnswer {
     }
 
     pub(super) fn never(refused: LedgerRefusal) -> Self {
-        let kind = refusal::kind(refused);
-        let reason = REASONS
-            .iter()
-            .find(|(known, _)| *known == kind)
-            .map_or("invalid", |(_, name)| name);
         Self::Never {
-            reason: reason.to_owned(),
+            reason: reason(refused),
+            detail: refused.to_string(),
+        }
+    }
+
+    pub(crate) fn refused(refused: LedgerRefusal) -> Self {
+        Self::Refused {
+            reason: reason(refused),
             detail: refused.to_string(),
         }
     }
@@ -303,7 +327,7 @@ impl OrderAnswer {
     /// In the seam's terms. `None` when the answer contradicts itself or the order asked about.
     pub(super) fn lookup(&self, asked: &SignedOrder) -> Option<Lookup> {
         Some(match self {
-            Self::Pending => Lookup::Pending,
+            Self::Pending | Self::Refused { .. } => Lookup::Pending,
             Self::Never { reason, detail } => {
                 let kind = REASONS.iter().find(|(_, name)| name == reason)?.0;
                 Lookup::Never(Refusal {

@@ -34,7 +34,7 @@ pub async fn serve(body: &[u8], ledger: &Ledger, now: Timestamp) -> Result<Vec<u
         return Err(QueryRefusal::Denied);
     }
     let answer = answer(ledger, &query, account, key).await?;
-    Ok(answer.to_body(query.ledger, now))
+    Ok(answer.to_body(query.ledger, now, None))
 }
 
 async fn answer(

@@ -1,0 +1,170 @@
+//! How somebody else's server settles on a ledger: one signed order in, one answer out, both JSON.
+//!
+//! The order is what a payer signed for a challenge, in the very form of a credential's payload:
+//! `{"order": base64url, "key": did:key, "signature": base64url}`. So a payee that runs no ledger
+//! hands on what it got. A refund, signed by the payee's own key, travels the same way. Who sends it
+//! does not matter: it moves what its signer signed, once, and to whom its signer said.
+//!
+//! The answer is that of [`crate::query`], with the signed receipt of a payment beside it.
+
+use stiver_core::{
+    Receipt, Timestamp, base64url,
+    json::{Object, Value},
+    name::{ChallengeId, MethodName},
+};
+use stiver_ledger::{
+    ExecuteFailure, LedgerError,
+    order::{Action, Order, VerifiedOrder},
+    view::{Outcome, Transfer},
+};
+use stiver_method::artefact::{Refusal, Settled};
+
+use crate::{
+    EmbeddedLedger, LedgerApi, METHOD,
+    api::settled_of,
+    payee::read_payload,
+    query::{Answer, OrderAnswer},
+    receipt::{self, RECEIPT_KEY, SIGNATURE},
+    wire,
+};
+
+/// Longest order with its key and signature, bytes of JSON.
+pub const SUBMISSION_BYTES_MAX: usize = 8 * 1024;
+
+/// True when a body is an order to be executed rather than a question. It is not read further.
+pub fn is_submission(body: &[u8]) -> bool {
+    let object = (body.len() <= SUBMISSION_BYTES_MAX).then(|| Object::parse(body).ok());
+    object.flatten().is_some_and(
+        |object| matches!(object.to_value(), Value::Object(members) if members.contains_key("order")),
+    )
+}
+
+/// Executes an order: a body in, a body out. An order that was executed before is answered again.
+///
+/// A refusal of the ledger is an answer, with the status `refused`: nothing moved.
+///
+/// # Errors
+///
+/// [`SubmitRefusal`]: the ledger was not asked, or gave no answer.
+pub async fn serve(
+    body: &[u8],
+    ledger: &EmbeddedLedger,
+    now: Timestamp,
+) -> Result<Vec<u8>, SubmitRefusal> {
+    let order = open(body, ledger)?;
+    let (answer, receipt) = match ledger.ledger().execute(order).await {
+        Ok(Outcome::Transfer(transfer)) => {
+            let receipt = signed_receipt(ledger, &transfer).await;
+            let outcome = Outcome::Transfer(transfer);
+            (OrderAnswer::executed(&outcome), receipt)
+        }
+        Ok(outcome) => (OrderAnswer::executed(&outcome), None),
+        Err(ExecuteFailure::Refused(refused)) => (OrderAnswer::refused(refused), None),
+        Err(ExecuteFailure::Unknown(error)) => return Err(SubmitRefusal::Ledger(error)),
+    };
+    Ok(Answer::Order(answer).to_body(ledger.id(), now, receipt))
+}
+
+/// Reads and verifies an order that a payee may bring.
+fn open(body: &[u8], ledger: &EmbeddedLedger) -> Result<VerifiedOrder, SubmitRefusal> {
+    let malformed = |refusal: Refusal| SubmitRefusal::Malformed(refusal.detail);
+    let not_json = |_| SubmitRefusal::Malformed("the body is no JSON object".to_owned());
+    if body.len() > SUBMISSION_BYTES_MAX {
+        return Err(SubmitRefusal::Malformed(format!(
+            "an order with its signature has at most {SUBMISSION_BYTES_MAX} bytes"
+        )));
+    }
+    let payload = Object::parse(body).map_err(not_json)?;
+    let signed = read_payload(&payload).map_err(malformed)?;
+    if signed.order().ledger != ledger.id() {
+        return Err(SubmitRefusal::OtherLedger);
+    }
+    if !may_be_brought(signed.order()) {
+        return Err(SubmitRefusal::Kind);
+    }
+    signed.verify().map_err(|_| SubmitRefusal::Denied)
+}
+
+/// Payments for a challenge, and refunds: what a payee needs. Everything else is the admin's.
+fn may_be_brought(order: &Order) -> bool {
+    match &order.action {
+        Action::Transfer { charge, .. } => charge.is_some(),
+        Action::Refund { .. } => true,
+        _ => false,
+    }
+}
+
+/// The receipt of a payment, for the payee to hand on. A signer that is away costs the receipt,
+/// not the answer: the money moved.
+async fn signed_receipt(ledger: &EmbeddedLedger, transfer: &Transfer) -> Option<Value> {
+    let challenge = ChallengeId::new(transfer.challenge.as_deref()?).ok()?;
+    let settled = settled_of(ledger.id(), Outcome::Transfer(Box::new(transfer.clone())))?;
+    let mut receipt = unsigned(&settled, challenge);
+    let body = receipt::body_of(&receipt).ok()?;
+    match ledger.sign_receipt(&body).await {
+        Ok(signature) => {
+            let mut put = |name: &str, text| {
+                receipt.extra.insert(name.to_owned(), Value::String(text));
+            };
+            put(RECEIPT_KEY, ledger.receipt_key().to_string());
+            put(SIGNATURE, base64url::encode(&signature));
+            Value::parse(receipt.to_json().as_bytes()).ok()
+        }
+        Err(_) => None,
+    }
+}
+
+fn unsigned(settled: &Settled, challenge: ChallengeId) -> Receipt {
+    let mut extra: std::collections::BTreeMap<_, _> = settled.receipt.iter().cloned().collect();
+    let mut put = |name: &str, text: String| {
+        extra.insert(name.to_owned(), Value::String(text));
+    };
+    put("payer", settled.payer.clone().unwrap_or_default());
+    put("payee", settled.payee.clone());
+    put("amount", settled.amount.to_wire());
+    put("currency", settled.amount.currency().code().to_owned());
+    Receipt {
+        method: MethodName::new(METHOD)
+            .expect("the method's name is valid, because it is lower-case letters"),
+        timestamp: settled.at,
+        reference: settled.reference.clone(),
+        challenge_id: Some(challenge),
+        extra,
+    }
+}
+
+/// Why an order was not brought to the ledger.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SubmitRefusal {
+    /// It is no signed order. (HTTP: 400)
+    #[error("not a signed order: {0}")]
+    Malformed(String),
+    /// It is for another ledger. (HTTP: 404)
+    #[error("the order is for another ledger")]
+    OtherLedger,
+    /// It is of a kind that is not brought by this way. (HTTP: 403)
+    #[error("only payments that name a challenge, and refunds, are taken here")]
+    Kind,
+    /// Its signature is wrong. (HTTP: 403)
+    #[error("the order's signature is wrong")]
+    Denied,
+    /// The ledger does not answer: nobody knows yet. Send the same order again. (HTTP: 503)
+    #[error("the ledger does not answer: send the same order again")]
+    Ledger(#[source] LedgerError),
+}
+
+/// The body that brings an order to a ledger.
+pub fn body(order: &VerifiedOrder) -> Vec<u8> {
+    let signed = order.signed();
+    let payload = wire::Payload {
+        order: base64url::encode(signed.order_bytes()),
+        key: signed.key().to_string(),
+        signature: base64url::encode(signed.signature()),
+    };
+    Object::serialize(&payload)
+        .expect("a payload is a JSON object, because its type is a struct of texts")
+        .as_str()
+        .as_bytes()
+        .to_vec()
+}
