@@ -13,6 +13,7 @@ pub mod admin;
 pub mod books;
 pub mod config;
 mod connections;
+mod discovery;
 pub mod init;
 pub mod keys;
 mod ledger_endpoint;
@@ -28,6 +29,7 @@ pub mod secrets;
 mod tls;
 mod upstream;
 
+pub use discovery::{LLMS_PATH, OPENAPI_PATH};
 pub use ledger_endpoint::LEDGER_PATH;
 pub use routes::RoutesError;
 pub use run::{Gateway, StartError, StopError};

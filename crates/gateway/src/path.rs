@@ -166,6 +166,11 @@ impl Pattern {
         })
     }
 
+    /// The pattern as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
     /// True when a normal path matches.
     pub fn matches(&self, path: &str) -> bool {
         let Some(rest) = path.strip_prefix('/') else {

@@ -3,9 +3,10 @@
 use std::{error::Error as _, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use axum::body::Body;
-use http::Request;
+use http::{Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use stiver_discovery::Service;
 use stiver_env::{Env, net::Listener};
 use stiver_method::payee::PayeeCharge;
 use stiver_method_ledger::{EmbeddedLedger, LedgerPayee, LedgerPayeeConfig};
@@ -18,7 +19,8 @@ use crate::{
     RoutesError, admin,
     books::{self, BooksError},
     config::{Config, Upstream},
-    connections::{Connections, Handler, ResponseBody},
+    connections::{Connections, Handler, Peer, ResponseBody},
+    discovery::Discovery,
     keys::{self, KeyError},
     ledger_endpoint::LedgerEndpoint,
     proxy::{Limits, Proxy},
@@ -89,6 +91,8 @@ impl Gateway {
         };
         let proxy = Proxy::new(gate.clone(), Arc::new(routes), limits);
         let endpoint = LedgerEndpoint::new(&ledger, config, env);
+        let service = Service::new(config.realm.as_str());
+        let discovery = Discovery::new(&service, &config.routes, &[method.name()]);
         let (stop, stopped) = watch::channel(false);
         let mut gateway = Self {
             address: config.listen,
@@ -102,7 +106,12 @@ impl Gateway {
             env: env.clone(),
         };
         gateway.recover(&gate, stopped.clone());
-        gateway.listen(config, proxy, endpoint, stopped).await?;
+        let public = Public {
+            proxy,
+            endpoint,
+            discovery,
+        };
+        gateway.listen(config, public, stopped).await?;
         Ok(gateway)
     }
 
@@ -157,8 +166,7 @@ impl Gateway {
     async fn listen(
         &mut self,
         config: &Config,
-        proxy: Proxy,
-        endpoint: LedgerEndpoint,
+        public: Public,
         stopped: watch::Receiver<bool>,
     ) -> Result<(), StartError> {
         let listener =
@@ -172,13 +180,8 @@ impl Gateway {
                 })?;
         self.address = listener.local_address().unwrap_or(config.listen);
         let handler: Handler = Arc::new(move |request: Request<Incoming>, peer| {
-            let (proxy, endpoint) = (proxy.clone(), endpoint.clone());
-            Box::pin(async move {
-                match endpoint.takes(&request) {
-                    true => endpoint.handle(request).await,
-                    false => proxy.handle(request, peer).await,
-                }
-            })
+            let public = public.clone();
+            Box::pin(public.handle(request, peer))
         });
         self.serve(
             listener,
@@ -255,6 +258,26 @@ fn upstream_settings(upstream: &Upstream) -> Settings {
         http2: false,
         ca_file: None,
         rules: HeaderRules::default(),
+    }
+}
+
+/// What answers on the public address.
+#[derive(Clone)]
+struct Public {
+    proxy: Proxy,
+    endpoint: LedgerEndpoint,
+    discovery: Discovery,
+}
+
+impl Public {
+    async fn handle(self, request: Request<Incoming>, peer: Peer) -> Response<ResponseBody> {
+        if self.endpoint.takes(&request) {
+            return self.endpoint.handle(request).await;
+        }
+        match self.discovery.answer(&request) {
+            Some(answer) => answer,
+            None => self.proxy.handle(request, peer).await,
+        }
     }
 }
 

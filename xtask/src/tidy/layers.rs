@@ -56,6 +56,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "stiver-store",
             "stiver-method-ledger",
             "stiver-server",
+            "stiver-discovery",
         ],
     ),
     (
@@ -75,6 +76,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("stiver-conformance", &["stiver-core"]),
+    ("stiver-discovery", &["stiver-core"]),
     (
         "stiver",
         &[

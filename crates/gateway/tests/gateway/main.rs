@@ -6,6 +6,7 @@ mod common;
 
 mod charge;
 mod delivery;
+mod discovery;
 mod forward;
 mod ledger_endpoint;
 mod life;
