@@ -17,6 +17,7 @@ mod discovery;
 pub mod init;
 pub mod keys;
 mod ledger_endpoint;
+pub mod limits;
 pub mod path;
 mod proxy;
 mod routes;
