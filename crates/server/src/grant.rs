@@ -201,7 +201,7 @@ impl Grant {
     }
 
     /// The payment, as events name it.
-    fn payment(&self) -> Payment {
+    pub(crate) fn payment(&self) -> Payment {
         Payment {
             challenge_id: Arc::clone(&self.paid.challenge_id),
             method: self.details.method.as_str().into(),

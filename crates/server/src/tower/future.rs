@@ -20,6 +20,7 @@ use super::{
     body::{Buffered, RequestBody, ResponseBody, Sink, Spooled, buffer, spool},
     cache::make_private,
     layer::Shared,
+    note::{Answered, Notes},
 };
 use crate::{
     BodyState, GateError, Grant, Outcome, Refused, Replay, Request,
@@ -48,6 +49,7 @@ struct Work<S, B> {
     inner: S,
     parts: Parts,
     spooled: Spooled<B>,
+    notes: Notes,
 }
 
 /// Charges for a request and calls the inner service when it is free or paid for.
@@ -68,11 +70,14 @@ where
     R::Error: Into<BoxError>,
 {
     let (mut parts, body) = request.into_parts();
+    let notes = Notes::of(&parts);
     if !body.is_end_stream()
         && layer.price.is_never_free(&parts)
         && let Some(error) = unfit(&layer, &parts)
     {
-        return Ok(turn_away(&layer, &parts, body, &error).await);
+        let refused = turn_away(&layer, &parts, body, &error).await;
+        notes.refused(&refused);
+        return Ok(refusal(&refused));
     }
     let sink = Sink::Held {
         total: &layer.spooled,
@@ -82,6 +87,7 @@ where
         Ok(spooled) => spooled,
         Err(refused) => {
             layer.gate.tell_refused(&refused);
+            notes.refused(&refused);
             return Ok(refusal(&refused));
         }
     };
@@ -97,6 +103,7 @@ where
         inner,
         parts,
         spooled,
+        notes: notes.clone(),
     };
     if !pays {
         return work.run().await;
@@ -117,6 +124,7 @@ where
         Err(_) => {
             let refused = GateError::OutcomeUnknown.refused();
             gate.tell_refused(&refused);
+            notes.refused(&refused);
             Ok(refusal(&refused))
         }
     }
@@ -136,6 +144,7 @@ impl<S, B> Work<S, B> {
             mut inner,
             mut parts,
             spooled: Spooled { state, body, share },
+            notes,
         } = self;
         let outcome = {
             let target = (layer.target)(&parts);
@@ -147,20 +156,34 @@ impl<S, B> Work<S, B> {
         let answer = match outcome {
             Outcome::Free => {
                 remove_credentials(&mut parts.headers);
+                notes.write(|| Answered::Free);
                 let response = inner.call(http::Request::from_parts(parts, body)).await?;
                 Ok(response.map(|body| Either::Right(Either::Left(body))))
             }
-            Outcome::Refuse(refused) => Ok(refusal(&refused)),
-            Outcome::Replay(replay) => Ok(repeat(&replay)),
+            Outcome::Refuse(refused) => {
+                notes.refused(&refused);
+                Ok(refusal(&refused))
+            }
+            Outcome::Replay(replay) => {
+                notes.write(|| Answered::Replayed);
+                Ok(repeat(&replay))
+            }
             Outcome::Serve(grant) => {
                 remove_credentials(&mut parts.headers);
                 parts.extensions.insert(grant.paid().clone());
+                let payment = notes.wanted().then(|| grant.payment());
                 match inner.call(http::Request::from_parts(parts, body)).await {
-                    Ok(response) => Ok(finish(*grant, response).await),
+                    Ok(response) => {
+                        let finished = finish(*grant, response).await;
+                        notes.finished(payment, finished.as_ref().err());
+                        Ok(finished.unwrap_or_else(|refused| refusal(&refused)))
+                    }
                     Err(error) => {
                         let error: BoxError = error.into();
                         tracing::warn!(%error, "the paid service failed");
-                        Ok(refusal(&grant.fail(PayeeFailure::MayHaveRun).await))
+                        let refused = grant.fail(PayeeFailure::MayHaveRun).await;
+                        notes.finished(payment, Some(&refused));
+                        Ok(refusal(&refused))
                     }
                 }
             }
@@ -190,7 +213,7 @@ fn unfit(layer: &Shared, parts: &Parts) -> Option<GateError> {
 
 /// Refuses a request by its fields. Its body is read only when the refusal carries challenges,
 /// which are bound to its digest; it is never held.
-async fn turn_away<B, R>(layer: &Shared, parts: &Parts, body: B, error: &GateError) -> Answer<R>
+async fn turn_away<B>(layer: &Shared, parts: &Parts, body: B, error: &GateError) -> Refused
 where
     B: Body<Data = Bytes>,
 {
@@ -199,7 +222,7 @@ where
             Ok(spooled) => spooled.state,
             Err(refused) => {
                 layer.gate.tell_refused(&refused);
-                return refusal(&refused);
+                return refused;
             }
         }
     } else {
@@ -209,7 +232,7 @@ where
     let fields = Fields::of(&parts.headers);
     let request = fields.request(parts, &target, state);
     let price = || layer.price.price(parts, state);
-    refusal(&layer.gate.refuse(error, &request, price).await)
+    layer.gate.refuse(error, &request, price).await
 }
 
 /// The field lines that the gate reads.
@@ -270,7 +293,7 @@ pub fn remove_credentials(headers: &mut HeaderMap) {
 }
 
 /// Ends a grant by the response of the inner service.
-async fn finish<R>(grant: Grant, response: http::Response<R>) -> Answer<R>
+async fn finish<R>(grant: Grant, response: http::Response<R>) -> Result<Answer<R>, Refused>
 where
     R: Body<Data = Bytes>,
     R::Error: Into<BoxError>,
@@ -282,7 +305,7 @@ where
             .get()
             .copied()
             .unwrap_or(PayeeFailure::MayHaveRun);
-        return refusal(&grant.fail(failure).await);
+        return Err(grant.fail(failure).await);
     }
     make_private(&mut parts.headers);
     let (whole, body) = if grant.wants_body() {
@@ -291,7 +314,7 @@ where
             Buffered::Over(body) => (None, Either::Right(Either::Right(body))),
             Buffered::Broken(error) => {
                 tracing::warn!(%error, "the paid response broke off");
-                return refusal(&grant.fail(PayeeFailure::MayHaveRun).await);
+                return Err(grant.fail(PayeeFailure::MayHaveRun).await);
             }
         }
     } else {
@@ -308,13 +331,9 @@ where
         };
         grant.complete(head, whole.as_deref()).await
     };
-    match completed {
-        Ok(delivered) => {
-            paid_headers(&mut parts.headers, delivered.receipt.as_deref());
-            http::Response::from_parts(parts, body)
-        }
-        Err(refused) => refusal(&refused),
-    }
+    let delivered = completed?;
+    paid_headers(&mut parts.headers, delivered.receipt.as_deref());
+    Ok(http::Response::from_parts(parts, body))
 }
 
 fn paid_headers(headers: &mut HeaderMap, receipt: Option<&str>) {

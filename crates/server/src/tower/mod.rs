@@ -29,6 +29,7 @@ mod body;
 mod cache;
 mod future;
 mod layer;
+mod note;
 mod price;
 
 use std::{
@@ -45,6 +46,7 @@ use tower_service::Service;
 pub use body::{Prefixed, RequestBody, ResponseBody};
 pub use future::remove_credentials;
 pub use layer::PaymentLayer;
+pub use note::{Answered, Note};
 pub use price::{AsyncPrice, BodyRule, FixedPrice, Price};
 
 /// Any error.

@@ -19,7 +19,7 @@ use stiver_server::{
     grant::PayeeFailure,
     limits::{SPOOL_MS_MAX, SPOOLED_BODY_BYTES_MAX, STORED_BODY_BYTES_MAX},
     route::StoreResponses,
-    tower::{AsyncPrice, BodyRule, FixedPrice, PaymentLayer, RequestBody},
+    tower::{Answered, AsyncPrice, BodyRule, FixedPrice, Note, PaymentLayer, RequestBody},
 };
 use tower::{Layer as _, Service as _, ServiceExt as _};
 
@@ -694,4 +694,34 @@ fn streamed_body_of_an_unpaid_request_is_not_read() {
     let site = Site::with(world, layer);
     let got = site.send(request("POST", "/upload", Untouched.boxed_unsync()));
     got.is_problem(ProblemKind::PaymentRequired);
+}
+
+#[test]
+fn a_note_says_what_became_of_each_request() {
+    let site = Site::new();
+    let send = |request: Request<RequestBytes>| {
+        let note = Note::new();
+        let mut request = request;
+        request.extensions_mut().insert(note.clone());
+        site.send(request);
+        note.read().cloned().unwrap()
+    };
+    let refused = |problem, challenges| Answered::Refused {
+        problem,
+        challenges,
+    };
+    assert_eq!(send(get()), refused(ProblemKind::PaymentRequired, 1));
+    let twice = paid(paid(get(), "Payment YQ"), "Payment Yg");
+    assert_eq!(send(twice), refused(ProblemKind::MultipleCredentials, 0));
+    let credential = site.pay(get());
+    site.replies([Ok(reply(500, "broken"))]);
+    let answered = send(keyed(paid(get(), &credential)));
+    let Answered::Failed { payment, problem } = answered else {
+        panic!("{answered:?}")
+    };
+    assert_eq!(problem, ProblemKind::UpstreamFailed);
+    let again = send(keyed(paid(get(), &credential)));
+    assert_eq!(again, Answered::Delivered(payment));
+    let third = send(keyed(paid(get(), &credential)));
+    assert_eq!(third, Answered::Replayed);
 }
