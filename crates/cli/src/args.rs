@@ -1,10 +1,15 @@
 //! The command line as it is typed. Nothing is resolved here.
 
+pub(crate) mod data;
+pub(crate) mod get;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-const EXIT_CODES: &str = "\
+pub(crate) use get::Get;
+
+pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
    0  done
    1  something else failed
@@ -67,7 +72,7 @@ pub(crate) enum Command {
     /// Run the gateway: charge for the API behind it.
     Serve(Serve),
     /// Fetch a URL, and pay for it when it asks.
-    Get(Get),
+    Get(Box<Get>),
     /// Keys and accounts to pay with.
     #[command(subcommand)]
     Wallet(Wallet),
@@ -130,45 +135,9 @@ pub(crate) struct Serve {
     pub(crate) config: PathBuf,
 }
 
-/// `stiver get`
-#[derive(Debug, Args)]
-pub(crate) struct Get {
-    /// The URL.
-    #[arg(required_unless_present_any = ["resume"])]
-    pub(crate) url: Option<String>,
-    /// The HTTP method; GET, or POST with --data.
-    #[arg(short = 'X', long, value_name = "METHOD")]
-    pub(crate) request: Option<String>,
-    /// A header, as `Name: value`; may be given several times.
-    #[arg(short = 'H', long, value_name = "HEADER")]
-    pub(crate) header: Vec<String>,
-    /// A request body; `@FILE` reads it from a file, `@-` from standard input.
-    #[arg(short, long, value_name = "DATA")]
-    pub(crate) data: Option<String>,
-    /// Write the body to a file instead of standard output.
-    #[arg(short, long, value_name = "FILE")]
-    pub(crate) output: Option<PathBuf>,
-    /// Print the status line and the headers before the body.
-    #[arg(short, long)]
-    pub(crate) include: bool,
-    /// The most to pay for this request, such as "0.05 USD". Nothing is paid without it.
-    #[arg(long, value_name = "AMOUNT", env = "STIVER_MAX_AMOUNT")]
-    pub(crate) max_amount: Option<String>,
-    /// Show what would be paid, pay nothing, exit with 10.
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-    /// Finish an earlier payment whose outcome is unknown: its id in `stiver wallet history`.
-    #[arg(long, value_name = "CALL", conflicts_with_all = ["url", "dry_run"])]
-    pub(crate) resume: Option<String>,
-    /// Wait at most so many seconds for each answer.
-    #[arg(short = 'm', long, value_name = "SECONDS", default_value_t = 60)]
-    pub(crate) max_time: u64,
-    #[command(flatten)]
-    pub(crate) wallet: WalletChoice,
-}
-
 /// Which wallet.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Wallet")]
 pub(crate) struct WalletChoice {
     /// The wallet to pay with.
     #[arg(

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use serde_json::{Value, json};
+use stiver_client::MoneyMoved;
+
 /// Why the command failed: decides the exit code. The codes are stable and listed in `--help`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FailureKind {
@@ -66,6 +69,44 @@ impl FailureKind {
 pub(crate) struct Failure {
     pub(crate) kind: FailureKind,
     pub(crate) error: anyhow::Error,
+    pub(crate) advice: Option<Advice>,
+}
+
+/// What a payer needs to know of a failure.
+#[derive(Debug)]
+pub(crate) struct Advice {
+    /// Whether money moved.
+    pub(crate) moved: MoneyMoved,
+    /// Whether trying again is safe.
+    pub(crate) again: Again,
+    /// What to do next; empty when the message says it.
+    pub(crate) next: String,
+}
+
+/// Whether trying again is safe.
+#[derive(Debug)]
+pub(crate) enum Again {
+    /// Yes.
+    Safe,
+    /// Only by resuming this call: another could pay twice.
+    Resume(String),
+    /// It changes nothing until something else is changed.
+    No,
+}
+
+impl Advice {
+    /// Puts it into the object of an error.
+    pub(crate) fn add_to(&self, error: &mut Value) {
+        let (again, call) = match &self.again {
+            Again::Safe => ("safe", None),
+            Again::Resume(call) => ("resume", Some(call)),
+            Again::No => ("no", None),
+        };
+        error["moneyMoved"] = json!(self.moved.to_string());
+        error["retry"] = json!(again);
+        error["call"] = json!(call);
+        error["next"] = json!(self.next);
+    }
 }
 
 impl Failure {
@@ -74,6 +115,15 @@ impl Failure {
         Self {
             kind,
             error: error.into(),
+            advice: None,
+        }
+    }
+
+    /// The same, with advice.
+    pub(crate) fn with(self, advice: Advice) -> Self {
+        Self {
+            advice: Some(advice),
+            ..self
         }
     }
 
@@ -82,9 +132,18 @@ impl Failure {
         Self::new(FailureKind::Usage, anyhow::anyhow!("{message}"))
     }
 
-    /// The whole chain in one line.
+    /// The whole chain in one line, with the advice that is not in it.
     pub(crate) fn message(&self) -> String {
-        format!("{:#}", self.error)
+        let mut message = format!("{:#}", self.error);
+        if let Some(advice) = &self.advice {
+            for more in [advice.moved.to_string(), advice.next.clone()] {
+                if !message.contains(&more) {
+                    message.push_str("; ");
+                    message.push_str(&more);
+                }
+            }
+        }
+        message
     }
 }
 

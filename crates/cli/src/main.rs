@@ -9,6 +9,7 @@ mod demo;
 mod failure;
 mod output;
 mod payer;
+mod words;
 
 use std::{io::Write, process::ExitCode};
 
@@ -23,7 +24,10 @@ use crate::{
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let output = Output::new(&cli.global);
+    let output = match &cli.command {
+        Command::Get(_) => Output::new(&cli.global).with_lines(),
+        _ => Output::new(&cli.global),
+    };
     let result = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -41,13 +45,18 @@ fn report(failure: &Failure, output: Output) -> ExitCode {
     let code = failure.kind.exit_code();
     if !failure.kind.is_said() {
         let message = failure.message();
-        let object = json!({
-            "ok": false,
-            "error": {"kind": failure.kind.name(), "message": message, "exitCode": code},
+        let mut error = json!({
+            "kind": failure.kind.name(),
+            "message": message,
+            "exitCode": code,
         });
+        if let Some(advice) = &failure.advice {
+            advice.add_to(&mut error);
+        }
+        let object = json!({"ok": false, "error": error});
         // Nobody reads along when these fail: the exit code still tells.
         let _ = output.object(&object);
-        let _ = output.error(&message);
+        let _ = output.error(&message, &object);
     }
     ExitCode::from(code)
 }
@@ -59,7 +68,7 @@ async fn run(command: Command, output: Output) -> Result<(), Failure> {
         Command::Demo(args) => demo::run(&args, &env, output).await,
         Command::Init(args) => commands::init::run(&args, &env, output),
         Command::Serve(args) => commands::serve::run(&args, &env, output).await,
-        Command::Get(args) => commands::get::run(args, &env, output).await,
+        Command::Get(args) => commands::get::run(&args, &env, output).await,
         Command::Wallet(args) => commands::wallet::run(args, &env, output).await,
         Command::Ledger(args) => commands::ledger::run(args, &env, output).await,
         Command::Inspect(args) => commands::inspect::run(&args, output),

@@ -25,6 +25,7 @@ pub(crate) struct Output {
     out_colour: bool,
     err_colour: bool,
     live: bool,
+    lines: bool,
 }
 
 impl Output {
@@ -43,6 +44,16 @@ impl Output {
             out_colour: !global.json && wanted(out_terminal),
             err_colour: wanted(io::stderr().is_terminal()),
             live: !global.json && out_terminal,
+            lines: false,
+        }
+    }
+
+    /// Writes to standard error one JSON object on each line when that is no terminal: for a
+    /// command whose standard output is somebody else's bytes.
+    pub(crate) fn with_lines(self) -> Self {
+        Self {
+            lines: !self.json && !io::stderr().is_terminal(),
+            ..self
         }
     }
 
@@ -86,6 +97,15 @@ impl Output {
         writeln!(io::stdout().lock(), "{value}")
     }
 
+    /// Prints a note to standard error, as text or as the object, as programs read it.
+    pub(crate) fn tell(self, text: &str, object: &Value) -> io::Result<()> {
+        if self.lines {
+            writeln!(io::stderr().lock(), "{object}")
+        } else {
+            self.note(text)
+        }
+    }
+
     /// Prints a note to standard error.
     pub(crate) fn note(self, text: &str) -> io::Result<()> {
         if self.err_colour {
@@ -95,9 +115,11 @@ impl Output {
         }
     }
 
-    /// Prints an error to standard error.
-    pub(crate) fn error(self, text: &str) -> io::Result<()> {
-        if self.err_colour {
+    /// Prints an error to standard error, as text or as the object, as programs read it.
+    pub(crate) fn error(self, text: &str, object: &Value) -> io::Result<()> {
+        if self.lines {
+            writeln!(io::stderr().lock(), "{object}")
+        } else if self.err_colour {
             writeln!(io::stderr().lock(), "{BAD}error:{BAD:#} {text}")
         } else {
             writeln!(io::stderr().lock(), "error: {text}")

@@ -5,19 +5,22 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use anyhow::anyhow;
 use http::StatusCode;
 use stiver_client::{CallError, Options, Parts, PayingClient, PaymentClient, policy::Policy};
-use stiver_core::{Amount, Currency, did::DidKey, json::Object, untrusted::Untrusted};
+use stiver_core::{
+    Amount, Currency, amount::parse_base_units, did::DidKey, json::Object, untrusted::Untrusted,
+};
 use stiver_env::{BoxFuture, Env};
 use stiver_gateway::LEDGER_PATH;
 use stiver_ledger::id::{AccountId, LedgerId};
 use stiver_method::{artefact::RailUnavailable, payer::Payer};
 use stiver_method_ledger::{
     LedgerPayer, LedgerPayerConfig,
-    query::{QueryTransport, RemoteLedger},
+    query::{Answer, QueryRefusal, QueryTransport, Question, RemoteLedger},
 };
 use stiver_wallet::{Account, Home, Wallet, WalletName};
 
 use crate::{
     args::WalletChoice,
+    commands::get::Connect,
     failure::{Failure, FailureKind, UsageContext},
 };
 
@@ -81,7 +84,8 @@ pub(crate) async fn paying_client(
 ) -> Result<PayingClient, Failure> {
     let mut options = Options::default();
     options.reply_timeout = reply_timeout;
-    let payer: Arc<dyn Payer> = Arc::new(ledger_payer(wallet, account, env)?);
+    let connect = Connect::default();
+    let payer: Arc<dyn Payer> = Arc::new(ledger_payer(wallet, account, &connect, env)?);
     let parts = Parts {
         env: env.clone(),
         payers: vec![payer],
@@ -97,6 +101,7 @@ pub(crate) async fn paying_client(
 pub(crate) fn ledger_payer(
     wallet: &Wallet,
     account: &Account,
+    connect: &Connect,
     env: &Env,
 ) -> Result<LedgerPayer, Failure> {
     let ledger: LedgerId = account.ledger.parse()?;
@@ -107,7 +112,7 @@ pub(crate) fn ledger_payer(
         ledgers: vec![ledger],
         currencies: account.currencies.clone(),
         query: match &account.query_url {
-            Some(_) => Some(Arc::new(remote_ledger(wallet, account, env)?)),
+            Some(_) => Some(Arc::new(remote_ledger(wallet, account, connect, env)?)),
             None => None,
         },
     });
@@ -121,6 +126,7 @@ pub(crate) fn ledger_payer(
 pub(crate) fn remote_ledger(
     wallet: &Wallet,
     account: &Account,
+    connect: &Connect,
     env: &Env,
 ) -> Result<RemoteLedger, Failure> {
     let url = account
@@ -132,10 +138,46 @@ pub(crate) fn remote_ledger(
         account: account.account.parse()?,
         signer: Arc::new(wallet.key()?),
         transport: Arc::new(HttpTransport {
-            http: plain_client(&url)?,
+            http: plain_client(&url, connect)?,
             url,
         }),
         clock: Arc::clone(&env.clock),
+    })
+}
+
+/// What a ledger says of an account.
+pub(crate) struct Funds {
+    /// What can be spent, and what is held, by currency.
+    pub(crate) balances: Vec<(Amount, Amount)>,
+    /// Nothing can be spent while it is.
+    pub(crate) frozen: bool,
+}
+
+/// Asks a ledger what an account has. One that nobody has funded has nothing.
+pub(crate) async fn funds(ledger: &RemoteLedger) -> Result<Funds, Failure> {
+    let told = match ledger.ask(Question::Account).await {
+        Ok(Answer::Account(told)) => told,
+        Ok(_) => {
+            return Err(anyhow!("the ledger answered something else than it was asked").into());
+        }
+        Err(error) if error.0.contains(&QueryRefusal::NoAccount.to_string()) => {
+            return Ok(Funds {
+                balances: Vec::new(),
+                frozen: false,
+            });
+        }
+        Err(error) => return Err(Failure::new(FailureKind::Network, error)),
+    };
+    let mut balances = Vec::new();
+    for row in &told.balances {
+        let currency = Currency::new(&row.currency, row.decimals)?;
+        let available = currency.units(parse_base_units(&row.available, 128)?);
+        let held = currency.units(parse_base_units(&row.held, 128)?);
+        balances.push((available, held));
+    }
+    Ok(Funds {
+        balances,
+        frozen: told.frozen,
     })
 }
 
@@ -146,8 +188,9 @@ struct HttpTransport {
 }
 
 /// What is for this machine goes through no proxy: over plain HTTP one could answer what it likes.
-fn plain_client(url: &str) -> Result<reqwest::Client, Failure> {
-    let builder = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
+fn plain_client(url: &str, connect: &Connect) -> Result<reqwest::Client, Failure> {
+    let builder = connect.builder();
+    let builder = builder.redirect(reqwest::redirect::Policy::none());
     let plain = url.starts_with("http://");
     let builder = if plain { builder.no_proxy() } else { builder };
     Ok(builder.timeout(ENDPOINT_TIMEOUT).build()?)
@@ -198,7 +241,7 @@ pub(crate) async fn discover(gateway: &str, wallet: &Wallet) -> Result<Account, 
     }
     let url = format!("{origin}{LEDGER_PATH}");
     let network = |error: reqwest::Error| Failure::new(FailureKind::Network, error);
-    let response = plain_client(&url)?
+    let response = plain_client(&url, &Connect::default())?
         .get(&url)
         .send()
         .await

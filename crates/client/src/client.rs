@@ -102,6 +102,9 @@ pub struct Options {
     pub retries: u32,
     /// Most times one credential is sent, at least once. [`limits::SENDS_MAX`] by default.
     pub sends_max: u32,
+    /// Plain HTTP to this machine goes through the proxies of the builder too, where the client
+    /// makes the connections: `PayingClient`. False by default; only for a proxy of this machine.
+    pub loopback_proxy: bool,
     /// Sends requests, and credentials, over plain HTTP to other machines: anybody on the way can
     /// read and change them. False by default; loopback is allowed always.
     pub dangerous_plain_http: bool,
@@ -116,6 +119,7 @@ impl Default for Options {
             redirects_max: limits::REDIRECTS_MAX,
             retries: 0,
             sends_max: limits::SENDS_MAX,
+            loopback_proxy: false,
             dangerous_plain_http: false,
         }
     }

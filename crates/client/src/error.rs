@@ -158,10 +158,7 @@ pub enum CallError {
         source: PayError,
     },
     /// The server refused the payment.
-    #[error(
-        "call {call}: the server refused the payment; {moved}: {refusal}{}",
-        hint(*moved, *call)
-    )]
+    #[error("call {call}: the server refused the payment; {moved}: {refusal}")]
     Refused {
         /// Which call.
         call: CallId,
@@ -171,7 +168,7 @@ pub enum CallError {
         refusal: Refused,
     },
     /// The credential was sent, and no answer tells what became of it.
-    #[error("call {call}: {last}; {moved}{}", hint(*moved, *call))]
+    #[error("call {call}: {last}; {moved}")]
     Unknown {
         /// Which call.
         call: CallId,
@@ -254,15 +251,6 @@ impl CallError {
             | Self::Unknown { call, .. }
             | Self::NotResumable { call, .. } => Some(*call),
             _ => None,
-        }
-    }
-}
-
-fn hint(moved: MoneyMoved, call: CallId) -> String {
-    match moved {
-        MoneyMoved::No => String::new(),
-        MoneyMoved::Maybe | MoneyMoved::Yes => {
-            format!(" (run `stiver get --resume {call}`, or see `stiver wallet history`)")
         }
     }
 }

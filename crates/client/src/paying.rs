@@ -15,8 +15,9 @@ use crate::{
 /// A reqwest client that pays. Cheap to clone.
 ///
 /// Redirects, waiting and retries are the [`PaymentClient`]'s business: the inner client follows
-/// none and retries nothing. What is for this machine never goes through a proxy: plain HTTP is
-/// allowed there because nobody is on the way. Needs a tokio runtime around its calls.
+/// none and retries nothing. Plain HTTP to this machine goes through no proxy, unless
+/// [`Options::loopback_proxy`](crate::Options) is set: it is allowed because nobody is on the way.
+/// Needs a tokio runtime around its calls.
 ///
 /// ```no_run
 /// # async fn example(payments: stiver_client::PaymentClient)
@@ -77,7 +78,12 @@ impl PayingClient {
                 .connect_timeout(payments.options().connect_timeout)
         };
         // It calls over plain HTTP only, so it needs no certificate authorities.
-        let local = settled().no_proxy().tls_certs_only([]);
+        let local = settled().tls_certs_only([]);
+        let local = if payments.options().loopback_proxy {
+            local
+        } else {
+            local.no_proxy()
+        };
         let local = local.build().map_err(BuildError)?;
         let (http, no_tls) = match settled().build() {
             Ok(http) => (http, None),

@@ -442,10 +442,7 @@ fn a_server_that_never_answers_ends_as_unknown_within_bounds() {
     let error = fails(world.get(), MoneyMoved::Maybe);
     let id = world.entry().id;
     assert_eq!(error.retry(), Retry::Resume(id));
-    assert!(
-        error.to_string().contains(&format!("--resume {id}")),
-        "{error}"
-    );
+    assert!(error.to_string().contains(&id.to_string()), "{error}");
     assert_eq!(world.entry().state, State::Unknown);
     let sends = usize::try_from(limits::SENDS_MAX).unwrap();
     assert_eq!(world.server.paid().len(), sends);

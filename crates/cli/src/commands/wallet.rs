@@ -2,21 +2,19 @@
 
 use std::path::PathBuf;
 
-use anyhow::anyhow;
 use serde_json::{Value, json};
 use stiver_client::outbox::{Entry, HistoryFilter};
-use stiver_core::{Currency, amount::parse_base_units, untrusted::Untrusted};
+use stiver_core::untrusted::Untrusted;
 use stiver_env::Env;
 use stiver_ledger::id::AccountId;
-use stiver_method::artefact::RailUnavailable;
-use stiver_method_ledger::query::{AccountAnswer, Answer, QueryRefusal, Question};
 use stiver_wallet::{Home, WalletName};
 
 use crate::{
     args::{Wallet, WalletChoice},
+    commands::get::Connect,
     failure::{Failure, FailureKind, UsageContext},
     output::{DIM, GOOD, Output, STRONG},
-    payer::{bound_account, discover, home_folder, open_wallet, remote_ledger},
+    payer::{Funds, bound_account, discover, funds, home_folder, open_wallet, remote_ledger},
 };
 
 /// Runs one of the wallet's commands.
@@ -127,15 +125,8 @@ async fn join(
 async fn balance(choice: &WalletChoice, env: &Env, output: Output) -> Result<(), Failure> {
     let (_, wallet) = open_wallet(choice, env)?;
     let account = bound_account(&wallet)?;
-    let remote = remote_ledger(&wallet, &account, env)?;
-    let (balances, frozen) = match remote.ask(Question::Account).await {
-        Ok(Answer::Account(told)) => (balances(&told)?, told.frozen),
-        Ok(_) => {
-            return Err(anyhow!("the ledger answered something else than it was asked").into());
-        }
-        Err(error) if is_not_opened(&error) => (Vec::new(), false),
-        Err(error) => return Err(Failure::new(FailureKind::Network, error)),
-    };
+    let remote = remote_ledger(&wallet, &account, &Connect::default(), env)?;
+    let Funds { balances, frozen } = funds(&remote).await?;
     for (amount, held) in &balances {
         let held = if held.is_zero() {
             String::new()
@@ -163,25 +154,6 @@ async fn balance(choice: &WalletChoice, env: &Env, output: Output) -> Result<(),
         .collect();
     output.object(&json!({"account": account.account, "frozen": frozen, "balances": rows}))?;
     Ok(())
-}
-
-/// The ledger knows no such account yet: nobody has funded it.
-fn is_not_opened(error: &RailUnavailable) -> bool {
-    error.0.contains(&QueryRefusal::NoAccount.to_string())
-}
-
-fn balances(
-    told: &AccountAnswer,
-) -> Result<Vec<(stiver_core::Amount, stiver_core::Amount)>, Failure> {
-    told.balances
-        .iter()
-        .map(|row| {
-            let currency = Currency::new(&row.currency, row.decimals)?;
-            let available = currency.units(parse_base_units(&row.available, 128)?);
-            let held = currency.units(parse_base_units(&row.held, 128)?);
-            Ok((available, held))
-        })
-        .collect()
 }
 
 fn history(limit: usize, choice: &WalletChoice, env: &Env, output: Output) -> Result<(), Failure> {

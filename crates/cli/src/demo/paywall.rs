@@ -15,6 +15,7 @@ use super::{
     stage::{Stage, StageDirector},
 };
 use crate::{
+    commands::get::Connect,
     commands::inspect,
     failure::Failure,
     output::{DIM, Output, STRONG},
@@ -207,7 +208,12 @@ async fn replay(
     let http = reqwest::Client::new();
     let url = format!("{}/v1/temperature", stage.gateway_url());
     let challenge = challenges_of(&http.get(&url).send().await?).await?;
-    let payer = ledger_payer(shopper.wallet(), &bound_account(shopper.wallet())?, env)?;
+    let payer = ledger_payer(
+        shopper.wallet(),
+        &bound_account(shopper.wallet())?,
+        &Connect::default(),
+        env,
+    )?;
     let call = CallKey::from_bytes(env.random());
     let artefact = payer.prepare(&challenge, env.clock.now(), call).await?;
     let proof = payer.execute(&artefact).await?;

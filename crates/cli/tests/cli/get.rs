@@ -31,8 +31,19 @@ fn price_is_paid_and_the_body_alone_goes_to_standard_output() {
         .ends_with(0);
     let body: Value = serde_json::from_str(&done.out).unwrap();
     assert_eq!(body["reading"], 1);
-    assert!(done.err.contains("paid 0.001 USD to acct_"), "{done:?}");
-    assert!(done.err.contains("receipt "), "{done:?}");
+    let payment = done.told("payment");
+    assert_eq!(payment["display"], "0.001 USD");
+    assert_eq!(payment["moneyMoved"], "money moved");
+    for (key, start) in [("payee", "acct_"), ("reference", ""), ("call", "")] {
+        assert!(
+            payment[key].as_str().unwrap().starts_with(start),
+            "{done:?}"
+        );
+    }
+    assert!(
+        payment.get("receipt").is_none(),
+        "the receipt itself is no log's"
+    );
     assert_eq!(stage.left(), 9_999_000);
     assert_eq!(stage.served("temperature"), 1);
 }
@@ -192,7 +203,11 @@ fn unknown_outcome_is_exit_7_and_resume_finishes_it_without_paying_again() {
     let mut all = vec!["--json"];
     all.extend(get(&["-m", "5", &url]));
     let done = stage.run(&all).fails(7, "money may have moved");
-    assert_eq!(done.json()["error"]["kind"], "unknown");
+    let error = &done.json()["error"];
+    assert_eq!(
+        (&error["kind"], &error["retry"]),
+        (&"unknown".into(), &"resume".into())
+    );
     let payments = stage.payments();
     assert_eq!(payments.len(), 1);
     let call = payments[0]["call"].as_str().unwrap();

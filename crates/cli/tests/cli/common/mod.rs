@@ -36,10 +36,39 @@ impl Done {
     #[track_caller]
     pub(crate) fn fails(self, code: i32, needle: &str) -> Self {
         assert_eq!(self.code, code, "{self:?}");
-        assert!(self.err.contains(needle), "no {needle:?} in {self:?}");
-        assert!(self.err.contains("error:"), "{self:?}");
+        let said = self.said();
+        assert!(said.contains(needle), "no {needle:?} in {self:?}");
+        assert!(said.contains("error:"), "{self:?}");
         assert!(!self.err.contains("panicked"), "{self:?}");
         self
+    }
+
+    /// What standard error says: the objects on it in words.
+    pub(crate) fn said(&self) -> String {
+        let mut said = String::new();
+        for line in self.err.lines() {
+            let object: Value = serde_json::from_str(line).unwrap_or_default();
+            let text = |value: &Value| value.as_str().map(str::to_owned);
+            let (error, note) = (text(&object["error"]["message"]), text(&object["note"]));
+            match (error, note) {
+                (Some(error), _) => said.push_str(&format!("error: {error}")),
+                (None, Some(note)) => said.push_str(&note),
+                (None, None) => said.push_str(line),
+            }
+            said.push('\n');
+        }
+        said
+    }
+
+    /// The object on standard error that has this key.
+    #[track_caller]
+    pub(crate) fn told(&self, key: &str) -> Value {
+        let mut objects = self.err.lines().filter_map(|line| {
+            let object: Value = serde_json::from_str(line).ok()?;
+            object.get(key).cloned()
+        });
+        let found = objects.next();
+        found.unwrap_or_else(|| panic!("nothing tells {key:?}: {self:?}"))
     }
 
     /// Reads its one JSON object.
@@ -60,6 +89,14 @@ pub(crate) fn command(home: &Path) -> Command {
     for name in [
         "STIVER_MAX_AMOUNT",
         "STIVER_WALLET",
+        "HTTPS_PROXY",
+        "https_proxy",
+        "HTTP_PROXY",
+        "http_proxy",
+        "ALL_PROXY",
+        "all_proxy",
+        "NO_PROXY",
+        "no_proxy",
         "STIVER_LOG",
         "NO_COLOR",
     ] {

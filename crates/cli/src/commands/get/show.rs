@@ -1,0 +1,320 @@
+//! The answer: the body where it is wanted, what was paid beside it.
+
+use std::io::{self, Write};
+
+use anyhow::anyhow;
+use http::{Method, StatusCode, header};
+use reqwest::Response;
+use serde_json::{Value, json};
+use stiver_client::{Answer, MoneyMoved, Payment};
+use stiver_core::{base64url, untrusted::Untrusted};
+
+use super::{
+    decode::{Place, Plain, UnknownCoding, decoding},
+    target::Target,
+};
+use crate::{
+    args::get::Get,
+    commands::inspect::receipt_of,
+    failure::{Advice, Again, Failure, FailureKind},
+    output::Output,
+};
+
+/// Longest body inside a JSON object, bytes. Longer ones go to a file, or are streamed as they are.
+const JSON_BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// How an answer is shown.
+pub(super) struct Show<'a> {
+    pub(super) args: &'a Get,
+    pub(super) method: Option<Method>,
+    pub(super) target: Option<Target>,
+    pub(super) output: Output,
+}
+
+impl Show<'_> {
+    /// Shows an answer. One that is no success is a failure.
+    pub(super) async fn answer(mut self, answer: Answer<Response>) -> Result<(), Failure> {
+        let Answer { response, payment } = answer;
+        let status = response.status();
+        let is_error = status.is_client_error() || status.is_server_error();
+        let mut notes = Vec::new();
+        if let Some(payment) = &payment {
+            notes.extend(warnings(payment));
+            self.note_payment(payment)?;
+        }
+        if let (true, None, Some(to)) = (status.is_redirection(), &payment, location(&response)) {
+            notes.push(format!("it redirects to {to}: follow it with -L"));
+        }
+        self.note(&notes)?;
+        if self.output.is_json() {
+            self.object(response, payment.as_ref(), &notes).await?;
+        } else if !(is_error && self.args.output.fail) {
+            self.stream(response, payment.as_ref()).await?;
+        }
+        match is_error {
+            true => Err(refused(status, payment.as_ref(), self.method.as_ref())),
+            false => Ok(()),
+        }
+    }
+
+    fn note(&self, notes: &[String]) -> io::Result<()> {
+        if self.args.output.silent || self.output.is_json() {
+            return Ok(());
+        }
+        for note in notes {
+            self.output.tell(note, &json!({"note": note}))?;
+        }
+        Ok(())
+    }
+
+    fn note_payment(&self, payment: &Payment) -> io::Result<()> {
+        if self.args.output.silent || self.output.is_json() {
+            return Ok(());
+        }
+        let reference = payment.receipt.as_ref();
+        let reference = reference.map(|receipt| Untrusted(&receipt.reference).to_string());
+        let receipt = reference
+            .as_ref()
+            .map(|text| format!(", receipt {text}"))
+            .unwrap_or_default();
+        let text = format!(
+            "paid {} to {}{receipt} (call {})",
+            payment.terms.amount, payment.terms.payee, payment.call
+        );
+        let mut object = terms_json(payment);
+        object["reference"] = json!(reference);
+        self.output.tell(&text, &json!({"payment": object}))
+    }
+
+    /// The body, piece by piece as it comes.
+    async fn stream(
+        &mut self,
+        response: Response,
+        payment: Option<&Payment>,
+    ) -> Result<(), Failure> {
+        let head = self.args.output.include.then(|| head_lines(&response));
+        let mut out: Box<dyn Write> = match &mut self.target {
+            Some(target) => Box::new(target.begin()?),
+            None => Box::new(io::stdout()),
+        };
+        if let Some(head) = head {
+            let written = out.write_all(head.as_bytes());
+            written.map_err(|error| not_written(error, payment))?;
+        }
+        let mut place = self.place(&response, out)?;
+        copy(response, place.as_mut(), payment).await
+    }
+
+    /// One JSON object, the body in it unless it goes to a file.
+    async fn object(
+        &mut self,
+        response: Response,
+        payment: Option<&Payment>,
+        notes: &[String],
+    ) -> Result<(), Failure> {
+        let status = response.status();
+        let headers = self.args.output.include.then(|| headers_json(&response));
+        let mut object = json!({
+            "ok": status.is_success(),
+            "status": status.as_u16(),
+            "headers": headers,
+            "payment": payment.map(payment_json),
+            "notes": notes,
+        });
+        if let Some(mut target) = self.target.take() {
+            let file = target.begin()?;
+            let mut place = self.place(&response, file)?;
+            copy(response, place.as_mut(), payment).await?;
+            object["output"] = json!(target.path().display().to_string());
+        } else {
+            let mut held = Held(Vec::new());
+            let mut place = self.place(&response, &mut held)?;
+            copy(response, place.as_mut(), payment).await?;
+            drop(place);
+            match String::from_utf8(held.0) {
+                Ok(text) => object["body"] = json!(text),
+                Err(bytes) => {
+                    object["bodyBase64Url"] = json!(base64url::encode(bytes.as_bytes()));
+                }
+            }
+        }
+        Ok(self.output.object(&object)?)
+    }
+
+    /// What undoes the coding of the body, if that was asked for.
+    fn place<'w, W: Write + 'w>(
+        &self,
+        response: &Response,
+        out: W,
+    ) -> Result<Box<dyn Place + 'w>, Failure> {
+        if !self.args.request.compressed {
+            return Ok(Box::new(Plain(out)));
+        }
+        match decoding(response.headers(), out) {
+            Ok(place) => Ok(place),
+            Err((UnknownCoding(coding), out)) => {
+                let coding = Untrusted(&coding).to_string();
+                let note = format!("the body is left as it is: its coding is {coding}");
+                self.note(&[note])?;
+                Ok(Box::new(Plain(out)))
+            }
+        }
+    }
+}
+
+/// Memory for a body, as much as goes into a JSON object.
+struct Held(Vec<u8>);
+
+impl Write for Held {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.len().saturating_add(bytes.len()) > JSON_BODY_BYTES_MAX {
+            return Err(io::Error::other(format!(
+                "the body is over {JSON_BODY_BYTES_MAX} bytes, too long for a JSON object: give \
+                 -o FILE, or leave out --json"
+            )));
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Copies a body, and waits for whoever reads it.
+async fn copy(
+    mut response: Response,
+    place: &mut dyn Place,
+    payment: Option<&Payment>,
+) -> Result<(), Failure> {
+    loop {
+        let piece = response.chunk().await;
+        let Some(piece) = piece.map_err(|error| broken(error, payment))? else {
+            break;
+        };
+        let written = place.write_all(&piece).and_then(|()| place.flush());
+        written.map_err(|error| not_written(error, payment))?;
+    }
+    place.end().map_err(|error| not_written(error, payment))
+}
+
+/// The body broke off on its way.
+fn broken(error: reqwest::Error, payment: Option<&Payment>) -> Failure {
+    let error = anyhow::Error::new(error.without_url()).context("the body broke off");
+    let advice = after(payment);
+    let kind = match advice.moved {
+        MoneyMoved::No => FailureKind::Network,
+        MoneyMoved::Maybe | MoneyMoved::Yes => FailureKind::Unknown,
+    };
+    Failure::new(kind, error).with(advice)
+}
+
+/// The body could not be put where it was wanted.
+fn not_written(error: io::Error, payment: Option<&Payment>) -> Failure {
+    let doing = match error.kind() {
+        io::ErrorKind::BrokenPipe => "whoever read the output went away before the body ended",
+        _ => "the body could not be written",
+    };
+    let error = anyhow::Error::new(error).context(doing);
+    Failure::new(FailureKind::Other, error).with(after(payment))
+}
+
+/// What to do when a body was not had whole.
+fn after(payment: Option<&Payment>) -> Advice {
+    match payment {
+        Some(payment) => Advice {
+            moved: payment.moved,
+            again: Again::Resume(payment.call.to_string()),
+            next: format!(
+                "run `stiver get --resume {}` to have it again: it is paid for",
+                payment.call
+            ),
+        },
+        None => Advice {
+            moved: MoneyMoved::No,
+            again: Again::Safe,
+            next: "run the same command again".to_owned(),
+        },
+    }
+}
+
+/// An answer that is no success.
+fn refused(status: StatusCode, payment: Option<&Payment>, method: Option<&Method>) -> Failure {
+    let never_paid = method.is_some_and(|method| *method != Method::GET && method.is_safe());
+    let next = match (status, payment) {
+        (StatusCode::PAYMENT_REQUIRED, None) if never_paid => {
+            "HEAD, OPTIONS and TRACE are never paid for: ask with another method, or with \
+             --dry-run for the price"
+        }
+        (StatusCode::PAYMENT_REQUIRED, None) => {
+            "it asks for payment without saying how: there is no Payment challenge"
+        }
+        (_, Some(_)) => "the answer is the application's: see its body",
+        _ if status.is_server_error() => "try again later, or with --retries",
+        _ => "see the body of the answer",
+    };
+    let moved = payment.map_or(MoneyMoved::No, |payment| payment.moved);
+    let again = match (payment, status.is_server_error()) {
+        (None, true) => Again::Safe,
+        _ => Again::No,
+    };
+    let advice = Advice {
+        moved,
+        again,
+        next: next.to_owned(),
+    };
+    let message = anyhow!("the server answered {status}");
+    Failure::new(FailureKind::Refused, message).with(advice)
+}
+
+fn location(response: &Response) -> Option<String> {
+    let to = response.headers().get(header::LOCATION)?;
+    let to = String::from_utf8_lossy(to.as_bytes());
+    Some(Untrusted(&to).to_string())
+}
+
+fn head_lines(response: &Response) -> String {
+    let mut text = format!("{:?} {}\r\n", response.version(), response.status());
+    for (name, value) in response.headers() {
+        let value = String::from_utf8_lossy(value.as_bytes());
+        text.push_str(&format!("{name}: {value}\r\n"));
+    }
+    text.push_str("\r\n");
+    text
+}
+
+fn headers_json(response: &Response) -> Vec<Value> {
+    let headers = response.headers().iter();
+    headers
+        .map(|(name, value)| json!([name.as_str(), String::from_utf8_lossy(value.as_bytes())]))
+        .collect()
+}
+
+fn warnings(payment: &Payment) -> Vec<String> {
+    let fault = payment.receipt_fault.iter();
+    let fault = fault.map(|fault| format!("warning: the receipt: {}", Untrusted(fault)));
+    let lost = payment.unrecorded.iter();
+    let lost = lost.map(|error| format!("warning: the payment is not in the history: {error}"));
+    fault.chain(lost).collect()
+}
+
+fn terms_json(payment: &Payment) -> Value {
+    json!({
+        "call": payment.call.to_string(),
+        "amount": payment.terms.amount.to_wire(),
+        "currency": payment.terms.amount.currency().code(),
+        "display": payment.terms.amount.to_string(),
+        "payee": payment.terms.payee,
+        "method": payment.terms.method,
+        "challengeId": payment.terms.challenge_id,
+        "moneyMoved": payment.moved.to_string(),
+    })
+}
+
+fn payment_json(payment: &Payment) -> Value {
+    let receipt = payment.receipt.as_ref().map(receipt_of);
+    let mut object = terms_json(payment);
+    object["receipt"] = json!(receipt.as_ref().and_then(|value| value.get("receipt")));
+    object
+}
