@@ -12,7 +12,7 @@ use stiver_core::{digest::BodyDigest, name::MethodName};
 use stiver_discovery::{Offer, Operation, Price, Service};
 
 use crate::{
-    config::{Access, Priced, Route},
+    config::{Access, Priced, Route, pricing},
     connections::ResponseBody,
 };
 
@@ -133,11 +133,22 @@ fn operations(routes: &[Route], methods: &[&MethodName]) -> Vec<Operation> {
     operations
 }
 
+/// A price as documents tell it.
+fn told(price: &pricing::Price) -> Price {
+    match price {
+        pricing::Price::Fixed(amount) => Price::Fixed(amount.clone()),
+        pricing::Price::Computed(pricing) => Price::Dynamic {
+            currency: pricing.cap.currency().code().to_owned(),
+            cap: Some(pricing.cap.clone()),
+        },
+    }
+}
+
 fn operation(route: &Route, name: &str, priced: &Priced, methods: &[&MethodName]) -> Operation {
     let offers = methods.iter().map(|method| Offer {
         intent: "charge".to_owned(),
         method: method.to_string(),
-        price: Price::Fixed(priced.amount.clone()),
+        price: told(&priced.price),
         description: None,
     });
     Operation {

@@ -1,12 +1,12 @@
 //! Which route a request takes, and its price ready for the gate.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use stiver_method::payee::{PayeeCharge, QuoteError};
 use stiver_server::route::{Offer, Route, RouteError, UpstreamRepeats};
 
 use crate::{
-    config::{Access, Config, Priced},
+    config::{Access, Config, Priced, pricing::Price},
     path::Pattern,
     upstream::UpstreamClient,
 };
@@ -41,20 +41,26 @@ pub(crate) struct Serving {
     pub(crate) upstream: UpstreamClient,
     /// How long the upstream may take to read a request and begin its answer.
     pub(crate) timeout: Duration,
+    /// Longest request body that is spooled, bytes.
+    pub(crate) body_limit: usize,
 }
 
 impl Routes {
     /// Prepares every route of a configuration, paid by one method.
     pub(crate) fn new(
         config: &Config,
-        upstream: &UpstreamClient,
+        upstreams: &BTreeMap<String, UpstreamClient>,
         method: &Arc<dyn PayeeCharge>,
     ) -> Result<Self, RoutesError> {
         let mut routes = Vec::with_capacity(config.routes.len());
         for route in &config.routes {
+            let upstream = upstreams
+                .get(&route.upstream)
+                .expect("the upstream is there, because the configuration was checked");
             let serving = Arc::new(Serving {
                 upstream: upstream.clone(),
-                timeout: config.upstream_timeout,
+                timeout: route.timeout,
+                body_limit: route.body_limit,
             });
             let found = match &route.access {
                 Access::Free => Found::Free(serving),
@@ -96,12 +102,15 @@ fn prepare(
     priced: &Priced,
     method: &Arc<dyn PayeeCharge>,
 ) -> Result<Arc<Route>, RoutesError> {
-    let offer = Offer::new(Arc::clone(method), priced.amount.clone()).map_err(|source| {
-        RoutesError::Price {
-            price: priced.amount.to_string(),
+    let amount = match &priced.price {
+        Price::Fixed(amount) => amount,
+        Price::Computed(_) => return Err(RoutesError::Computed),
+    };
+    let offer =
+        Offer::new(Arc::clone(method), amount.clone()).map_err(|source| RoutesError::Price {
+            price: amount.to_string(),
             source,
-        }
-    })?;
+        })?;
     let repeats = if priced.upstream_idempotent {
         UpstreamRepeats::HonoursKey
     } else {
@@ -133,6 +142,9 @@ pub enum RoutesError {
         #[source]
         source: QuoteError,
     },
+    /// A price that is worked out for each request.
+    #[error("[route.pricing] is not there yet")]
+    Computed,
     /// A route that the gate refuses.
     #[error("a route is not valid")]
     Route(#[source] RouteError),

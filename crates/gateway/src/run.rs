@@ -1,6 +1,9 @@
 //! A gateway that runs: opened, serving, shut down.
 
-use std::{error::Error as _, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap, error::Error as _, io, net::SocketAddr, path::PathBuf, sync::Arc,
+    time::Duration,
+};
 
 use axum::body::Body;
 use http::{Request, Response};
@@ -18,7 +21,7 @@ use tower::ServiceExt;
 use crate::{
     RoutesError, admin,
     books::{self, BooksError},
-    config::{Config, Upstream},
+    config::{Config, Upstream, secret::SecretError},
     connections::{Connections, Handler, Peer, ResponseBody},
     discovery::Discovery,
     keys::{self, KeyError},
@@ -82,20 +85,22 @@ impl Gateway {
             .method(Arc::clone(&method))
             .build()
             .map_err(StartError::Gate)?;
-        let upstream = UpstreamClient::new(upstream_settings(&config.upstream), env)
-            .map_err(StartError::Upstream)?;
-        let routes = Routes::new(config, &upstream, &method).map_err(StartError::Routes)?;
+        let upstreams = upstream_clients(config, env)?;
+        let routes = Routes::new(config, &upstreams, &method).map_err(StartError::Routes)?;
         let limits = Limits {
-            body_limit_bytes: config.body_limit_bytes,
             behind_proxy: config.behind_tls_proxy,
         };
         let proxy = Proxy::new(gate.clone(), Arc::new(routes), limits);
         let endpoint = LedgerEndpoint::new(&ledger, config, env);
-        let service = Service::new(config.realm.as_str());
+        let mut service = Service::new(config.realm.as_str());
+        service.public_url = config.public_url.as_ref().map(ToString::to_string);
         let discovery = Discovery::new(&service, &config.routes, &[method.name()]);
         let (stop, stopped) = watch::channel(false);
         let mut gateway = Self {
-            address: config.listen,
+            address: config
+                .listeners
+                .first()
+                .map_or(SocketAddr::from(([127, 0, 0, 1], 0)), |row| row.address),
             stop,
             ended: Vec::new(),
             gate: gate.clone(),
@@ -169,37 +174,34 @@ impl Gateway {
         public: Public,
         stopped: watch::Receiver<bool>,
     ) -> Result<(), StartError> {
-        let listener =
-            self.env
-                .net
-                .listen(config.listen)
-                .await
-                .map_err(|source| StartError::Listen {
-                    at: config.listen.to_string(),
-                    source,
-                })?;
-        self.address = listener.local_address().unwrap_or(config.listen);
         let handler: Handler = Arc::new(move |request: Request<Incoming>, peer| {
             let public = public.clone();
             Box::pin(public.handle(request, peer))
         });
-        self.serve(
-            listener,
-            handler,
-            config.connections_max,
-            config,
-            stopped.clone(),
-        );
+        let mut first = None;
+        let slots = Arc::new(Semaphore::new(config.connections_max));
+        for row in &config.listeners {
+            if row.tls.is_some() {
+                let why = "TLS of listeners is not there yet";
+                return Err(listening(row.address, io::Error::other(why)));
+            }
+            let listener = self.env.net.listen(row.address).await;
+            let listener = listener.map_err(|source| listening(row.address, source))?;
+            first = first.or(listener.local_address());
+            let (handler, slots) = (Arc::clone(&handler), Arc::clone(&slots));
+            self.serve(
+                listener,
+                handler,
+                row.protocols,
+                slots,
+                config,
+                stopped.clone(),
+            );
+        }
+        self.address = first.unwrap_or(self.address);
         let socket = config.admin_socket();
-        let listener =
-            self.env
-                .net
-                .listen_local(&socket)
-                .await
-                .map_err(|source| StartError::Listen {
-                    at: socket.display().to_string(),
-                    source,
-                })?;
+        let listener = self.env.net.listen_local(&socket).await;
+        let listener = listener.map_err(|source| listening(socket.display(), source))?;
         let router = admin::router(self.ledger.ledger().clone());
         let handler: Handler = Arc::new(move |request: Request<Incoming>, _| {
             let router = router.clone();
@@ -210,7 +212,8 @@ impl Gateway {
                 }
             })
         });
-        self.serve(listener, handler, ADMIN_CONNECTIONS_MAX, config, stopped);
+        let slots = Arc::new(Semaphore::new(ADMIN_CONNECTIONS_MAX));
+        self.serve(listener, handler, Protocols::Both, slots, config, stopped);
         Ok(())
     }
 
@@ -218,7 +221,8 @@ impl Gateway {
         &mut self,
         listener: Box<dyn Listener>,
         handler: Handler,
-        limit: usize,
+        protocols: Protocols,
+        slots: Arc<Semaphore>,
         config: &Config,
         stopped: watch::Receiver<bool>,
     ) {
@@ -226,8 +230,8 @@ impl Gateway {
         let connections = Connections {
             handler,
             tls: None,
-            protocols: Protocols::Both,
-            slots: Arc::new(Semaphore::new(limit)),
+            protocols,
+            slots,
             grace,
             env: self.env.clone(),
         };
@@ -247,18 +251,45 @@ impl Gateway {
     }
 }
 
-fn upstream_settings(upstream: &Upstream) -> Settings {
-    Settings {
-        tls: upstream.tls,
-        authority: upstream.authority.clone(),
-        base_path: upstream.base_path.clone(),
-        connect_timeout: Duration::from_secs(5),
-        idle_timeout: Duration::from_secs(90),
-        idle_connections_max: 64,
-        http2: false,
-        ca_file: None,
-        rules: HeaderRules::default(),
+/// A client for each upstream.
+fn upstream_clients(
+    config: &Config,
+    env: &Env,
+) -> Result<BTreeMap<String, UpstreamClient>, StartError> {
+    let mut clients = BTreeMap::new();
+    for (name, upstream) in &config.upstreams {
+        let settings = upstream_settings(upstream, env).map_err(StartError::Secret)?;
+        let client = UpstreamClient::new(settings, env).map_err(StartError::Upstream)?;
+        clients.insert(name.clone(), client);
     }
+    Ok(clients)
+}
+
+fn upstream_settings(upstream: &Upstream, env: &Env) -> Result<Settings, SecretError> {
+    let mut set = Vec::with_capacity(upstream.set_headers.len());
+    for header in &upstream.set_headers {
+        set.push((header.name.clone(), header.value.read(env)?));
+    }
+    Ok(Settings {
+        tls: upstream.url.tls,
+        authority: upstream.url.authority.clone(),
+        base_path: upstream.url.path.clone(),
+        connect_timeout: upstream.connect_timeout,
+        idle_timeout: upstream.idle_timeout,
+        idle_connections_max: upstream.idle_connections_max,
+        http2: upstream.http2,
+        ca_file: upstream.ca_file.clone(),
+        rules: HeaderRules::new(
+            set,
+            upstream.remove_request_headers.clone(),
+            upstream.remove_response_headers.clone(),
+        ),
+    })
+}
+
+fn listening(at: impl ToString, source: io::Error) -> StartError {
+    let at = at.to_string();
+    StartError::Listen { at, source }
 }
 
 /// What answers on the public address.
@@ -303,6 +334,9 @@ pub enum StartError {
     /// The routes.
     #[error("the routes are not ready")]
     Routes(#[source] RoutesError),
+    /// A secret that the configuration names.
+    #[error("a secret of an upstream is missing")]
+    Secret(#[source] SecretError),
     /// The client of the upstream.
     #[error("the upstream cannot be spoken to")]
     Upstream(#[source] UpstreamSetupError),

@@ -18,21 +18,12 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use zeroize::Zeroizing;
 
+pub(crate) use crate::config::listener::Protocols;
+
 /// Longest certificate, key or CA file, bytes.
 pub(crate) const PEM_BYTES_MAX: u64 = 1024 * 1024;
 /// How often the files of certificates are looked at.
 pub(crate) const CERTIFICATE_LOOK_PAUSE: Duration = Duration::from_secs(10);
-
-/// Which versions of HTTP a listener speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Protocols {
-    /// HTTP/1.1.
-    Http1,
-    /// HTTP/2: over TLS by ALPN, else with prior knowledge.
-    Http2,
-    /// Both: over TLS by ALPN, else told apart by the first bytes.
-    Both,
-}
 
 impl Protocols {
     fn alpn(self) -> Vec<Vec<u8>> {

@@ -40,10 +40,7 @@ impl Proxy {
         let forward = Forward {
             clock: Arc::clone(&gate.env().clock),
         };
-        let price = RoutePrice {
-            body_limit_bytes: limits.body_limit_bytes,
-        };
-        let paid = PaymentLayer::new(gate, price).layer(forward.clone());
+        let paid = PaymentLayer::new(gate, RoutePrice).layer(forward.clone());
         Self {
             routes,
             forward,
@@ -98,8 +95,6 @@ impl Proxy {
 /// What bounds a request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    /// Longest request body of a priced route, bytes.
-    pub(crate) body_limit_bytes: usize,
     /// Whether a proxy in front may say who the client is.
     pub(crate) behind_proxy: bool,
 }
@@ -161,14 +156,13 @@ struct Charged {
 }
 
 /// The price of a request: that of the route it was matched with.
-struct RoutePrice {
-    body_limit_bytes: usize,
-}
+struct RoutePrice;
 
 impl Price for RoutePrice {
-    fn body_rule(&self, _: &Parts) -> BodyRule {
+    fn body_rule(&self, parts: &Parts) -> BodyRule {
+        let charged = parts.extensions.get::<Charged>();
         BodyRule::Digest {
-            bytes_max: self.body_limit_bytes,
+            bytes_max: charged.map_or(0, |charged| charged.serving.body_limit),
         }
     }
 
