@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::ValueEnum;
 
 use crate::{
-    proof,
+    bench, proof,
     run::{self, Steps},
     tidy, tools,
     workspace::Workspace,
@@ -53,7 +53,11 @@ fn fmt(workspace: &Workspace) -> Result<()> {
             .cargo()
             .args(["fmt", "--all", "--check", "--", "-l"]),
     )?;
-    for manifest in ["fuzz/Cargo.toml", "proofs/no-std/Cargo.toml"] {
+    for manifest in [
+        bench::MANIFEST,
+        "fuzz/Cargo.toml",
+        "proofs/no-std/Cargo.toml",
+    ] {
         if workspace.root.join(manifest).exists() {
             let mut command = workspace.cargo();
             run::succeed(command.args([

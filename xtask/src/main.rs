@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask check`, `test`, `fuzz`, `tidy`.
+//! The project's own commands: `cargo xtask check`, `test`, `fuzz`, `bench`, `tidy`.
 //!
 //! Kept light on purpose: every other command waits for this one to build.
 #![forbid(unsafe_code)]
@@ -8,6 +8,7 @@
     reason = "this is a command line tool; its output is its product"
 )]
 
+mod bench;
 mod check;
 mod fuzz;
 mod proof;
@@ -17,7 +18,7 @@ mod tidy;
 mod tools;
 mod workspace;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
@@ -59,6 +60,21 @@ enum Command {
         #[arg(long, default_value_t = 2)]
         jobs: usize,
     },
+    /// Measures against the goals and the peers: needs nginx and PostgreSQL for some rows.
+    Bench {
+        /// Writes the report as JSON, too.
+        #[arg(long, value_name = "FILE")]
+        json: Option<PathBuf>,
+        /// Puts the table into docs/benchmarks.md.
+        #[arg(long)]
+        write: bool,
+        /// Names the rows and measures nothing.
+        #[arg(long)]
+        list: bool,
+        /// Only rows whose name begins so.
+        #[arg(value_name = "ROW")]
+        rows: Vec<OsString>,
+    },
     /// The house rules that no other tool knows.
     Tidy,
 }
@@ -87,6 +103,20 @@ fn main() -> ExitCode {
                 input,
                 seconds,
                 jobs,
+            },
+        ),
+        Command::Bench {
+            json,
+            write,
+            list,
+            rows,
+        } => bench::run(
+            &workspace,
+            &bench::Plan {
+                rows,
+                json,
+                write,
+                list,
             },
         ),
         Command::Tidy => tidy::run(&workspace),

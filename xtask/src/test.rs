@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::{
-    fuzz, proof,
+    bench, fuzz, proof,
     run::{self, Steps},
     workspace::Workspace,
 };
@@ -47,6 +47,7 @@ pub(crate) fn run(workspace: &Workspace, extent: Extent) -> Result<()> {
                 "--no-fail-fast",
             ]);
             steps.step("tests", || counted(&mut everything, &mut tally));
+            steps.step("bench", || counted(&mut bench::test(workspace), &mut tally));
             steps.step("no_std", || proof::no_std(workspace));
             let plan = fuzz::Plan {
                 target: None,

@@ -6,11 +6,12 @@ use stiver_wal::{Inconsistent, Machine};
 use crate::{
     event::{Began, Event, EventKind, Executed, Registered},
     id::{AccountId, HoldId, LedgerId, TransferId},
+    ledger::{CurrencyConfig, LedgerConfig},
     order::{SignedOrder, VerifiedOrder},
     refusal::Refusal,
     rows::{CurrencyRow, Origin},
     state::{Ruling, State},
-    text::{CurrencyCode, Label},
+    text::{CurrencyCode, Label, TextError},
     view::{Account, Books, Hold, Outcome, Remembered, Statement, StatementRequest, Transfer},
 };
 
@@ -268,8 +269,39 @@ impl Machine for LedgerMachine {
     }
 }
 
-/// A command. Opaque: [`crate::Ledger`] makes them.
+/// A command. Opaque: [`crate::Ledger`] makes them, and whoever drives a machine without a log.
 pub struct MachineCommand(pub(crate) Command);
+
+impl MachineCommand {
+    /// Begins the ledger with this id, unless it has begun.
+    pub fn begin(ledger: LedgerId, config: &LedgerConfig) -> Self {
+        Self(Command::Begin(Genesis {
+            ledger,
+            operator: config.operator,
+            permissioned: config.permissioned,
+            memory_ms: config.memory_ms,
+            receipt_key: config.receipt_key,
+        }))
+    }
+
+    /// Registers a currency, unless it is registered.
+    ///
+    /// # Errors
+    ///
+    /// [`TextError`] when its code is none of a ledger's.
+    pub fn register(config: &CurrencyConfig) -> Result<Self, TextError> {
+        Ok(Self(Command::Register(NewCurrency {
+            code: CurrencyCode::new(config.currency.code())?,
+            decimals: config.currency.decimals(),
+            issuer_key: config.issuer,
+        })))
+    }
+
+    /// Executes an order.
+    pub fn execute(order: VerifiedOrder) -> Self {
+        Self(Command::Execute(Box::new(order)))
+    }
+}
 
 /// A reply. Opaque: [`crate::Ledger`] reads them.
 pub struct MachineReply(pub(crate) Reply);

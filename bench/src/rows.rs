@@ -1,0 +1,95 @@
+//! Which rows there are, and what measures them.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use crate::{codec, http, ledger, paid, proxy, report::Finding};
+
+/// What the measurements need from outside.
+#[derive(Debug, Clone)]
+pub struct Setting {
+    /// The `stiver` command that was built for release.
+    pub stiver: Option<PathBuf>,
+    /// Rounds of each comparison.
+    pub rounds: usize,
+}
+
+/// Rows that are measured together.
+pub struct Group {
+    rows: &'static [&'static str],
+    run: fn(&Setting, &mut dyn FnMut(Finding)) -> Result<()>,
+}
+
+impl Group {
+    /// The names of its rows.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.rows.iter().copied()
+    }
+
+    /// Measures all of its rows.
+    pub fn run(&self, setting: &Setting, found: &mut dyn FnMut(Finding)) -> Result<()> {
+        (self.run)(setting, found)
+    }
+}
+
+/// All of them, in the order of the table.
+pub const ALL: &[Group] = &[
+    Group {
+        rows: codec::ROWS,
+        run: codec::run,
+    },
+    Group {
+        rows: &http::ROWS,
+        run: http::run,
+    },
+    Group {
+        rows: &proxy::ROWS,
+        run: proxy::run,
+    },
+    Group {
+        rows: &paid::ROWS,
+        run: paid::run,
+    },
+    Group {
+        rows: &ledger::APPLY_ROWS,
+        run: ledger::apply,
+    },
+    Group {
+        rows: &ledger::DURABLE_ROWS,
+        run: ledger::durable,
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn no_two_rows_share_a_name() {
+        let names: Vec<&str> = ALL.iter().flat_map(Group::names).collect();
+        assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len());
+    }
+
+    #[test]
+    fn rows_inside_this_process_are_measured_and_named_as_listed() {
+        let setting = Setting {
+            stiver: None,
+            rounds: 1,
+        };
+        for group in [&ALL[0], &ALL[4]] {
+            let mut found = Vec::new();
+            group
+                .run(&setting, &mut |finding| found.push(finding))
+                .unwrap();
+            let names: Vec<&str> = found.iter().map(|finding| finding.name.as_str()).collect();
+            assert_eq!(names, group.names().collect::<Vec<_>>());
+            for finding in found {
+                assert!(finding.value > 0.0, "{finding:?}");
+                assert!(finding.baseline.is_none_or(|it| it > 0.0), "{finding:?}");
+            }
+        }
+    }
+}
