@@ -4,8 +4,11 @@
 //! do too; only an issuer's own currency may be negative. [`State::apply`] refuses an event that
 //! breaks this, [`State::check`] goes through all of it again.
 
+mod accounts;
 mod apply;
 mod check;
+mod index;
+mod orders;
 mod read;
 mod rules;
 mod snapshot;
@@ -15,9 +18,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use minicbor::{Decode, Encode};
 use stiver_core::{Amount, Currency, Timestamp};
 
+use self::{accounts::Accounts, orders::Orders};
 use crate::{
-    id::{AccountId, HoldId, Nonce, OrderHash},
-    rows::{AccountRow, CurrencyNumber, CurrencyRow, ExecutedRow, HoldRow, HoldRowState, Origin},
+    id::{AccountId, HoldId, OrderHash},
+    rows::{CurrencyNumber, CurrencyRow, HoldRow, HoldRowState, Origin},
 };
 #[cfg(test)]
 pub(crate) use rules::Room;
@@ -27,12 +31,6 @@ pub(crate) use rules::Ruling;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct State {
     stored: Stored,
-    /// Which order used a nonce. From `stored.executed`.
-    nonces: BTreeMap<(AccountId, Nonce), OrderHash>,
-    /// Movements of each account by sequence. From `stored.executed`.
-    movements: BTreeMap<(AccountId, u64), OrderHash>,
-    /// When executed orders are forgotten. From `stored.executed`.
-    forgetting: BTreeSet<(Timestamp, OrderHash)>,
     /// When open holds lapse. From `stored.holds`.
     lapsing: BTreeSet<(Timestamp, HoldId)>,
     /// The currencies as amounts need them. From `stored.currencies`.
@@ -47,9 +45,9 @@ struct Stored {
     #[n(1)]
     currencies: Vec<CurrencyRow>,
     #[n(2)]
-    accounts: BTreeMap<AccountId, AccountRow>,
+    accounts: Accounts,
     #[n(3)]
-    executed: BTreeMap<OrderHash, ExecutedRow>,
+    executed: Orders,
     #[n(4)]
     holds: BTreeMap<HoldId, HoldRow>,
     /// Orders executed since the ledger began.

@@ -2,7 +2,7 @@
 
 use stiver_core::{Currency, Timestamp};
 
-use super::State;
+use super::{State, index::Position};
 use crate::{
     effect::challenge_text,
     event::{Began, Event, EventKind, Executed, Registered},
@@ -47,7 +47,9 @@ impl State {
             Label::new("operator").ok(),
             began.origin.at,
         );
-        self.stored.accounts.insert(began.origin.operator, operator);
+        self.stored
+            .accounts
+            .open(began.origin.operator, || operator);
         self.stored.origin = Some(began.origin.clone());
         Ok(())
     }
@@ -57,10 +59,9 @@ impl State {
         if self.currency_number(row.code.as_str()).is_some() {
             return Err(broken(format!("currency {} registered twice", row.code)));
         }
-        self.stored
-            .accounts
-            .entry(row.issuer)
-            .or_insert_with(|| AccountRow::open(event.issuer_key, event.owner.clone(), now));
+        self.stored.accounts.open(row.issuer, || {
+            AccountRow::open(event.issuer_key, event.owner.clone(), now)
+        });
         let currency = Currency::new(row.code.as_str(), row.decimals)
             .map_err(|error| broken(format!("currency {}: {error}", row.code)))?;
         self.currencies.push(currency);
@@ -71,8 +72,9 @@ impl State {
     fn apply_executed(&mut self, now: Timestamp, event: &Executed) -> Result<(), Broken> {
         let signed = &event.order;
         let order = signed.order();
-        if self.stored.executed.contains_key(&signed.hash())
-            || self.nonces.contains_key(&(order.account, order.nonce))
+        let executed = &self.stored.executed;
+        if executed.get(&signed.hash()).is_some()
+            || executed.by_nonce(&order.account, &order.nonce).is_some()
         {
             return Err(broken(format!("order {} executed twice", signed.hash())));
         }
@@ -87,19 +89,18 @@ impl State {
             .ok_or_else(|| broken("the postings of an event are not those of its order"))?;
         self.apply_action(now, signed, &row.done)?;
         self.stored.sequence = sequence;
-        self.index(signed.hash(), &row);
-        self.stored.executed.insert(signed.hash(), row);
+        let moved = sides(&row.done);
+        let position = self.stored.executed.insert(signed.hash(), row);
+        for account in moved.into_iter().flatten() {
+            self.note_movement(&account, sequence, position);
+        }
         Ok(())
     }
 
-    /// Keeps what follows from an executed row at hand.
-    pub(super) fn index(&mut self, hash: OrderHash, row: &ExecutedRow) {
-        self.nonces.insert((row.account, row.nonce), hash);
-        self.forgetting.insert((row.keep_until, hash));
-        if let Done::Moved(movement) = &row.done {
-            for account in [movement.debit, movement.credit] {
-                self.movements.insert((account, row.sequence), hash);
-            }
+    /// Keeps a movement at hand for its account.
+    pub(super) fn note_movement(&mut self, account: &AccountId, sequence: u64, order: Position) {
+        if let Some(movements) = self.stored.accounts.movements_mut(account) {
+            movements.push(sequence, order);
         }
     }
 
@@ -117,10 +118,9 @@ impl State {
         else {
             return;
         };
-        self.stored
-            .accounts
-            .entry(AccountId::of_first_key(key))
-            .or_insert_with(|| AccountRow::open(*key, owner.clone(), now));
+        self.stored.accounts.open(AccountId::of_first_key(key), || {
+            AccountRow::open(*key, owner.clone(), now)
+        });
     }
 
     /// Adds the postings to the balances. Debits equal credits in each currency, or nothing does.
@@ -332,26 +332,30 @@ impl State {
     /// still open is kept for as long again.
     fn forget(&mut self, now: Timestamp) {
         let memory_ms = self.stored.origin.as_ref().map_or(0, |row| row.memory_ms);
-        while let Some((due, hash)) = self.forgetting.first().copied()
-            && due <= now
-        {
-            self.forgetting.remove(&(due, hash));
-            if self.holds_money(hash, now)
-                && let Some(row) = self.stored.executed.get_mut(&hash)
-            {
-                row.keep_until = now.plus_millis(memory_ms.max(1));
-                self.forgetting.insert((row.keep_until, hash));
+        while let Some(hash) = self.stored.executed.due(now) {
+            if self.holds_money(hash, now) {
+                let until = now.plus_millis(memory_ms.max(1));
+                self.stored.executed.put_off_due(until);
                 continue;
             }
             self.stored.holds.remove(&HoldId::from(hash));
-            if let Some(row) = self.stored.executed.remove(&hash) {
-                self.nonces.remove(&(row.account, row.nonce));
-                if let Done::Moved(movement) = &row.done {
-                    self.movements.remove(&(movement.debit, row.sequence));
-                    self.movements.remove(&(movement.credit, row.sequence));
+            let Some(row) = self.stored.executed.forget_due() else {
+                continue;
+            };
+            for account in sides(&row.done).into_iter().flatten() {
+                if let Some(movements) = self.stored.accounts.movements_mut(&account) {
+                    movements.remove(row.sequence);
                 }
             }
         }
+    }
+}
+
+/// The accounts between which money moved, if any did.
+pub(super) fn sides(done: &Done) -> [Option<AccountId>; 2] {
+    match done {
+        Done::Moved(movement) => [Some(movement.debit), Some(movement.credit)],
+        _ => [None; 2],
     }
 }
 

@@ -1,7 +1,5 @@
 //! What the state tells.
 
-use std::ops::Bound;
-
 use stiver_core::{Currency, Timestamp};
 
 use super::State;
@@ -71,7 +69,8 @@ impl State {
         if order.ledger != origin.ledger {
             return never(Refusal::WrongLedger);
         }
-        if let Some(by) = self.nonces.get(&(order.account, order.nonce)) {
+        let executed = &self.stored.executed;
+        if let Some(by) = executed.by_nonce(&order.account, &order.nonce) {
             return never(Refusal::NonceUsed { by: *by });
         }
         if now < order.expires {
@@ -109,10 +108,9 @@ impl State {
 
     /// A page of accounts in the order of their ids.
     pub(crate) fn accounts(&self, after: Option<AccountId>, limit: usize) -> Vec<Account> {
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         self.stored
             .accounts
-            .range((from, Bound::Unbounded))
+            .after(after)
             .take(limit.min(limits::PAGE_MAX))
             .filter_map(|(id, _)| self.account(id))
             .collect()
@@ -140,14 +138,16 @@ impl State {
     /// Movements of an account, newest first.
     pub(crate) fn statement(&self, request: &StatementRequest) -> Statement {
         let limit = request.limit.clamp(1, limits::PAGE_MAX);
-        let first = (request.account, 0);
-        let last = (request.account, request.before.unwrap_or(u64::MAX));
+        let last = request.before.unwrap_or(u64::MAX);
         let mut page = Statement {
             transfers: Vec::new(),
             next: None,
         };
-        for ((_, sequence), hash) in self.movements.range(first..last).rev() {
-            let Some(transfer) = self.transfer(TransferId::from(*hash)) else {
+        let movements = self.stored.accounts.movements(&request.account);
+        for (sequence, order) in movements.into_iter().flat_map(|it| it.before(last)) {
+            let executed = self.stored.executed.at(order);
+            let outcome = executed.and_then(|(hash, row)| row.outcome(*hash, &self.currencies));
+            let Some(Outcome::Transfer(transfer)) = outcome else {
                 continue;
             };
             if transfer.at < request.from {
@@ -160,7 +160,7 @@ impl State {
                 page.next = Some(sequence + 1);
                 break;
             }
-            page.transfers.push(transfer);
+            page.transfers.push(*transfer);
         }
         page
     }
@@ -179,7 +179,7 @@ impl State {
                 sum: 0,
             })
             .collect();
-        for (id, account) in &self.stored.accounts {
+        for (id, account) in self.stored.accounts.iter() {
             for balance in &account.balances {
                 let books = &mut currencies[usize::from(balance.currency)];
                 books.sum = books.sum.saturating_add(balance.posted);

@@ -90,7 +90,8 @@ impl State {
         if known.is_some() {
             return Ok(Ruling::Repeated);
         }
-        if let Some(by) = self.nonces.get(&(order.account, order.nonce)) {
+        let executed = &self.stored.executed;
+        if let Some(by) = executed.by_nonce(&order.account, &order.nonce) {
             return Err(Refusal::NonceUsed { by: *by });
         }
         let postings = self.rule_action(now, origin, order)?;
@@ -114,8 +115,8 @@ impl State {
         let Some(over) = self.stored.executed.len().checked_sub(max) else {
             return Ok(());
         };
-        let due = self.forgetting.iter().take_while(|(due, _)| *due <= now);
-        let forgotten = due.filter(|(_, hash)| !self.holds_money(*hash, now));
+        let due = self.stored.executed.all_due(now);
+        let forgotten = due.filter(|hash| !self.holds_money(**hash, now));
         if forgotten.take(over + 1).count() > over {
             return Ok(());
         }

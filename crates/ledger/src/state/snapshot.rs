@@ -2,7 +2,10 @@
 
 use stiver_core::{Currency, amount::CurrencyError};
 
-use super::{State, Stored, apply::Broken};
+use super::{
+    State, Stored,
+    apply::{Broken, sides},
+};
 use crate::{cbor, rows::HoldRowState};
 
 impl State {
@@ -32,11 +35,16 @@ impl State {
             let currency = Currency::new(row.code.as_str(), row.decimals)?;
             self.currencies.push(currency);
         }
-        let executed = std::mem::take(&mut self.stored.executed);
-        for (hash, row) in &executed {
-            self.index(*hash, row);
+        let executed = self.stored.executed.iter();
+        let mut moved: Vec<_> = executed
+            .map(|(position, _, row)| (row.sequence, position, sides(&row.done)))
+            .collect();
+        moved.sort_unstable_by_key(|(sequence, ..)| *sequence);
+        for (sequence, position, accounts) in moved {
+            for account in accounts.into_iter().flatten() {
+                self.note_movement(&account, sequence, position);
+            }
         }
-        self.stored.executed = executed;
         for (id, hold) in &self.stored.holds {
             if hold.state == HoldRowState::Open
                 && let Some(until) = hold.until()
