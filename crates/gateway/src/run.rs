@@ -9,7 +9,6 @@ use axum::body::Body;
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use stiver_discovery::Service;
 use stiver_env::{Env, net::Listener};
 use stiver_method::payee::PayeeCharge;
 use stiver_method_ledger::{EmbeddedLedger, LedgerPayee, LedgerPayeeConfig};
@@ -92,9 +91,7 @@ impl Gateway {
         };
         let proxy = Proxy::new(gate.clone(), Arc::new(routes), limits);
         let endpoint = LedgerEndpoint::new(&ledger, config, env);
-        let mut service = Service::new(config.realm.as_str());
-        service.public_url = config.public_url.as_ref().map(ToString::to_string);
-        let discovery = Discovery::new(&service, &config.routes, &[method.name()]);
+        let discovery = Discovery::new(config, &[method.name()]);
         let (stop, stopped) = watch::channel(false);
         let mut gateway = Self {
             address: config
