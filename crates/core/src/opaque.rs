@@ -31,6 +31,7 @@ const FIELDS: [&str; 5] = [NONCE, SCOPE, ISSUED_AT, PRICE_REVISION, DIGEST];
 /// | `t` | issue time, decimal milliseconds |
 /// | `p` | price revision |
 /// | `d` | body digest, base64url, when a computed price depends on the body |
+/// | `i` | digest of the header fields that a price depends on, base64url (the server's) |
 /// | `agr`, `neg`, `att` | reserved |
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Opaque {

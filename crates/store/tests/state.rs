@@ -233,6 +233,7 @@ fn the_encoding_of_events_stays_what_it_was() {
                 replay_keys: vec![[3; 32]],
                 details: b"d"[..].into(),
                 artefact: b"a"[..].into(),
+                handler_first: false,
                 owner: 4,
                 lease_ms: 5,
                 attempt: [6; 16],
@@ -245,6 +246,41 @@ fn the_encoding_of_events_stays_what_it_was() {
                 "03".repeat(32),
                 "06".repeat(16)
             ),
+        ),
+        (
+            Event::Claimed(Box::new(NewClaim {
+                challenge_id: "x".to_owned(),
+                credential_hash: [1; 32],
+                request_hash: [2; 32],
+                idempotency_key_hash: None,
+                replay_keys: vec![[3; 32]],
+                details: b"d"[..].into(),
+                artefact: b"a"[..].into(),
+                handler_first: true,
+                owner: 4,
+                lease_ms: 5,
+                attempt: [6; 16],
+                retain_until: Timestamp::from_millis(7),
+            })),
+            format!(
+                "8c0461785820{}5820{}f6815820{}41644161040550{}07",
+                "01".repeat(32),
+                "02".repeat(32),
+                "03".repeat(32),
+                "06".repeat(16)
+            ),
+        ),
+        (
+            change(Change::Capture { response: None }),
+            "83026178820df6".to_owned(),
+        ),
+        (
+            change(Change::Captured {
+                settlement: b"s"[..].into(),
+                receipt: "r".into(),
+                response: None,
+            }),
+            "83026178840e41736172f6".to_owned(),
         ),
         (
             change(Change::Settled {

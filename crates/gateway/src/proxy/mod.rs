@@ -170,7 +170,11 @@ impl Price for RoutePrice {
         true
     }
 
-    fn price<'a>(&'a self, parts: &'a Parts, _: BodyState) -> BoxFuture<'a, Pricing> {
+    fn reads_body(&self, _: &Parts) -> bool {
+        false
+    }
+
+    fn price<'a>(&'a self, parts: &'a Parts, _: &'a ReadBody) -> BoxFuture<'a, Pricing> {
         let pricing = match parts.extensions.get::<Charged>() {
             Some(charged) => Pricing::Priced(Arc::clone(&charged.route)),
             // Only priced routes come here: whatever else does is not served.

@@ -3,19 +3,19 @@
 use std::sync::Arc;
 
 use stiver_core::{
-    Credential, Timestamp, challenge::DigestText, digest::BodyDigest, name::IntentName,
+    Credential, Timestamp, base64url, challenge::DigestText, digest::BodyDigest, name::IntentName,
     opaque::Opaque,
 };
 use stiver_method::payee::{self, PayeeCharge, Plan, Terms};
 
-use super::Gate;
+use super::{Gate, challenge::PRICED_INPUTS};
 use crate::{
     error::GateError,
     idempotency::IdempotencyKey,
     limits::CLOCK_MARGIN_MS,
     record::Details,
     request::{BodyState, Request},
-    route::{PriceBasis, Route, StoreResponses, UpstreamRepeats},
+    route::{PriceBasis, Route, Settle, StoreResponses, UpstreamRepeats},
 };
 
 /// A credential that passed every check.
@@ -24,6 +24,7 @@ pub(super) struct Checked {
     pub(super) plan: Plan,
     pub(super) details: Details,
     pub(super) retain_until: Timestamp,
+    pub(super) handler_first: bool,
 }
 
 impl Gate {
@@ -58,6 +59,10 @@ impl Gate {
         let scope = request.scope();
         if opaque.scope != scope {
             return Err(GateError::OtherScope);
+        }
+        if opaque.extra.get(PRICED_INPUTS) != route.inputs.map(|it| base64url::encode(&it)).as_ref()
+        {
+            return Err(GateError::OtherInputs);
         }
         let (method, terms) = terms(route, credential, &opaque)?;
         let digest = same_body(request.body, params.digest.as_ref())?;
@@ -106,6 +111,7 @@ impl Gate {
             plan,
             details,
             retain_until,
+            handler_first: route.settle == Settle::After,
         })
     }
 }

@@ -43,7 +43,7 @@ use bytes::Bytes;
 use http_body::Body;
 use tower_service::Service;
 
-pub use body::{Prefixed, RequestBody, ResponseBody};
+pub use body::{Prefixed, ReadBody, RequestBody, ResponseBody};
 pub use future::remove_credentials;
 pub use layer::PaymentLayer;
 pub use note::{Answered, Note};

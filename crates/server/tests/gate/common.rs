@@ -290,6 +290,8 @@ pub(crate) enum Run {
     Fails(PayeeFailure),
     /// Panics, or its client goes away: the grant is dropped.
     Dies,
+    /// Answers 200 with more than the journal keeps.
+    AnswersLarge,
     /// Works for so long first, then answers 200.
     Takes(Duration),
 }
@@ -403,8 +405,13 @@ pub(crate) async fn exchange(
     };
     handler.runs.fetch_add(1, Ordering::SeqCst);
     handler.seen.lock().unwrap().push(grant.paid().clone());
+    let mut large = false;
     let status = match handler.next() {
         Run::Answers(status) => status,
+        Run::AnswersLarge => {
+            large = true;
+            200
+        }
         Run::Fails(failure) => return Answer::Refused(grant.fail(failure).await),
         Run::Dies => return Answer::Died,
         Run::Takes(time) => {
@@ -417,15 +424,22 @@ pub(crate) async fn exchange(
         status,
         headers: &[("content-type", b"text/plain"), ("connection", b"close")],
     };
-    let body = grant.wants_body().then_some(body.as_slice());
+    let body = (grant.wants_body() && !large).then_some(body.as_slice());
+    // An error that settles nothing is passed on, and is no delivery.
+    let earns = !grant.settles_after() || status < 400;
     match grant.complete(head, body).await {
         Ok(delivered) => {
-            handler.delivered.fetch_add(1, Ordering::SeqCst);
+            if earns {
+                handler.delivered.fetch_add(1, Ordering::SeqCst);
+            }
             Answer::Delivered {
                 receipt: delivered.receipt,
             }
         }
-        Err(refused) => Answer::Refused(refused),
+        Err(refused) => {
+            let price = || std::future::ready(pricing.clone());
+            Answer::Refused(gate.renew(refused, &request, price).await)
+        }
     }
 }
 
