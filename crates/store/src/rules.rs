@@ -235,8 +235,40 @@ pub(crate) fn apply(claim: &Claim, change: &Change, now: Timestamp) -> Result<Cl
     Ok(next)
 }
 
+/// The transitions of a claim whose handler runs first, up to its settlement.
+fn next_before_settlement(state: &ClaimState, change: &Change) -> Option<ClaimState> {
+    Some(match (state, change) {
+        (ClaimState::Authorised { artefact }, Change::Deliver) => ClaimState::Serving {
+            artefact: artefact.clone(),
+        },
+        (ClaimState::Serving { artefact }, Change::DeliveryFailed) => ClaimState::Authorised {
+            artefact: artefact.clone(),
+        },
+        (ClaimState::Serving { artefact }, Change::Capture { response }) => ClaimState::Capturing {
+            artefact: artefact.clone(),
+            response: response.clone(),
+        },
+        (
+            ClaimState::Capturing { .. },
+            Change::Captured {
+                settlement,
+                receipt,
+                response,
+            },
+        ) => ClaimState::Delivered(Delivery {
+            settlement: settlement.clone(),
+            receipt: receipt.clone(),
+            response: response.clone(),
+        }),
+        _ => return None,
+    })
+}
+
 /// The transitions of [`ClaimState`], and no others.
 fn next_state(state: &ClaimState, change: &Change) -> Result<ClaimState, Illegal> {
+    if let Some(next) = next_before_settlement(state, change) {
+        return Ok(next);
+    }
     Ok(match (state, change) {
         (
             ClaimState::Settling { .. } | ClaimState::Capturing { .. },
@@ -261,28 +293,6 @@ fn next_state(state: &ClaimState, change: &Change) -> Result<ClaimState, Illegal
         ) => ClaimState::Failed {
             refusal: refusal.clone(),
         },
-        (ClaimState::Authorised { artefact }, Change::Deliver) => ClaimState::Serving {
-            artefact: artefact.clone(),
-        },
-        (ClaimState::Serving { artefact }, Change::DeliveryFailed) => ClaimState::Authorised {
-            artefact: artefact.clone(),
-        },
-        (ClaimState::Serving { artefact }, Change::Capture { response }) => ClaimState::Capturing {
-            artefact: artefact.clone(),
-            response: response.clone(),
-        },
-        (
-            ClaimState::Capturing { .. },
-            Change::Captured {
-                settlement,
-                receipt,
-                response,
-            },
-        ) => ClaimState::Delivered(Delivery {
-            settlement: settlement.clone(),
-            receipt: receipt.clone(),
-            response: response.clone(),
-        }),
         (ClaimState::Settled { settlement }, Change::Deliver) => ClaimState::Delivering {
             settlement: settlement.clone(),
         },

@@ -11,9 +11,9 @@ use hyper::body::Incoming;
 use stiver_core::{Problem, problem::ProblemKind};
 use stiver_env::BoxFuture;
 use stiver_server::{
-    BodyState, Pricing,
+    Pricing,
     route::Route,
-    tower::{BodyRule, Payment, PaymentLayer, Price, RequestBody, remove_credentials},
+    tower::{BodyRule, Payment, PaymentLayer, Price, ReadBody, RequestBody, remove_credentials},
 };
 use tower::{Layer, ServiceExt};
 

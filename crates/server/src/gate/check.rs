@@ -60,10 +60,6 @@ impl Gate {
         if opaque.scope != scope {
             return Err(GateError::OtherScope);
         }
-        if opaque.extra.get(PRICED_INPUTS) != route.inputs.map(|it| base64url::encode(&it)).as_ref()
-        {
-            return Err(GateError::OtherInputs);
-        }
         let (method, terms) = terms(route, credential, &opaque)?;
         let digest = same_body(request.body, params.digest.as_ref())?;
         let presented = payee::Presented {
@@ -78,9 +74,6 @@ impl Gate {
             StoreResponses::WithIdempotencyKey => key.map(|_| route.response_lifetime_ms),
             StoreResponses::Never => None,
         };
-        let repeatable = request.body != BodyState::Unbound
-            && (request.method_is_idempotent()
-                || route.upstream_repeats == UpstreamRepeats::HonoursKey);
         let resume_until = now.plus_millis(route.resume_window_ms);
         // Not for the resume window: a claim that is not terminal is never dropped. And one that
         // is stays for as long as its response, by the store's rule.
@@ -98,7 +91,7 @@ impl Gate {
             request_digest: digest,
             price_revision: opaque.price_revision,
             on_failure: route.on_failure,
-            repeatable,
+            repeatable: is_repeatable(request, route),
             attempts_max: route.attempts_max,
             resume_until,
             replayable_until: plan.replayable_until,
@@ -116,6 +109,12 @@ impl Gate {
     }
 }
 
+/// Whether a run that may have had its effect may be repeated.
+fn is_repeatable(request: &Request<'_>, route: &Route) -> bool {
+    request.body != BodyState::Unbound
+        && (request.method_is_idempotent() || route.upstream_repeats == UpstreamRepeats::HonoursKey)
+}
+
 /// The terms of the echoed request, when they are the route's.
 fn terms(
     route: &Route,
@@ -123,6 +122,9 @@ fn terms(
     opaque: &Opaque,
 ) -> Result<(Arc<dyn PayeeCharge>, Terms), GateError> {
     let params = &credential.challenge.params;
+    if opaque.extra.get(PRICED_INPUTS) != route.inputs.map(|it| base64url::encode(&it)).as_ref() {
+        return Err(GateError::OtherInputs);
+    }
     let mut offers = route
         .offers
         .iter()

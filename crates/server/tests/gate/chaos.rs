@@ -146,8 +146,7 @@ fn run(seed: u64, settle: Settle) -> &'static str {
     world.restart();
     world.pass(WINDOW_MS);
     (0..6).for_each(|_| recover(&world));
-    let open =
-        |(state, _): &(&str, u64)| ["settling", "capturing", "refunding"].contains(state);
+    let open = |(state, _): &(&str, u64)| ["settling", "capturing", "refunding"].contains(state);
     if world.counts().iter().any(open) {
         world.pass(REPLAYABLE_MS);
         (0..6).for_each(|_| recover(&world));

@@ -370,15 +370,9 @@ pub(crate) async fn exchange(
     pricing: Pricing,
     handler: Arc<Handler>,
 ) -> Answer {
-    let lines = |lines: &'_ Vec<Vec<u8>>| -> Vec<Vec<u8>> { lines.clone() };
-    let (authorization, accept, keys) = (
-        lines(&ask.authorization),
-        lines(&ask.accept_payment),
-        lines(&ask.idempotency_key),
-    );
-    let authorization: Vec<&[u8]> = authorization.iter().map(Vec::as_slice).collect();
-    let accept: Vec<&[u8]> = accept.iter().map(Vec::as_slice).collect();
-    let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
+    let authorization: Vec<&[u8]> = ask.authorization.iter().map(Vec::as_slice).collect();
+    let accept: Vec<&[u8]> = ask.accept_payment.iter().map(Vec::as_slice).collect();
+    let keys: Vec<&[u8]> = ask.idempotency_key.iter().map(Vec::as_slice).collect();
     let request = Request {
         method: ask.method,
         target: &ask.target,

@@ -27,6 +27,8 @@ use tower::{Layer as _, Service as _, ServiceExt as _};
 
 use crate::common::World;
 
+mod pricing;
+
 /// A body or a connection that broke off.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("cut")]

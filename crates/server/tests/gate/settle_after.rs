@@ -46,7 +46,10 @@ fn response_of_a_keyed_request_is_repeated_and_others_are_over() {
     let route = route(&world);
     let keyed = world.paid(&Ask::get("/reading"), &route).key("k");
     world.send(&keyed, &route).delivered();
-    assert!(matches!(world.send(&keyed, &route), Answer::Replayed { status: 200, .. }));
+    assert!(matches!(
+        world.send(&keyed, &route),
+        Answer::Replayed { status: 200, .. }
+    ));
     let bare = world.paid(&Ask::get("/reading"), &route);
     world.send(&bare, &route).delivered();
     assert_eq!(world.send(&bare, &route).kind(), Kind::InvalidChallenge);
@@ -148,7 +151,9 @@ fn refused_settlement_withholds_the_response_and_asks_anew() {
     let world = World::new(6);
     let route = route(&world);
     let ask = world.paid(&Ask::get("/reading"), &route).key("k");
-    world.rail.script([Step::refused(RefusalKind::Insufficient)]);
+    world
+        .rail
+        .script([Step::refused(RefusalKind::Insufficient)]);
     let refused = world.send(&ask, &route).refused();
     assert_eq!(refused.problem.kind, Kind::PaymentInsufficient);
     assert_eq!(refused.challenges.len(), 1, "paying is the remedy");
@@ -175,7 +180,12 @@ fn unknown_outcome_keeps_the_response_until_the_rail_can_tell() {
     assert_eq!((world.state(), refused.challenges.len()), ("capturing", 0));
     world.restart();
     let answer = world.send(&ask, &route);
-    let Answer::Replayed { status, body, receipt } = answer else {
+    let Answer::Replayed {
+        status,
+        body,
+        receipt,
+    } = answer
+    else {
         panic!("{answer:?}");
     };
     assert_eq!((status, body), (200, b"reading 1".to_vec()));
@@ -228,7 +238,9 @@ fn capture_that_never_reached_the_rail_is_executed_for_its_credential_only() {
     let route = route(&world);
     let ask = world.paid(&Ask::get("/reading"), &route);
     world.rail.script([Step::lost_request()]);
-    world.rail.script_lookups([LookupStep::pending(), LookupStep::pending()]);
+    world
+        .rail
+        .script_lookups([LookupStep::pending(), LookupStep::pending()]);
     assert_eq!(world.send(&ask, &route).kind(), Kind::OutcomeUnknown);
     world.restart();
     assert_eq!(recover(&world).left, 1);
@@ -281,9 +293,15 @@ fn many_with_one_credential_run_the_handler_once_and_pay_once() {
             })
             .collect();
         world.pass(60_000);
-        let answers = slots.iter().map(|slot| slot.lock().unwrap().take().unwrap());
+        let answers = slots
+            .iter()
+            .map(|slot| slot.lock().unwrap().take().unwrap());
         let delivered = answers.filter(|it| matches!(it, Answer::Delivered { .. }));
         assert_eq!(delivered.count(), 1, "seed {seed}");
-        assert_eq!((world.handler.runs(), world.payments()), (1, 1), "seed {seed}");
+        assert_eq!(
+            (world.handler.runs(), world.payments()),
+            (1, 1),
+            "seed {seed}"
+        );
     }
 }

@@ -184,28 +184,8 @@ impl Model {
     }
 
     fn advance(&mut self, now: Timestamp, id: &str, epoch: u64, to: Advance) -> Reply {
-        let (part, size, limit) = match &to {
-            Advance::Settled { settlement, .. } => {
-                ("settlement", settlement.len(), limits::RECORD_BYTES_MAX)
-            }
-            Advance::Failed { refusal } => ("refusal", refusal.len(), limits::RECORD_BYTES_MAX),
-            Advance::Delivered { receipt, .. } => {
-                ("receipt", receipt.len(), limits::RECEIPT_BYTES_MAX)
-            }
-            Advance::Refund { artefact } => {
-                ("artefact", artefact.len(), limits::ARTEFACT_BYTES_MAX)
-            }
-            Advance::Refunded { refund } => ("refund", refund.len(), limits::RECORD_BYTES_MAX),
-            Advance::Captured { settlement, .. } if settlement.len() > limits::RECORD_BYTES_MAX => {
-                ("settlement", settlement.len(), limits::RECORD_BYTES_MAX)
-            }
-            Advance::Captured { receipt, .. } => {
-                ("receipt", receipt.len(), limits::RECEIPT_BYTES_MAX)
-            }
-            _ => ("", 0, 0),
-        };
-        if size > limit {
-            return Reply::TooLarge { part, limit };
+        if let Some(reply) = too_large_advance(&to) {
+            return reply;
         }
         let largest = self
             .limits
@@ -337,6 +317,28 @@ fn too_large(new: &NewClaim) -> Option<Reply> {
     None
 }
 
+/// The refusal of an advance that has too large a part.
+fn too_large_advance(to: &Advance) -> Option<Reply> {
+    let (part, size, limit) = match to {
+        Advance::Settled { settlement, .. } => {
+            ("settlement", settlement.len(), limits::RECORD_BYTES_MAX)
+        }
+        Advance::Failed { refusal } => ("refusal", refusal.len(), limits::RECORD_BYTES_MAX),
+        Advance::Delivered { receipt, .. } => ("receipt", receipt.len(), limits::RECEIPT_BYTES_MAX),
+        Advance::Refund { artefact } => ("artefact", artefact.len(), limits::ARTEFACT_BYTES_MAX),
+        Advance::Refunded { refund } => ("refund", refund.len(), limits::RECORD_BYTES_MAX),
+        Advance::Captured { settlement, .. } if settlement.len() > limits::RECORD_BYTES_MAX => {
+            ("settlement", settlement.len(), limits::RECORD_BYTES_MAX)
+        }
+        Advance::Captured { receipt, .. } => ("receipt", receipt.len(), limits::RECEIPT_BYTES_MAX),
+        _ => ("", 0, 0),
+    };
+    if size > limit {
+        return Some(Reply::TooLarge { part, limit });
+    }
+    None
+}
+
 /// True when the claim is where the advance leads.
 fn has_happened(claim: &Claim, to: &Advance) -> bool {
     match &claim.state {
@@ -408,30 +410,12 @@ fn next(
             | ClaimState::Capturing { .. },
             Advance::Failed { refusal },
         ) => Some(ClaimState::Failed { refusal }),
-        (ClaimState::Authorised { artefact }, Advance::Deliver) => {
-            Some(ClaimState::Serving { artefact })
-        }
-        (ClaimState::Serving { artefact }, Advance::DeliveryFailed) => {
-            Some(ClaimState::Authorised { artefact })
-        }
-        (ClaimState::Serving { artefact }, Advance::Capture { response }) => {
-            Some(ClaimState::Capturing {
-                artefact,
-                response: response.and_then(keep),
-            })
-        }
         (
-            ClaimState::Capturing { .. },
-            Advance::Captured {
-                settlement,
-                receipt,
-                response,
-            },
-        ) => Some(ClaimState::Delivered(Delivery {
-            settlement,
-            receipt,
-            response: response.and_then(keep),
-        })),
+            state @ (ClaimState::Authorised { .. }
+            | ClaimState::Serving { .. }
+            | ClaimState::Capturing { .. }),
+            to,
+        ) => next_before_settlement(state, to, keep),
         (ClaimState::Settled { settlement }, Advance::Deliver) => {
             Some(ClaimState::Delivering { settlement })
         }
@@ -463,6 +447,41 @@ fn next(
             delivery.response = None;
             Some(ClaimState::Reversed(delivery))
         }
+        _ => None,
+    }
+}
+
+/// The arrows of a claim whose handler runs first, up to its settlement.
+fn next_before_settlement(
+    state: ClaimState,
+    to: Advance,
+    keep: impl FnOnce(Arc<StoredResponse>) -> Option<Arc<StoredResponse>>,
+) -> Option<ClaimState> {
+    match (state, to) {
+        (ClaimState::Authorised { artefact }, Advance::Deliver) => {
+            Some(ClaimState::Serving { artefact })
+        }
+        (ClaimState::Serving { artefact }, Advance::DeliveryFailed) => {
+            Some(ClaimState::Authorised { artefact })
+        }
+        (ClaimState::Serving { artefact }, Advance::Capture { response }) => {
+            Some(ClaimState::Capturing {
+                artefact,
+                response: response.and_then(keep),
+            })
+        }
+        (
+            ClaimState::Capturing { .. },
+            Advance::Captured {
+                settlement,
+                receipt,
+                response,
+            },
+        ) => Some(ClaimState::Delivered(Delivery {
+            settlement,
+            receipt,
+            response: response.and_then(keep),
+        })),
         _ => None,
     }
 }
