@@ -134,8 +134,8 @@ impl Grant {
         &self.paid
     }
 
-    /// True when the response is to be stored, or waits for its settlement: then read its body, up to
-    /// [`STORED_BODY_BYTES_MAX`], and give it to [`Grant::complete`].
+    /// True when the response is to be stored, or waits for its settlement: then read its body, up
+    /// to [`STORED_BODY_BYTES_MAX`], and give it to [`Grant::complete`].
     pub fn wants_body(&self) -> bool {
         self.settled.is_none() || self.details.store_response_ms.is_some()
     }

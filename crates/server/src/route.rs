@@ -117,8 +117,8 @@ pub enum OnFailure {
 /// | may have run, is repeatable | the same credential runs it again | over, nothing taken |
 /// | may have run, is not repeatable | over, nothing taken | over, nothing taken |
 /// | answered, settlement refused | over, nothing taken | over, nothing taken |
-/// | answered, outcome unknown, response kept | delivered once settled | delivered once settled |
-/// | answered, settled late, response not kept | as [`OnFailure`] has it | as [`OnFailure`] has it |
+/// | answered, unknown, response kept | delivered once settled | delivered once settled |
+/// | answered, settled, response lost | as [`OnFailure`] has it | as [`OnFailure`] has it |
 ///
 /// A response is kept while its outcome is unknown when it is within
 /// [`limits::STORED_BODY_BYTES_MAX`] and the store has room, whatever [`StoreResponses`] says.
