@@ -25,7 +25,7 @@ use crate::{
     discovery::Discovery,
     keys::{self, KeyError},
     ledger_endpoint::LedgerEndpoint,
-    proxy::{Limits, Proxy},
+    proxy::{Cors, Limits, Proxy},
     routes::Routes,
     tls::Protocols,
     upstream::{HeaderRules, Settings, UpstreamClient, UpstreamSetupError},
@@ -87,7 +87,13 @@ impl Gateway {
         let upstreams = upstream_clients(config, env)?;
         let routes = Routes::new(config, &upstreams, &method).map_err(StartError::Routes)?;
         let limits = Limits {
+            spool_total_bytes: config.spool_total_bytes,
             behind_proxy: config.behind_tls_proxy,
+            cors: Cors {
+                any: true,
+                origins: Vec::new(),
+                max_age: Duration::from_secs(600),
+            },
         };
         let proxy = Proxy::new(gate.clone(), Arc::new(routes), limits);
         let endpoint = LedgerEndpoint::new(&ledger, config, env);

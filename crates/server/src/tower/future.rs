@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode,
-    header::{AUTHORIZATION, CONTENT_LENGTH, TRAILER, TRANSFER_ENCODING},
+    header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, TRAILER, TRANSFER_ENCODING},
     request::Parts,
 };
 use http_body::Body;
@@ -39,6 +39,13 @@ const SERVED_LATER: [StatusCode; 3] = [
     StatusCode::REQUEST_TIMEOUT,
     StatusCode::TOO_EARLY,
     StatusCode::TOO_MANY_REQUESTS,
+];
+
+/// Media types of responses that are events, one after another.
+const ENDLESS: [&str; 3] = [
+    "text/event-stream",
+    "multipart/x-mixed-replace",
+    "application/grpc",
 ];
 
 type Answer<R> = http::Response<ResponseBody<R>>;
@@ -329,7 +336,7 @@ where
         return Err(grant.fail(failure).await);
     }
     make_private(&mut parts.headers);
-    let (whole, body) = if grant.wants_body() {
+    let (whole, body) = if grant.wants_body() && !is_endless(&parts) {
         match buffer(body, STORED_BODY_BYTES_MAX).await {
             Buffered::Whole(bytes) => (Some(bytes.clone()), Either::Left(Full::new(bytes))),
             Buffered::Over(body) => (None, Either::Right(Either::Right(body))),
@@ -355,6 +362,15 @@ where
     let delivered = completed?;
     paid_headers(&mut parts.headers, delivered.receipt.as_deref());
     Ok(http::Response::from_parts(parts, body))
+}
+
+/// True for a response that is read while it is written: it passes at once and is never stored.
+fn is_endless(parts: &http::response::Parts) -> bool {
+    let media_type = parts.headers.get(CONTENT_TYPE);
+    let media_type = media_type.and_then(|value| value.to_str().ok());
+    let media_type = media_type.unwrap_or_default().to_ascii_lowercase();
+    parts.status == StatusCode::SWITCHING_PROTOCOLS
+        || ENDLESS.iter().any(|name| media_type.starts_with(name))
 }
 
 fn paid_headers(headers: &mut HeaderMap, receipt: Option<&str>) {

@@ -21,6 +21,10 @@
 //! What a failure does with the payment, [`OnFailure`](crate::route::OnFailure) says. A failed
 //! answer is replaced by a 502 problem without a challenge.
 //!
+//! A response to be stored is read in full before its first byte leaves. Event streams
+//! (`text/event-stream`, `multipart/x-mixed-replace`, `application/grpc`) and answers that leave
+//! HTTP (101) are never stored: they pass as they come.
+//!
 //! A service that knows that it never reached its upstream puts
 //! [`PayeeFailure::NotReached`](crate::grant::PayeeFailure) into the extensions of its failed
 //! answer.

@@ -6,8 +6,9 @@ pub(crate) mod upstream;
 use std::{path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, StatusCode, header};
+use http::{HeaderMap, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use stiver_core::{
@@ -180,6 +181,16 @@ impl World {
         ask_at(self.address(), request).await
     }
 
+    /// Sends a request and returns when the head of the answer is there.
+    pub(crate) async fn begin<B>(&self, request: Request<B>) -> Response<Incoming>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let stream = TcpStream::connect(self.address()).await.unwrap();
+        begin(stream, request).await
+    }
+
     /// Sends bytes as they are and reads what comes until the connection ends.
     pub(crate) async fn raw(&self, text: &str) -> String {
         let mut stream = TcpStream::connect(self.address()).await.unwrap();
@@ -282,27 +293,37 @@ pub(crate) async fn ask_at(address: std::net::SocketAddr, request: Request<Bytes
     exchange(stream, request).await
 }
 
-#[expect(clippy::disallowed_methods, reason = "a test starts its own tasks")]
 async fn exchange<S>(stream: S, request: Request<Bytes>) -> Reply
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let io = TokioIo::new(stream);
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
-    tokio::spawn(connection);
-    let (mut parts, body) = request.into_parts();
-    if !parts.headers.contains_key(header::HOST) {
-        let host = header::HeaderValue::from_static("gateway-test");
-        parts.headers.insert(header::HOST, host);
-    }
-    let request = Request::from_parts(parts, Full::new(body));
-    let response = sender.send_request(request).await.unwrap();
+    let response = begin(stream, request.map(Full::new)).await;
     let (parts, body) = response.into_parts();
     Reply {
         status: parts.status,
         headers: parts.headers,
         body: body.collect().await.unwrap().to_bytes(),
     }
+}
+
+/// Sends one request over HTTP/1.1 and returns when the head of the answer is there.
+#[expect(clippy::disallowed_methods, reason = "a test starts its own tasks")]
+pub(crate) async fn begin<S, B>(stream: S, request: Request<B>) -> Response<Incoming>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let io = TokioIo::new(stream);
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
+    tokio::spawn(connection.with_upgrades());
+    let (mut parts, body) = request.into_parts();
+    if !parts.headers.contains_key(header::HOST) {
+        let host = header::HeaderValue::from_static("gateway-test");
+        parts.headers.insert(header::HOST, host);
+    }
+    let request = Request::from_parts(parts, body);
+    sender.send_request(request).await.unwrap()
 }
 
 impl Reply {
