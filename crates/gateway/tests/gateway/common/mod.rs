@@ -48,7 +48,8 @@ pub(crate) const ORDER: i128 = 50_000;
 /// The longest request body that the gateway takes, bytes.
 pub(crate) const BODY_LIMIT: usize = 4096;
 
-const ROUTES: &str = r#"
+/// The routes of every test that names no others.
+pub(crate) const ROUTES: &str = r#"
 [[route]]
 path = "/v1/reading"
 methods = ["GET"]
@@ -111,6 +112,11 @@ impl World {
 
     /// A running gateway in front of this API.
     pub(crate) async fn with(upstream: Upstream) -> Self {
+        Self::configured(upstream, "", ROUTES).await
+    }
+
+    /// A running gateway in front of this API, with more lines in `[gateway]` and these tables.
+    pub(crate) async fn configured(upstream: Upstream, gateway: &str, tables: &str) -> Self {
         logs::install();
         let env = stiver_env::native::env();
         let folder = tempfile::tempdir().unwrap();
@@ -123,7 +129,7 @@ impl World {
         let written = init(folder.path(), &new, &env).unwrap();
         let text = std::fs::read_to_string(&written.config_file).unwrap();
         let head = text.split("[[route]]").next().unwrap();
-        let text = format!("{head}body_limit_bytes = {BODY_LIMIT}\n{ROUTES}");
+        let text = format!("{head}body_limit_bytes = {BODY_LIMIT}\n{gateway}\n{tables}");
         let config = Config::parse(&text, &written.config_file, folder.path()).unwrap();
         let key = Arc::new(Ed25519Key::from_seed(&env.random()));
         let ledger = fund(&config, &key, &env).await;
