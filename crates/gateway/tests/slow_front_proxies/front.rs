@@ -168,9 +168,8 @@ fn command(program: Program, folder: &Path, gateway: SocketAddr) -> Command {
         .iter()
         .map(|place| Path::new(place).join(name))
         .find(|path| path.exists());
-    let Some(path) = found else {
-        panic!("{name} is missing: install it with `apt-get install {package}`");
-    };
+    let missing = format!("{name} is missing: install it with `apt-get install {package}`");
+    let path = found.expect(&missing);
     let file = folder.join("conf");
     let mut command = Command::new(path);
     match program {
