@@ -16,11 +16,10 @@
 //! ```
 
 mod error;
-pub(crate) mod jcs;
+mod jcs;
 mod number;
 mod object;
 mod parse;
-pub(crate) mod plain;
 mod serde_impls;
 mod wire;
 

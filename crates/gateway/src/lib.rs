@@ -23,6 +23,10 @@ mod proxy;
 mod routes;
 mod run;
 pub mod secrets;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the configuration names certificates next")
+)]
 mod tls;
 mod upstream;
 

@@ -30,6 +30,19 @@ fn help_reads_as_documented() {
     }
 }
 
+/// The table in the documentation is the one that the command prints.
+#[test]
+fn exit_codes_are_the_same_in_the_help_and_in_the_documentation() {
+    let docs = include_str!("../../../../docs/cli.md");
+    let table = docs.split("```text\n").nth(1).unwrap();
+    let table = table.split("```").next().unwrap();
+    for args in [&["--help"][..], &["get", "--help"]] {
+        let done = at_home(args).ends_with(0);
+        let told = done.out.split("Exit codes:\n").nth(1).unwrap();
+        assert_eq!(told.trim_end(), table.trim_end());
+    }
+}
+
 #[test]
 fn every_command_has_help() {
     for command in [

@@ -6,7 +6,12 @@ mod common;
 
 mod books;
 mod get;
+mod get_allowed;
+mod get_away;
+mod get_output;
 mod get_refused;
+mod get_sent;
+mod get_without_wallet;
 mod hostile;
 mod inspect;
 mod look;

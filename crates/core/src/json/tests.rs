@@ -1,6 +1,5 @@
 mod canonical;
 mod objects;
-mod plain;
 mod strict;
 
 use super::*;

@@ -6,14 +6,14 @@ use super::*;
 
 struct Files {
     folder: tempfile::TempDir,
-    files: Tls,
+    files: CertificateFiles,
     env: Env,
 }
 
 impl Files {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let files = Tls {
+        let files = CertificateFiles {
             certificate: folder.path().join("cert.pem"),
             key: folder.path().join("key.pem"),
         };

@@ -16,4 +16,3 @@ mod recovery;
 mod refunds;
 mod refusals;
 mod resume;
-mod settle_after;

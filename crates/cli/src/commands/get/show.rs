@@ -92,7 +92,8 @@ impl Show<'_> {
         response: Response,
         payment: Option<&Payment>,
     ) -> Result<(), Failure> {
-        let head = self.args.output.include.then(|| head_lines(&response));
+        let heads = self.args.output.include || self.args.request.head;
+        let head = heads.then(|| head_lines(&response));
         let mut out: Box<dyn Write> = match &mut self.target {
             Some(target) => Box::new(target.begin()?),
             None => Box::new(io::stdout()),
@@ -113,7 +114,8 @@ impl Show<'_> {
         notes: &[String],
     ) -> Result<(), Failure> {
         let status = response.status();
-        let headers = self.args.output.include.then(|| headers_json(&response));
+        let heads = self.args.output.include || self.args.request.head;
+        let headers = heads.then(|| headers_json(&response));
         let mut object = json!({
             "ok": status.is_success(),
             "status": status.as_u16(),

@@ -1,6 +1,8 @@
 //! Runs the command, and sets a stage: the demo's sensor, a gateway in front of it, a wallet.
 
+pub(crate) mod site;
 pub(crate) mod tap;
+pub(crate) mod terminal;
 
 use std::{
     collections::BTreeMap,
@@ -233,6 +235,18 @@ price = "0.001 USD"
 impl Stage {
     /// A running gateway, and a wallet that has joined it without any money.
     pub(crate) fn poor() -> Self {
+        Self::new(None, ROUTES)
+    }
+
+    /// The same with 10 USD, in front of another API, with other routes.
+    pub(crate) fn before(upstream: &str, routes: &str) -> Self {
+        let stage = Self::new(Some(upstream), routes);
+        let key = stage.key();
+        stage.ledger(&["issue", &key, "10 USD"]).ends_with(0);
+        stage
+    }
+
+    fn new(upstream: Option<&str>, routes: &str) -> Self {
         let root = tempfile::tempdir().unwrap();
         let sensor = Running::start(command(root.path()).arg("demo-sensor"));
         let mut stage = Self {
@@ -241,21 +255,15 @@ impl Stage {
             sensor,
             gateway: None,
         };
-        let (folder, upstream) = (stage.folder(), stage.sensor.url());
+        let sensor = stage.sensor.url();
+        let (folder, upstream) = (stage.folder(), upstream.unwrap_or(&sensor));
         let folder = folder.to_str().unwrap();
         let listen = ["--listen", "127.0.0.1:0"];
-        let args = [
-            "init",
-            folder,
-            "--upstream",
-            &upstream,
-            listen[0],
-            listen[1],
-        ];
+        let args = ["init", folder, "--upstream", upstream, listen[0], listen[1]];
         stage.run(&args).ends_with(0);
         let text = std::fs::read_to_string(stage.config()).unwrap();
         let head = text.split("[[route]]").next().unwrap();
-        std::fs::write(stage.config(), format!("{head}{ROUTES}")).unwrap();
+        std::fs::write(stage.config(), format!("{head}{routes}")).unwrap();
         stage.start();
         stage.run(&["wallet", "new"]).ends_with(0);
         stage.run(&["wallet", "join", &stage.url]).ends_with(0);

@@ -18,7 +18,7 @@ pub(crate) fn fetch(url: &str, path: &str) -> String {
     body.to_owned()
 }
 
-fn exchange(address: &str, request: &[u8]) -> String {
+pub(crate) fn exchange(address: &str, request: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.write_all(request).unwrap();
     let mut answer = Vec::new();

@@ -75,22 +75,12 @@ impl Upstream {
         }
     }
 
-    /// An API of a test's own.
-    pub(crate) fn serving(router: Router) -> Self {
-        let upstream = Self::down();
-        upstream.serve(router);
-        upstream
-    }
-
     /// Accepts connections from now on.
-    pub(crate) fn up(&self) {
-        self.serve(Router::new().fallback(answer).with_state(self.clone()));
-    }
-
     #[expect(clippy::disallowed_methods, reason = "a test starts its own tasks")]
-    fn serve(&self, router: Router) {
+    pub(crate) fn up(&self) {
         let socket = self.shared.down.lock().unwrap().take();
         let listener: TcpListener = socket.expect("it is down").listen(64).unwrap();
+        let router = Router::new().fallback(answer).with_state(self.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
     }
 
