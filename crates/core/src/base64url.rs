@@ -24,22 +24,29 @@ pub fn encode(bytes: &[u8]) -> String {
 /// # Errors
 /// The first rule broken, see [`Base64UrlError`].
 pub fn decode(text: &[u8]) -> Result<Vec<u8>, Base64UrlError> {
+    URL_SAFE_NO_PAD
+        .decode(text)
+        .map_err(|error| refusal(text, &error))
+}
+
+/// Which rule a text breaks first: its characters before its length.
+fn refusal(text: &[u8], error: &DecodeError) -> Base64UrlError {
     if let Some(offset) = text.iter().position(|byte| !is_alphabet(*byte)) {
         let padding = text
             .get(offset..)
             .is_some_and(|tail| !tail.is_empty() && tail.iter().all(|byte| *byte == b'='));
-        return Err(if padding {
+        return if padding {
             Base64UrlError::Padding
         } else {
             Base64UrlError::Alphabet { offset }
-        });
+        };
     }
-    URL_SAFE_NO_PAD.decode(text).map_err(|error| match error {
-        DecodeError::InvalidByte(offset, _) => Base64UrlError::Alphabet { offset },
+    match error {
+        DecodeError::InvalidByte(offset, _) => Base64UrlError::Alphabet { offset: *offset },
         DecodeError::InvalidLength(_) => Base64UrlError::Length { bytes: text.len() },
         DecodeError::InvalidLastSymbol { .. } => Base64UrlError::TrailingBits,
         DecodeError::InvalidPadding => Base64UrlError::Padding,
-    })
+    }
 }
 
 /// True for the bytes of the base64url alphabet.

@@ -201,7 +201,8 @@ impl Challenge {
                 params.opaque.as_ref().map(EncodedObject::wire),
             ),
         ];
-        let mut header = String::from(SCHEME);
+        let mut header = String::with_capacity(self.header_bytes_about());
+        header.push_str(SCHEME);
         let mut separator = " ";
         for (param, text) in texts {
             let Some(text) = text else { continue };
@@ -212,6 +213,32 @@ impl Challenge {
             separator = ", ";
         }
         header
+    }
+
+    /// About how long [`Challenge::to_header`] is, bytes: never less, unless a description holds
+    /// what must be escaped.
+    pub fn header_bytes_about(&self) -> usize {
+        /// The scheme; the names of four parameters that are always there, and what is between.
+        const FIXED: usize = 60;
+        /// A name, quotes, and what is between.
+        const OPTIONAL: usize = 18;
+        let params = &self.params;
+        let required = [
+            self.id.as_str(),
+            params.realm.as_str(),
+            params.method.as_str(),
+            params.intent.as_str(),
+            params.request.wire(),
+        ];
+        let optional = [
+            params.expires.as_ref().map(Expires::as_str),
+            params.digest.as_ref().map(DigestText::as_str),
+            params.description.as_deref(),
+            params.opaque.as_ref().map(EncodedObject::wire),
+        ];
+        let required: usize = required.iter().map(|text| text.len()).sum();
+        let optional = optional.iter().flatten().map(|text| text.len() + OPTIONAL);
+        FIXED + required + optional.sum::<usize>()
     }
 
     /// Reads every Payment challenge from the `WWW-Authenticate` field lines of one response, in
@@ -316,6 +343,16 @@ fn refuse_duplicates(params: &[RawParam<'_>]) -> Result<(), ChallengeError> {
 /// Appends a quoted-string (RFC 9110, section 5.6.4) of ASCII only.
 fn push_quoted(header: &mut String, text: &str) {
     header.push('"');
+    let plain = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
+    if text.bytes().all(plain) {
+        header.push_str(text);
+    } else {
+        push_escaped(header, text);
+    }
+    header.push('"');
+}
+
+fn push_escaped(header: &mut String, text: &str) {
     for character in text.chars() {
         match character {
             '"' | '\\' => {
@@ -327,7 +364,6 @@ fn push_quoted(header: &mut String, text: &str) {
             _ => header.push('?'),
         }
     }
-    header.push('"');
 }
 
 impl core::fmt::Display for Challenge {

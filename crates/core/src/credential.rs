@@ -24,7 +24,10 @@ use crate::{
     base64url::{self, Base64UrlError},
     challenge::{Challenge, ChallengeError, Fields, Param, SCHEME},
     header,
-    json::{JsonError, Object, Value},
+    json::{
+        JsonError, Object, Value,
+        plain::{Members, string},
+    },
     limits,
 };
 use alloc::{
@@ -32,7 +35,6 @@ use alloc::{
     collections::BTreeMap,
     string::{String, ToString},
 };
-use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 #[cfg(test)]
@@ -132,26 +134,33 @@ impl Credential {
     /// As [`Credential::parse`].
     pub fn from_json(text: &[u8]) -> Result<Self, CredentialError> {
         let whole = Object::parse(text).map_err(CredentialError::Json)?;
-        let mut members = members(whole.as_str()).ok_or(CredentialError::Unreadable)?;
-        let Some(challenge) = members.remove("challenge") else {
-            return Err(if members.contains_key("id") {
-                CredentialError::LegacyShape
-            } else {
-                CredentialError::ChallengeMissing
-            });
-        };
-        let challenge = echoed(challenge.get())?;
-        let payload = members
-            .remove("payload")
-            .ok_or(CredentialError::PayloadMissing)?;
-        if !payload.get().starts_with('{') {
+        let mut parts = Parts::default();
+        for (key, value) in Members::of(whole.as_str()) {
+            match key.as_ref() {
+                "challenge" => parts.challenge = Some(value),
+                "payload" => parts.payload = Some(value),
+                "source" => parts.source = Some(value),
+                "id" => parts.has_id = true,
+                _ => {}
+            }
+        }
+        let challenge = parts.challenge.ok_or(if parts.has_id {
+            CredentialError::LegacyShape
+        } else {
+            CredentialError::ChallengeMissing
+        })?;
+        let challenge = echoed(challenge)?;
+        let payload = parts.payload.ok_or(CredentialError::PayloadMissing)?;
+        if !payload.starts_with('{') {
             return Err(CredentialError::PayloadNotObject);
         }
-        let payload = Object::parse(payload.get().as_bytes()).map_err(CredentialError::Json)?;
-        let source = match members.remove("source") {
+        // A part of what was checked needs no other check.
+        let payload = Object::of_checked(payload.into(), false);
+        let source = match parts.source {
             Some(raw) => Some(string(raw).ok_or(CredentialError::SourceNotString)?),
             None => None,
         };
+        let source = source.map(Cow::into_owned);
         if let Some(source) = &source
             && source.len() > limits::SOURCE_BYTES_MAX
         {
@@ -211,25 +220,32 @@ impl Credential {
     }
 }
 
-/// The members of a JSON object as raw text; `None` when the text is no object.
-fn members(json: &str) -> Option<BTreeMap<String, &RawValue>> {
-    serde_json::from_str(json).ok()
-}
-
-fn string(raw: &RawValue) -> Option<String> {
-    serde_json::from_str(raw.get()).ok()
+/// The members of a credential, as they stand.
+#[derive(Default)]
+struct Parts<'a> {
+    challenge: Option<&'a str>,
+    payload: Option<&'a str>,
+    source: Option<&'a str>,
+    has_id: bool,
 }
 
 /// The `challenge` member: every text as it stands on the wire, unknown members ignored.
 fn echoed(json: &str) -> Result<Challenge, CredentialError> {
-    let mut members = members(json).ok_or(CredentialError::ChallengeNotObject)?;
+    if !json.starts_with('{') {
+        return Err(CredentialError::ChallengeNotObject);
+    }
+    let mut echo = [None; Param::ALL.len()];
+    for (key, value) in Members::of(json) {
+        let named = Param::ALL.iter().position(|param| param.name() == key);
+        if let Some(slot) = named.and_then(|at| echo.get_mut(at)) {
+            *slot = Some(value);
+        }
+    }
     let mut fields = Fields::default();
-    for param in Param::ALL {
-        let Some(raw) = members.remove(param.name()) else {
-            continue;
-        };
+    for (param, raw) in Param::ALL.into_iter().zip(echo) {
+        let Some(raw) = raw else { continue };
         let text = string(raw).ok_or(CredentialError::EchoNotString { param })?;
-        fields.set(param, Cow::Owned(text));
+        fields.set(param, text);
     }
     fields.into_challenge().map_err(CredentialError::Challenge)
 }
@@ -256,9 +272,6 @@ pub enum CredentialError {
     /// Not one JSON object, or one over a limit, or with a name that stands twice.
     #[error("the credential is not an acceptable JSON object")]
     Json(#[source] JsonError),
-    /// An object whose members cannot be told apart.
-    #[error("the members of the credential cannot be read")]
-    Unreadable,
     /// `id` beside `payload`: the shape from before challenges were echoed.
     #[error("the credential has `id` where `challenge` is due: echo the whole challenge")]
     LegacyShape,

@@ -16,10 +16,11 @@
 //! ```
 
 mod error;
-mod jcs;
+pub(crate) mod jcs;
 mod number;
 mod object;
 mod parse;
+pub(crate) mod plain;
 mod serde_impls;
 mod wire;
 

@@ -4,12 +4,16 @@ use crate::{
     amount::{AmountError, parse_base_units},
     base64url,
     digest::BodyDigest,
-    json::{EncodedObject, Object, Value},
+    json::{
+        EncodedObject, Object, Value,
+        jcs::write_string,
+        plain::{Members, string},
+    },
     limits::OPAQUE_BYTES_MAX,
     time::Timestamp,
 };
 use alloc::{
-    borrow::ToOwned as _,
+    borrow::{Cow, ToOwned as _},
     collections::BTreeMap,
     string::{String, ToString as _},
 };
@@ -31,6 +35,7 @@ const FIELDS: [&str; 5] = [NONCE, SCOPE, ISSUED_AT, PRICE_REVISION, DIGEST];
 /// | `t` | issue time, decimal milliseconds |
 /// | `p` | price revision |
 /// | `d` | body digest, base64url, when a computed price depends on the body |
+/// | `i` | digest of the header fields that a price depends on, base64url (the server's) |
 /// | `agr`, `neg`, `att` | reserved |
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Opaque {
@@ -55,14 +60,53 @@ impl Opaque {
     /// # Errors
     /// [`OpaqueError::TooLarge`], [`OpaqueError::Shadowed`].
     pub fn encode(&self) -> Result<EncodedObject, OpaqueError> {
+        for key in self.extra.keys() {
+            if let Some(field) = FIELDS.iter().find(|field| *field == key) {
+                return Err(OpaqueError::Shadowed { key: field });
+            }
+        }
+        if !self.extra.is_empty() {
+            let object = Object::from_members(self.members());
+            within_budget(&object)?;
+            return Ok(EncodedObject::encode(&object));
+        }
+        let text = self.canonical();
+        if text.len() > OPAQUE_BYTES_MAX {
+            return Err(OpaqueError::TooLarge { bytes: text.len() });
+        }
+        Ok(EncodedObject::of_canonical(text))
+    }
+
+    /// The fields in the order of their keys: the canonical form when there are no others.
+    fn canonical(&self) -> String {
+        let mut text = String::with_capacity(96 + self.scope.len());
+        let mut separator = '{';
+        let mut put = |key: &str, value: &str| {
+            text.push(separator);
+            write_string(&mut text, key);
+            text.push(':');
+            write_string(&mut text, value);
+            separator = ',';
+        };
+        if let Some(digest) = &self.digest {
+            put(DIGEST, &base64url::encode(digest.as_bytes()));
+        }
+        put(NONCE, &base64url::encode(&self.nonce));
+        if let Some(revision) = &self.price_revision {
+            put(PRICE_REVISION, revision);
+        }
+        put(SCOPE, &self.scope);
+        put(ISSUED_AT, &self.issued_at.as_millis().to_string());
+        text.push('}');
+        text
+    }
+
+    fn members(&self) -> BTreeMap<String, Value> {
         let mut members = BTreeMap::new();
         let mut put = |key: &str, value: String| {
             members.insert(key.to_owned(), Value::String(value));
         };
         for (key, value) in &self.extra {
-            if let Some(field) = FIELDS.iter().find(|field| *field == key) {
-                return Err(OpaqueError::Shadowed { key: field });
-            }
             put(key, value.clone());
         }
         put(NONCE, base64url::encode(&self.nonce));
@@ -74,9 +118,7 @@ impl Opaque {
         if let Some(digest) = &self.digest {
             put(DIGEST, base64url::encode(digest.as_bytes()));
         }
-        let object = Object::from_members(members);
-        within_budget(&object)?;
-        Ok(EncodedObject::encode(&object))
+        members
     }
 
     /// Reads what [`Opaque::encode`] wrote, once the binding has proved that it is ours.
@@ -87,24 +129,29 @@ impl Opaque {
         let object = encoded.object();
         within_budget(object)?;
         let mut extra = BTreeMap::new();
-        for (key, value) in object.members() {
-            let text = value.as_str().ok_or(OpaqueError::NotText)?;
-            extra.insert(key.clone(), text.to_owned());
+        let mut fields: [Option<Cow<'_, str>>; FIELDS.len()] = Default::default();
+        for (key, value) in Members::of(object.as_str()) {
+            let text = string(value).ok_or(OpaqueError::NotText)?;
+            let field = FIELDS.iter().position(|field| *field == key);
+            match field.and_then(|at| fields.get_mut(at)) {
+                Some(field) => *field = Some(text),
+                None => drop(extra.insert(key.into_owned(), text.into_owned())),
+            }
         }
-        let mut take = |key: &'static str| extra.remove(key);
-        let nonce = take(NONCE).ok_or(OpaqueError::Missing { key: NONCE })?;
-        let scope = take(SCOPE).ok_or(OpaqueError::Missing { key: SCOPE })?;
-        let issued_at = take(ISSUED_AT).ok_or(OpaqueError::Missing { key: ISSUED_AT })?;
-        let price_revision = take(PRICE_REVISION);
-        let digest = match take(DIGEST) {
+        // In the order of `FIELDS`.
+        let [nonce, scope, issued_at, price_revision, digest] = fields;
+        let nonce = nonce.ok_or(OpaqueError::Missing { key: NONCE })?;
+        let scope = scope.ok_or(OpaqueError::Missing { key: SCOPE })?;
+        let issued_at = issued_at.ok_or(OpaqueError::Missing { key: ISSUED_AT })?;
+        let digest = match digest {
             Some(text) => Some(BodyDigest::from_bytes(decode_bytes(DIGEST, &text)?)),
             None => None,
         };
         Ok(Self {
             nonce: decode_bytes(NONCE, &nonce)?,
-            scope,
+            scope: scope.into_owned(),
             issued_at: decode_instant(&issued_at)?,
-            price_revision,
+            price_revision: price_revision.map(Cow::into_owned),
             digest,
             extra,
         })

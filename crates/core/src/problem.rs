@@ -1,7 +1,7 @@
 //! Problem details (RFC 9457; section 8.2 of the draft).
 
 use crate::{
-    json::{JsonError, Value},
+    json::{JsonError, Value, jcs::write_string},
     name::ChallengeId,
 };
 use alloc::{collections::BTreeMap, string::String};
@@ -200,7 +200,8 @@ impl Problem {
     /// );
     /// ```
     pub fn to_json(&self) -> String {
-        let mut json = String::from(r#"{"type":"#);
+        let mut json = String::with_capacity(256 + self.detail.len());
+        json.push_str(r#"{"type":"#);
         push_string(&mut json, self.kind.type_uri());
         json.push_str(r#","title":"#);
         push_string(&mut json, self.kind.title());
@@ -217,7 +218,7 @@ impl Problem {
 }
 
 fn push_string(json: &mut String, text: &str) {
-    json.push_str(&Value::String(text.into()).to_jcs());
+    write_string(json, text);
 }
 
 /// A problem as a client reads it from a server: any type, any status.

@@ -17,15 +17,12 @@
 use crate::{
     base64url::{self, Base64UrlError},
     header,
-    json::{JsonError, Value},
+    json::{JsonError, Value, jcs},
     limits,
     name::{ChallengeId, MethodName, NameError},
     time::{Timestamp, TimestampError},
 };
-use alloc::{
-    collections::BTreeMap,
-    string::{String, ToString},
-};
+use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
 #[cfg(test)]
 mod tests;
@@ -56,24 +53,37 @@ impl Receipt {
     /// Prints the JSON form, canonical (RFC 8785). An extra member named like one of ours gives
     /// way to ours.
     pub fn to_json(&self) -> String {
-        let mut members = self.extra.clone();
-        let texts = [
-            (STATUS, Some(SUCCESS.to_string())),
-            (METHOD, Some(self.method.to_string())),
-            (TIMESTAMP, Some(self.timestamp.to_rfc3339())),
-            (REFERENCE, Some(self.reference.clone())),
-            (
-                CHALLENGE_ID,
-                self.challenge_id.as_ref().map(ToString::to_string),
-            ),
+        let timestamp = self.timestamp.to_rfc3339();
+        let challenge_id = self.challenge_id.as_ref().map(ChallengeId::as_str);
+        let ours = [
+            (CHALLENGE_ID, challenge_id),
+            (METHOD, Some(self.method.as_str())),
+            (REFERENCE, Some(&*self.reference)),
+            (STATUS, Some(SUCCESS)),
+            (TIMESTAMP, Some(&*timestamp)),
         ];
-        for (name, text) in texts {
-            match text {
-                Some(text) => members.insert(name.into(), Value::String(text)),
-                None => members.remove(name),
-            };
+        let is_ours = |name: &str| ours.iter().any(|(ours, _)| *ours == name);
+        let extra = self.extra.iter().filter(|(name, _)| !is_ours(name));
+        let mut members: Vec<(&str, Member<'_>)> = ours
+            .into_iter()
+            .filter_map(|(name, text)| Some((name, Member::Ours(text?))))
+            .chain(extra.map(|(name, value)| (name.as_str(), Member::Extra(value))))
+            .collect();
+        members.sort_by(|(left, _), (right, _)| left.encode_utf16().cmp(right.encode_utf16()));
+        let mut json = String::with_capacity(512);
+        let mut separator = '{';
+        for (name, member) in members {
+            json.push(separator);
+            jcs::write_string(&mut json, name);
+            json.push(':');
+            match member {
+                Member::Ours(text) => jcs::write_string(&mut json, text),
+                Member::Extra(value) => jcs::write_value(&mut json, value),
+            }
+            separator = ',';
         }
-        Value::Object(members).to_jcs()
+        json.push('}');
+        json
     }
     /// Prints the field value.
     pub fn to_header(&self) -> String {
@@ -119,6 +129,12 @@ impl Receipt {
             extra: members,
         })
     }
+}
+
+/// A member of a receipt that is printed.
+enum Member<'a> {
+    Ours(&'a str),
+    Extra(&'a Value),
 }
 
 /// Takes a member that must be a string.

@@ -1,6 +1,6 @@
 //! Instants as arguments: the core never reads a clock.
 
-use alloc::{format, string::String};
+use alloc::string::String;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 /// Nanoseconds in a millisecond, as the `time` crate counts.
@@ -97,12 +97,36 @@ impl Timestamp {
         let at = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
         let date = at.date();
         let (hour, minute, second) = at.time().as_hms();
-        let (year, month, day) = (date.year(), u8::from(date.month()), date.day());
-        let fraction = match millis {
-            0 => String::new(),
-            _ => format!(".{millis:03}"),
-        };
-        format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{fraction}Z")
+        let (month, day) = (u8::from(date.month()), date.day());
+        let year = u64::try_from(date.year()).unwrap_or(0);
+        let mut text = String::with_capacity("2025-01-15T12:05:00.000Z".len());
+        push_digits(&mut text, year, 1000);
+        for (separator, number) in [
+            ('-', month),
+            ('-', day),
+            ('T', hour),
+            (':', minute),
+            (':', second),
+        ] {
+            text.push(separator);
+            push_digits(&mut text, number.into(), 10);
+        }
+        if millis > 0 {
+            text.push('.');
+            push_digits(&mut text, millis, 100);
+        }
+        text.push('Z');
+        text
+    }
+}
+
+/// Appends the decimal digits of a number, from the one of this place on: every challenge has a
+/// date, and the machinery of `format!` costs more than the date.
+fn push_digits(text: &mut String, number: u64, mut place: u64) {
+    while place > 0 {
+        let digit = u8::try_from(number / place % 10).unwrap_or(0);
+        text.push(char::from(b'0' + digit));
+        place /= 10;
     }
 }
 

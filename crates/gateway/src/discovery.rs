@@ -12,7 +12,7 @@ use stiver_core::{digest::BodyDigest, name::MethodName};
 use stiver_discovery::{Offer, Operation, Price, Service};
 
 use crate::{
-    config::{Access, Priced, Route, pricing},
+    config::{Access, Config, Priced, Route, pricing},
     connections::ResponseBody,
 };
 
@@ -39,8 +39,13 @@ struct Document {
 }
 
 impl Discovery {
-    /// The documents of a gateway's routes, each paid by these methods.
-    pub(crate) fn new(service: &Service, routes: &[Route], methods: &[&MethodName]) -> Self {
+    /// The documents of a gateway, whose routes are paid by these methods.
+    pub(crate) fn new(config: &Config, methods: &[&MethodName]) -> Self {
+        if !config.discovery.enabled {
+            let (openapi, llms) = (None, None);
+            return Self { openapi, llms };
+        }
+        let (service, routes) = (service(config), config.routes.as_slice());
         let operations = operations(routes, methods);
         let own = |path: &str| routes.iter().any(|route| route.pattern.as_str() == path);
         let openapi = || {
@@ -109,6 +114,17 @@ impl Document {
     }
 }
 
+fn service(config: &Config) -> Service {
+    let told = &config.discovery;
+    Service {
+        title: told.title.clone(),
+        version: told.version.clone(),
+        description: told.description.clone(),
+        public_url: config.public_url.as_ref().map(ToString::to_string),
+        categories: told.categories.clone(),
+    }
+}
+
 /// Every priced operation, in the order of the file. One that an earlier route with the same
 /// pattern takes is left out.
 fn operations(routes: &[Route], methods: &[&MethodName]) -> Vec<Operation> {
@@ -125,7 +141,10 @@ fn operations(routes: &[Route], methods: &[&MethodName]) -> Vec<Operation> {
                 continue;
             }
             taken.push(place);
-            if let Access::Priced(priced) = &route.access {
+            // What is in shadow mode costs nobody anything.
+            if let Access::Priced(priced) = &route.access
+                && !priced.shadow
+            {
                 operations.push(operation(route, name, priced, methods));
             }
         }

@@ -23,10 +23,6 @@ mod proxy;
 mod routes;
 mod run;
 pub mod secrets;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the configuration names certificates next")
-)]
 mod tls;
 mod upstream;
 

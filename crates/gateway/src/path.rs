@@ -82,9 +82,7 @@ fn check_segments(path: &str) -> Result<(), PathError> {
         if count > SEGMENTS_MAX {
             return Err(PathError::TooLong);
         }
-        // A path parameter (`..;x`) is stripped by some servers before they resolve dot segments.
-        let name = segment.split(';').next().unwrap_or(segment);
-        if name == "." || name == ".." {
+        if is_dots(segment) {
             return Err(PathError::DotSegment);
         }
         if segment.is_empty() && segments.peek().is_some() {
@@ -92,6 +90,20 @@ fn check_segments(path: &str) -> Result<(), PathError> {
         }
     }
     Ok(())
+}
+
+/// True for `.` and `..`, and for those with something behind that a server may cut off before it
+/// resolves them: a path parameter (`..;x`), or an escape of ASCII (`..%3B`, `..%20`).
+fn is_dots(segment: &str) -> bool {
+    let Some(rest) = segment.strip_prefix('.') else {
+        return false;
+    };
+    let rest = rest.strip_prefix('.').unwrap_or(rest);
+    match rest.as_bytes() {
+        [] | [b';', ..] => true,
+        [b'%', high, ..] => (b'0'..=b'7').contains(high),
+        _ => false,
+    }
 }
 
 /// Why a path was refused.
@@ -264,6 +276,9 @@ mod tests {
             ("/a/../b", PathError::DotSegment),
             ("/a/%2e%2E/b", PathError::DotSegment),
             ("/a/..;v=1/b", PathError::DotSegment),
+            ("/a/..%3bv=1/b", PathError::DotSegment),
+            ("/a/%2e%2e%20/b", PathError::DotSegment),
+            ("/a/.%09", PathError::DotSegment),
             ("/a/.", PathError::DotSegment),
             ("/a%2fb", PathError::EncodedSlash),
             ("/a%5Cb", PathError::EncodedSlash),
@@ -295,6 +310,8 @@ mod tests {
             ("/caf%c3%a9", "/caf%C3%A9"),
             ("/a%20b", "/a%20b"),
             ("/a;v=1/b", "/a;v=1/b"),
+            ("/.well-known/..a/.%C3%A9", "/.well-known/..a/.%C3%A9"),
+            ("/a/...", "/a/..."),
         ] {
             assert_eq!(normalise(path).as_deref(), Ok(normal));
             assert_eq!(normalise(normal).as_deref(), Ok(normal));

@@ -2,11 +2,15 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use http::{HeaderMap, header};
 use stiver_method::payee::{PayeeCharge, QuoteError};
-use stiver_server::route::{Offer, Route, RouteError, UpstreamRepeats};
+use stiver_server::{
+    route::{Offer, Route, RouteError, UpstreamRepeats},
+    tower::BodyRule,
+};
 
 use crate::{
-    config::{Access, Config, Priced, pricing::Price},
+    config::{Access, Config, Priced, pricing::Price, route::BodyMode},
     path::Pattern,
     upstream::UpstreamClient,
 };
@@ -41,8 +45,46 @@ pub(crate) struct Serving {
     pub(crate) upstream: UpstreamClient,
     /// How long the upstream may take to read a request and begin its answer.
     pub(crate) timeout: Duration,
-    /// Longest request body that is spooled, bytes.
-    pub(crate) body_limit: usize,
+    /// Requests may leave HTTP (WebSocket).
+    pub(crate) upgrade: bool,
+    /// What becomes of request bodies before the payment, on a priced route.
+    pub(crate) body: Bodies,
+}
+
+/// What becomes of the request bodies of a priced route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bodies {
+    /// They are read in full and bound to the payment; a longer one is refused.
+    Spool {
+        /// Longest body, bytes.
+        bytes_max: usize,
+    },
+    /// Those that are declared to be short are read in full and bound; others stream past.
+    Stream {
+        /// Longest body that is bound, bytes.
+        bound_bytes_max: usize,
+    },
+}
+
+impl Bodies {
+    /// What to do with the body of a request.
+    pub(crate) fn rule(self, headers: &HeaderMap) -> BodyRule {
+        match self {
+            Self::Spool { bytes_max } => BodyRule::Digest { bytes_max },
+            Self::Stream { bound_bytes_max } => match declared(headers) {
+                Some(length) if length <= bound_bytes_max => BodyRule::Digest {
+                    bytes_max: bound_bytes_max,
+                },
+                _ => BodyRule::Stream,
+            },
+        }
+    }
+}
+
+/// The length that a request declares for its body.
+fn declared(headers: &HeaderMap) -> Option<usize> {
+    let length = headers.get(header::CONTENT_LENGTH)?;
+    length.to_str().ok()?.parse().ok()
 }
 
 impl Routes {
@@ -60,7 +102,15 @@ impl Routes {
             let serving = Arc::new(Serving {
                 upstream: upstream.clone(),
                 timeout: route.timeout,
-                body_limit: route.body_limit,
+                upgrade: route.upgrade,
+                body: match route.body {
+                    BodyMode::Spool => Bodies::Spool {
+                        bytes_max: route.body_limit,
+                    },
+                    BodyMode::Stream => Bodies::Stream {
+                        bound_bytes_max: route.body_limit,
+                    },
+                },
             });
             let found = match &route.access {
                 Access::Free => Found::Free(serving),

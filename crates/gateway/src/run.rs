@@ -9,26 +9,26 @@ use axum::body::Body;
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use stiver_discovery::Service;
 use stiver_env::{Env, net::Listener};
 use stiver_method::payee::PayeeCharge;
 use stiver_method_ledger::{EmbeddedLedger, LedgerPayee, LedgerPayeeConfig};
 use stiver_server::{Gate, gate::BuildError};
 use stiver_store::{EmbeddedStore, Limits as StoreLimits, Store};
 use tokio::sync::{Semaphore, oneshot, watch};
+use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
 use crate::{
     RoutesError, admin,
     books::{self, BooksError},
-    config::{Config, Upstream, secret::SecretError},
+    config::{self, Config, Upstream, secret::SecretError},
     connections::{Connections, Handler, Peer, ResponseBody},
     discovery::Discovery,
     keys::{self, KeyError},
     ledger_endpoint::LedgerEndpoint,
-    proxy::{Limits, Proxy},
+    proxy::{Cors, Limits, Proxy},
     routes::Routes,
-    tls::Protocols,
+    tls::{self, Certificate, Protocols, TlsError},
     upstream::{HeaderRules, Settings, UpstreamClient, UpstreamSetupError},
 };
 
@@ -41,7 +41,10 @@ const ADMIN_CONNECTIONS_MAX: usize = 16;
 
 /// A running gateway.
 pub struct Gateway {
-    address: SocketAddr,
+    addresses: Vec<SocketAddr>,
+    certificates: Vec<Arc<Certificate>>,
+    slots: Arc<Semaphore>,
+    connections_max: usize,
     stop: watch::Sender<bool>,
     ended: Vec<oneshot::Receiver<()>>,
     gate: Gate,
@@ -88,19 +91,23 @@ impl Gateway {
         let upstreams = upstream_clients(config, env)?;
         let routes = Routes::new(config, &upstreams, &method).map_err(StartError::Routes)?;
         let limits = Limits {
+            spool_total_bytes: config.spool_total_bytes,
             behind_proxy: config.behind_tls_proxy,
+            cors: Cors {
+                any: true,
+                origins: Vec::new(),
+                max_age: Duration::from_secs(600),
+            },
         };
         let proxy = Proxy::new(gate.clone(), Arc::new(routes), limits);
         let endpoint = LedgerEndpoint::new(&ledger, config, env);
-        let mut service = Service::new(config.realm.as_str());
-        service.public_url = config.public_url.as_ref().map(ToString::to_string);
-        let discovery = Discovery::new(&service, &config.routes, &[method.name()]);
+        let discovery = Discovery::new(config, &[method.name()]);
         let (stop, stopped) = watch::channel(false);
         let mut gateway = Self {
-            address: config
-                .listeners
-                .first()
-                .map_or(SocketAddr::from(([127, 0, 0, 1], 0)), |row| row.address),
+            addresses: Vec::new(),
+            certificates: Vec::new(),
+            slots: Arc::new(Semaphore::new(config.connections_max)),
+            connections_max: config.connections_max,
             stop,
             ended: Vec::new(),
             gate: gate.clone(),
@@ -120,9 +127,21 @@ impl Gateway {
         Ok(gateway)
     }
 
-    /// Where clients connect: the configured address, with the port that was taken.
+    /// Where clients connect: the address of the first listener, with the port that was taken.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        self.addresses.first().copied().unwrap_or(nowhere)
+    }
+
+    /// The addresses of all listeners, in the order of the configuration.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Looks at the files of the listeners' certificates now, and not only in a while. A
+    /// certificate that is no good leaves the old one in force, and the log says why.
+    pub fn look_at_certificates(&self) {
+        tls::look_at_all(&self.certificates);
     }
 
     /// Accepts nothing new, finishes what is in flight within the configured grace, and closes the
@@ -132,12 +151,13 @@ impl Gateway {
     ///
     /// [`StopError`] when a log failed; what was answered before is durable all the same.
     pub async fn stop(mut self) -> Result<(), StopError> {
+        let until = self.env.clock.monotonic() + self.grace;
         // Nobody listening any more means that everything has ended already.
         let _ = self.stop.send(true);
         for ended in std::mem::take(&mut self.ended) {
             let _ = ended.await;
         }
-        self.finish_work().await;
+        self.finish_work(until).await;
         // The socket file is of no use any more; a later start replaces it when it stays.
         let _ = self.env.disk.remove(&self.admin_socket);
         self.store.close().await.map_err(StopError::Store)?;
@@ -148,11 +168,13 @@ impl Gateway {
             .map_err(StopError::Ledger)
     }
 
-    /// Waits, within the grace, for paid work whose client has gone: it goes on without one.
-    async fn finish_work(&self) {
+    /// Waits, within the grace, for paid work whose client has gone, and for connections that have
+    /// left HTTP: both go on by themselves.
+    async fn finish_work(&self, until: Duration) {
         let clock = &self.env.clock;
-        let until = clock.monotonic() + self.grace;
-        while self.gate.at_work() > 0 && clock.monotonic() < until {
+        let busy =
+            || self.gate.at_work() > 0 || self.slots.available_permits() < self.connections_max;
+        while busy() && clock.monotonic() < until {
             clock.sleep(WORK_PAUSE).await;
         }
     }
@@ -178,27 +200,23 @@ impl Gateway {
             let public = public.clone();
             Box::pin(public.handle(request, peer))
         });
-        let mut first = None;
-        let slots = Arc::new(Semaphore::new(config.connections_max));
         for row in &config.listeners {
-            if row.tls.is_some() {
-                let why = "TLS of listeners is not there yet";
-                return Err(listening(row.address, io::Error::other(why)));
-            }
+            let tls = self.secure(row)?;
             let listener = self.env.net.listen(row.address).await;
             let listener = listener.map_err(|source| listening(row.address, source))?;
-            first = first.or(listener.local_address());
-            let (handler, slots) = (Arc::clone(&handler), Arc::clone(&slots));
-            self.serve(
-                listener,
-                handler,
-                row.protocols,
-                slots,
-                config,
-                stopped.clone(),
-            );
+            let address = listener.local_address().unwrap_or(row.address);
+            self.addresses.push(address);
+            let connections = Connections {
+                handler: Arc::clone(&handler),
+                tls,
+                protocols: row.protocols,
+                slots: Arc::clone(&self.slots),
+                grace: self.grace,
+                env: self.env.clone(),
+            };
+            self.serve(connections, listener, stopped.clone());
         }
-        self.address = first.unwrap_or(self.address);
+        tls::keep_fresh(self.certificates.clone(), &self.env, stopped.clone());
         let socket = config.admin_socket();
         let listener = self.env.net.listen_local(&socket).await;
         let listener = listener.map_err(|source| listening(socket.display(), source))?;
@@ -212,29 +230,39 @@ impl Gateway {
                 }
             })
         });
-        let slots = Arc::new(Semaphore::new(ADMIN_CONNECTIONS_MAX));
-        self.serve(listener, handler, Protocols::Both, slots, config, stopped);
+        let connections = Connections {
+            handler,
+            tls: None,
+            protocols: Protocols::Both,
+            slots: Arc::new(Semaphore::new(ADMIN_CONNECTIONS_MAX)),
+            grace: self.grace,
+            env: self.env.clone(),
+        };
+        self.serve(connections, listener, stopped);
         Ok(())
+    }
+
+    /// The TLS of a listener, whose certificate is looked after from now on.
+    fn secure(&mut self, row: &config::Listener) -> Result<Option<TlsAcceptor>, StartError> {
+        let Some(tls) = &row.tls else {
+            return Ok(None);
+        };
+        let disk = Arc::clone(&self.env.disk);
+        let certificate = Certificate::load(tls.clone(), disk).map_err(StartError::Tls)?;
+        let certificate = Arc::new(certificate);
+        let acceptor = certificate
+            .acceptor(row.protocols)
+            .map_err(StartError::Tls)?;
+        self.certificates.push(certificate);
+        Ok(Some(acceptor))
     }
 
     fn serve(
         &mut self,
+        connections: Connections,
         listener: Box<dyn Listener>,
-        handler: Handler,
-        protocols: Protocols,
-        slots: Arc<Semaphore>,
-        config: &Config,
         stopped: watch::Receiver<bool>,
     ) {
-        let grace = config.shutdown_grace;
-        let connections = Connections {
-            handler,
-            tls: None,
-            protocols,
-            slots,
-            grace,
-            env: self.env.clone(),
-        };
         let ended = self.task(connections.serve(listener, stopped));
         self.ended.push(ended);
     }
@@ -340,6 +368,9 @@ pub enum StartError {
     /// The client of the upstream.
     #[error("the upstream cannot be spoken to")]
     Upstream(#[source] UpstreamSetupError),
+    /// The certificate of a listener.
+    #[error("a listener cannot speak TLS")]
+    Tls(#[source] TlsError),
     /// An address or a socket.
     #[error("listening on {at}")]
     Listen {

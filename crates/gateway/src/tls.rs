@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use zeroize::Zeroizing;
 
-pub(crate) use crate::config::listener::Protocols;
+pub(crate) use crate::config::listener::{Protocols, Tls};
 
 /// Longest certificate, key or CA file, bytes.
 pub(crate) const PEM_BYTES_MAX: u64 = 1024 * 1024;
@@ -45,21 +45,12 @@ impl Protocols {
     }
 }
 
-/// The files of one certificate.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct CertificateFiles {
-    /// The chain, PEM, the server's own certificate first.
-    pub(crate) certificate: PathBuf,
-    /// The private key, PEM.
-    pub(crate) key: PathBuf,
-}
-
 /// What the files held when they were read last, good or not.
 type Seen = (Vec<u8>, Zeroizing<Vec<u8>>);
 
 /// A certificate in force, and its files.
 pub(crate) struct Certificate {
-    files: CertificateFiles,
+    files: Tls,
     disk: Arc<dyn Disk>,
     current: RwLock<Arc<CertifiedKey>>,
     seen: Mutex<Option<Seen>>,
@@ -80,7 +71,7 @@ impl Certificate {
     /// # Errors
     ///
     /// [`TlsError`] names the file.
-    pub(crate) fn load(files: CertificateFiles, disk: Arc<dyn Disk>) -> Result<Self, TlsError> {
+    pub(crate) fn load(files: Tls, disk: Arc<dyn Disk>) -> Result<Self, TlsError> {
         let seen = read(&files, &*disk)?;
         let current = RwLock::new(Arc::new(certified(&files, &seen)?));
         Ok(Self {
@@ -187,7 +178,7 @@ pub(crate) fn look_at_all(certificates: &[Arc<Certificate>]) {
     }
 }
 
-fn read(files: &CertificateFiles, disk: &dyn Disk) -> Result<Seen, TlsError> {
+fn read(files: &Tls, disk: &dyn Disk) -> Result<Seen, TlsError> {
     let read = |file: &Path| {
         disk.read(file, PEM_BYTES_MAX)
             .map_err(|source| TlsError::Read {
@@ -198,7 +189,7 @@ fn read(files: &CertificateFiles, disk: &dyn Disk) -> Result<Seen, TlsError> {
     Ok((read(&files.certificate)?, Zeroizing::new(read(&files.key)?)))
 }
 
-fn certified(files: &CertificateFiles, (chain, key): &Seen) -> Result<CertifiedKey, TlsError> {
+fn certified(files: &Tls, (chain, key): &Seen) -> Result<CertifiedKey, TlsError> {
     let chain = certificates(&files.certificate, chain)?;
     let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| TlsError::NoKey {
         file: files.key.clone(),

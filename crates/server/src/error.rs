@@ -11,6 +11,7 @@
 //! | the payer may not | 403 | forbidden | |
 //! | several credentials, HEAD, a bad key or target | 400 | bad-request and its kin | |
 //! | the same credential is at work | 409 | payment-in-progress | |
+//! | delivery failed, nothing was taken | 502 | upstream-failed | |
 //! | money may have moved | 500, 502, 503 | internal, upstream-failed, outcome-unknown | |
 //! | nothing was taken, but not now | 503 | unavailable | |
 //!
@@ -90,6 +91,9 @@ pub enum GateError {
     /// Amount, currency or payee differ from what the request costs now.
     #[error("the challenge asks another amount, currency or payee than this request costs now")]
     OtherTerms,
+    /// What the price depends on differs from what the challenge was issued for.
+    #[error("a header field that the price depends on is not as it was for the challenge")]
+    OtherInputs,
     /// The request's body differs from the one the challenge was issued for.
     #[error("the body is not the one that the challenge was issued for")]
     OtherBody,
@@ -111,6 +115,11 @@ pub enum GateError {
     /// This credential's payment was given back.
     #[error("this credential's payment was refunded; paying again starts anew")]
     Refunded,
+    /// This credential's delivery failed before its payment was settled.
+    #[error(
+        "delivery failed before this credential's payment: nothing was taken; paying starts anew"
+    )]
+    Voided,
     /// This credential's payment is contested or was taken back.
     #[error("this credential's payment is disputed")]
     Disputed,
@@ -161,6 +170,12 @@ pub enum GateError {
     /// The upstream failed; the same credential may be sent again.
     #[error("the payment was taken but delivery failed: send the same credential again")]
     DeliveryFailed,
+    /// The upstream failed before settlement; the same credential may be sent again.
+    #[error("delivery failed and nothing was taken: send the same credential again")]
+    DeliveryUnpaid,
+    /// The upstream failed before settlement, and the credential is over.
+    #[error("delivery failed and nothing was taken: this credential is not charged any more")]
+    DeliveryVoided,
     /// The upstream failed; the payment was given back.
     #[error("delivery failed and the payment was refunded")]
     DeliveryRefunded,
@@ -228,11 +243,13 @@ impl GateError {
             | Self::OtherScope
             | Self::OtherRevision
             | Self::OtherTerms
+            | Self::OtherInputs
             | Self::OtherBody
             | Self::ChallengeTaken
             | Self::Redeemed
             | Self::RedeemedElsewhere
-            | Self::Refunded => pay(Kind::InvalidChallenge),
+            | Self::Refunded
+            | Self::Voided => pay(Kind::InvalidChallenge),
             Self::MethodNotOffered | Self::IntentNotOffered => no(Kind::MethodUnsupported),
             Self::Refused(refusal) => refused(refusal.kind),
             Self::ProofUsed => pay(Kind::VerificationFailed),
@@ -247,10 +264,13 @@ impl GateError {
             Self::Busy | Self::NoQuote => again(Kind::Unavailable, RETRY_AFTER_SLOW_SECONDS),
             Self::JournalOutOfStep => again(Kind::Internal, RETRY_AFTER_SLOW_SECONDS),
             Self::Record(_) | Self::SettlementDiffers | Self::Misconfigured => no(Kind::Internal),
-            Self::DeliveryFailed => again(Kind::UpstreamFailed, RETRY_AFTER_SECONDS),
-            Self::DeliveryRefunded | Self::DeliveryRefunding | Self::DeliveryKept => {
-                no(Kind::UpstreamFailed)
+            Self::DeliveryFailed | Self::DeliveryUnpaid => {
+                again(Kind::UpstreamFailed, RETRY_AFTER_SECONDS)
             }
+            Self::DeliveryRefunded
+            | Self::DeliveryRefunding
+            | Self::DeliveryKept
+            | Self::DeliveryVoided => no(Kind::UpstreamFailed),
         }
     }
 }

@@ -99,8 +99,11 @@ pub enum Event {
         /// Which payment it was stored for.
         challenge_id: Arc<str>,
     },
-    /// The handler or upstream failed after payment. A retry, [`Event::Refunded`] or
-    /// [`Event::Kept`] follows.
+    /// The handler failed, or answered 400 to 499, before the payment was settled: nothing moved
+    /// and never will.
+    Voided(Payment),
+    /// The handler or upstream failed. A retry, [`Event::Refunded`], [`Event::Kept`] or, before
+    /// settlement, [`Event::Voided`] follows.
     DeliveryFailed {
         /// Which payment.
         payment: Payment,

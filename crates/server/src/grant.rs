@@ -1,15 +1,15 @@
-//! The right to run the handler once, for a payment that has settled.
+//! The right to run the handler once, for a payment that has settled or will be settled for it.
 
 use std::{sync::Arc, time::Duration};
 
-use stiver_core::{base64url, digest::BodyDigest};
+use stiver_core::{Timestamp, base64url, digest::BodyDigest};
 use stiver_method::{artefact::Settled, payee::PayeeCharge};
-use stiver_store::{Advance, StoredResponse};
+use stiver_store::{Advance, ClaimState, StoredResponse};
 
 use crate::{
     error::GateError,
-    events::{Event, Payment},
-    gate::journal::Hold,
+    events::{By, Event, Payment},
+    gate::{self, capture::Capture, journal::Hold},
     hash,
     limits::{STORED_BODY_BYTES_MAX, STORED_HEADER_BYTES_MAX},
     outcome::{Paid, Refused},
@@ -47,7 +47,8 @@ pub struct Grant {
     hold: Hold,
     method: Arc<dyn PayeeCharge>,
     details: Details,
-    settled: Settled,
+    /// `None` while the payment is not settled.
+    settled: Option<Settled>,
     paid: Paid,
     /// When the handler could start, by the monotonic clock.
     begun: Duration,
@@ -87,21 +88,36 @@ impl Grant {
         details: Details,
         settled: Settled,
     ) -> Self {
-        let key = hash::of(
-            "stiver upstream key",
-            &[hold.claim.challenge_id.as_bytes(), &hold.claim.attempt],
-        );
-        let (key, _) = key.split_at(16);
         let paid = Paid {
-            challenge_id: hold.claim.challenge_id.as_str().into(),
-            method: method.name().clone(),
-            reference: settled.reference.clone(),
+            reference: Some(settled.reference.clone()),
             amount: settled.amount.clone(),
             payer: settled.payer.clone().or_else(|| details.payer.clone()),
-            source: details.source.clone(),
             payee: settled.payee.clone(),
-            upstream_key: base64url::encode(key),
+            ..paid(&hold, &details, &method)
         };
+        Self::of(hold, method, details, Some(settled), paid)
+    }
+
+    /// A grant whose payment is settled when it completes.
+    pub(crate) fn unsettled(
+        hold: Hold,
+        method: Arc<dyn PayeeCharge>,
+        details: Details,
+    ) -> Result<Self, GateError> {
+        if !matches!(hold.claim.state, ClaimState::Serving { .. }) {
+            return Err(GateError::JournalOutOfStep);
+        }
+        let paid = paid(&hold, &details, &method);
+        Ok(Self::of(hold, method, details, None, paid))
+    }
+
+    fn of(
+        hold: Hold,
+        method: Arc<dyn PayeeCharge>,
+        details: Details,
+        settled: Option<Settled>,
+        paid: Paid,
+    ) -> Self {
         let begun = hold.gate.env().clock.monotonic();
         Self {
             hold,
@@ -118,10 +134,16 @@ impl Grant {
         &self.paid
     }
 
-    /// True when the response is to be stored: then read its body, up to
-    /// [`STORED_BODY_BYTES_MAX`], and give it to [`Grant::complete`].
+    /// True when the response is to be stored, or waits for its settlement: then read its body, up
+    /// to [`STORED_BODY_BYTES_MAX`], and give it to [`Grant::complete`].
     pub fn wants_body(&self) -> bool {
-        self.details.store_response_ms.is_some()
+        self.settled.is_none() || self.details.store_response_ms.is_some()
+    }
+
+    /// True when the payment is settled only as the grant completes: keep what is needed to call
+    /// [`Gate::renew`](crate::Gate::renew).
+    pub fn settles_after(&self) -> bool {
+        self.settled.is_none()
     }
 
     /// Records the delivery, durably. Call it before the first byte of the response leaves; from
@@ -130,34 +152,102 @@ impl Grant {
     /// Give the whole body when there is one to store or to sign into the receipt; `None` when it
     /// streams.
     ///
+    /// With [`Settle::After`](crate::route::Settle::After) this is where the payment is settled. A
+    /// status of 400 or more settles nothing: the response may leave, and the credential is over.
+    ///
     /// # Errors
     /// A refusal to send in place of the response, when the journal gave no answer or another
-    /// instance has taken the payment over.
+    /// instance has taken the payment over. Settlement that follows the handler may be refused as
+    /// well, with a 402 that carries no challenge: give it to [`Gate::renew`](crate::Gate::renew).
     pub async fn complete(
-        mut self,
+        self,
         head: ResponseHead<'_>,
         body: Option<&[u8]>,
     ) -> Result<Delivered, Refused> {
+        let gate = self.hold.gate.clone();
+        let completed = match self.settled {
+            Some(_) => self.record(head, body).await,
+            None if head.status >= 400 => self.pass_on().await,
+            None => self.settle(head, body).await,
+        };
+        completed.map_err(|error| {
+            gate::log(&error);
+            let refused = error.refused();
+            gate.tell_refused(&refused);
+            refused
+        })
+    }
+
+    /// Records a response that is no delivery of a payment that was not settled.
+    async fn pass_on(self) -> Result<Delivered, GateError> {
+        let gate = self.hold.gate.clone();
+        gate.void(self.hold, &self.details).await?;
+        Ok(Delivered { receipt: None })
+    }
+
+    /// Settles what the handler has earned, and records the delivery.
+    async fn settle(
+        mut self,
+        head: ResponseHead<'_>,
+        body: Option<&[u8]>,
+    ) -> Result<Delivered, GateError> {
+        let gate = self.hold.gate.clone();
+        let begun = gate.env().clock.monotonic();
+        let lifetime_ms = self.details.store_response_ms;
+        let now = gate.now();
+        let stays = body.and_then(|body| {
+            let expires_at = now.plus_millis(lifetime_ms?);
+            stored(head, body, expires_at)
+        });
+        // While the outcome is unknown it waits as long as the same credential may come again.
+        let resume_until = self.details.resume_until;
+        let waits = body.and_then(|body| stored(head, body, resume_until));
+        self.hold
+            .advance(Advance::Capture { response: waits })
+            .await?;
+        let capturing = gate.capturing(self.hold)?;
+        let fate = gate.execute(&capturing.method, &capturing.artefact).await;
+        let delivery = gate::capture::Delivery {
+            status: head.status,
+            digest: body.map(BodyDigest::of),
+            response: stays,
+        };
+        let by = (By::Request, begun);
+        match gate
+            .capture_ended(capturing, fate, Some(delivery), by)
+            .await?
+        {
+            (Capture::Delivered(_), receipt) => Ok(Delivered {
+                receipt: Some(receipt),
+            }),
+            (Capture::Lost(_), _) => Err(GateError::JournalOutOfStep),
+        }
+    }
+
+    async fn record(
+        mut self,
+        head: ResponseHead<'_>,
+        body: Option<&[u8]>,
+    ) -> Result<Delivered, GateError> {
         let Self {
             method,
             details,
             settled,
             ..
         } = &self;
+        let settled = settled.as_ref().ok_or(GateError::JournalOutOfStep)?;
         let digest = body.map(BodyDigest::of);
         let id = &self.hold.claim.challenge_id;
         let receipt = receipt::print(method, details, settled, id, digest).await;
-        let response = body.and_then(|body| self.stored(head, body));
+        let response = body.and_then(|body| {
+            let expires_at = self.hold.gate.now().plus_millis(details.store_response_ms?);
+            stored(head, body, expires_at)
+        });
         let to = Advance::Delivered {
             receipt: Arc::clone(&receipt),
             response,
         };
-        if let Err(error) = self.hold.advance(to).await {
-            crate::gate::log(&error);
-            let refused = error.refused();
-            self.hold.gate.tell_refused(&refused);
-            return Err(refused);
-        }
+        self.hold.advance(to).await?;
         let gate = &self.hold.gate;
         gate.tell(|| Event::Delivered {
             payment: self.payment(),
@@ -181,7 +271,8 @@ impl Grant {
         });
         let error = if self.may_retry(failure) {
             match self.hold.advance(Advance::DeliveryFailed).await {
-                Ok(()) => GateError::DeliveryFailed,
+                Ok(()) if self.settled.is_some() => GateError::DeliveryFailed,
+                Ok(()) => GateError::DeliveryUnpaid,
                 Err(error) => error,
             }
         } else {
@@ -192,9 +283,15 @@ impl Grant {
                 settled,
                 ..
             } = self;
-            gate.give_up(hold, &method, &details, &settled).await
+            match settled {
+                Some(settled) => gate.give_up(hold, &method, &details, &settled).await,
+                None => match gate.void(hold, &details).await {
+                    Ok(_) => GateError::DeliveryVoided,
+                    Err(error) => error,
+                },
+            }
         };
-        crate::gate::log(&error);
+        gate::log(&error);
         let refused = error.refused();
         gate.tell_refused(&refused);
         refused
@@ -212,31 +309,56 @@ impl Grant {
     fn may_retry(&self, failure: PayeeFailure) -> bool {
         let repeatable = self.details.repeatable || failure == PayeeFailure::NotReached;
         let attempts = self.hold.claim.deliveries_started < self.details.attempts_max;
-        let in_time = self.hold.gate.now() < self.details.resume_until;
+        let now = self.hold.gate.now();
+        let payable = self.settled.is_some() || now < self.details.replayable_until;
+        let in_time = payable && now < self.details.resume_until;
         self.details.on_failure == OnFailure::Retry && repeatable && attempts && in_time
     }
+}
 
-    fn stored(&self, head: ResponseHead<'_>, body: &[u8]) -> Option<Arc<StoredResponse>> {
-        let lifetime_ms = self.details.store_response_ms?;
-        let kept = head
-            .headers
-            .iter()
-            .filter(|(name, _)| !NOT_STORED.contains(name));
-        let headers: Vec<(String, Vec<u8>)> = kept
-            .map(|(name, value)| ((*name).to_owned(), value.to_vec()))
-            .collect();
-        let header_bytes: usize = headers
-            .iter()
-            .map(|(name, value)| name.len() + value.len())
-            .sum();
-        if header_bytes > STORED_HEADER_BYTES_MAX || body.len() > STORED_BODY_BYTES_MAX {
-            return None;
-        }
-        Some(Arc::new(StoredResponse {
-            status: head.status,
-            headers,
-            body: body.to_vec(),
-            expires_at: self.hold.gate.now().plus_millis(lifetime_ms),
-        }))
+/// What the handler may know of a payment that is not settled.
+fn paid(hold: &Hold, details: &Details, method: &Arc<dyn PayeeCharge>) -> Paid {
+    let key = hash::of(
+        "stiver upstream key",
+        &[hold.claim.challenge_id.as_bytes(), &hold.claim.attempt],
+    );
+    let (key, _) = key.split_at(16);
+    Paid {
+        challenge_id: hold.claim.challenge_id.as_str().into(),
+        method: method.name().clone(),
+        reference: None,
+        amount: details.amount.clone(),
+        payer: details.payer.clone(),
+        source: details.source.clone(),
+        payee: details.payee.clone(),
+        upstream_key: base64url::encode(key),
     }
+}
+
+/// A response as the journal keeps it, when it fits.
+fn stored(
+    head: ResponseHead<'_>,
+    body: &[u8],
+    expires_at: Timestamp,
+) -> Option<Arc<StoredResponse>> {
+    let kept = head
+        .headers
+        .iter()
+        .filter(|(name, _)| !NOT_STORED.contains(name));
+    let headers: Vec<(String, Vec<u8>)> = kept
+        .map(|(name, value)| ((*name).to_owned(), value.to_vec()))
+        .collect();
+    let header_bytes: usize = headers
+        .iter()
+        .map(|(name, value)| name.len() + value.len())
+        .sum();
+    if header_bytes > STORED_HEADER_BYTES_MAX || body.len() > STORED_BODY_BYTES_MAX {
+        return None;
+    }
+    Some(Arc::new(StoredResponse {
+        status: head.status,
+        headers,
+        body: body.to_vec(),
+        expires_at,
+    }))
 }

@@ -85,9 +85,10 @@ pub struct Paid {
     pub challenge_id: Arc<str>,
     /// The payment method.
     pub method: MethodName,
-    /// The rail's id of the payment.
-    pub reference: String,
-    /// How much was paid.
+    /// The rail's id of the payment. `None` while it is not settled: see
+    /// [`Settle::After`](crate::route::Settle::After).
+    pub reference: Option<String>,
+    /// How much was paid, or will be.
     pub amount: Amount,
     /// Who paid, proven by the rail or by a signature.
     pub payer: Option<String>,

@@ -13,6 +13,8 @@ use crate::{limits::REFUSAL_CHARS_MAX, route::OnFailure};
 
 /// The version that begins every record.
 const VERSION: u8 = 1;
+/// In the place of a refusal's kind: nothing was ever executed.
+const VOIDED: u8 = 5;
 
 /// The terms, the parties and the policy that a claim keeps for its whole life: a change of the
 /// route does not change what was promised for money that was taken.
@@ -325,6 +327,16 @@ pub(crate) fn encode_refusal(refusal: &Refusal) -> Vec<u8> {
         RefusalKind::Invalid | _ => 0,
     };
     write(2, |writer| writer.u8(kind)?.str(&detail)?.ok())
+}
+
+/// The end of a claim whose handler failed before settlement, as the journal keeps it.
+pub(crate) fn encode_voided() -> Vec<u8> {
+    write(2, |writer| writer.u8(VOIDED)?.str("")?.ok())
+}
+
+/// True for [`encode_voided`]'s record.
+pub(crate) fn is_voided(record: &[u8]) -> bool {
+    record == encode_voided()
 }
 
 /// Reads a refusal.

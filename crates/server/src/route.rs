@@ -95,6 +95,41 @@ pub enum OnFailure {
     Keep,
 }
 
+/// When the payment is settled.
+///
+/// | | `Before` | `After` |
+/// |---|---|---|
+/// | order | claim, settlement, handler | claim, handler, settlement |
+/// | a handler that fails | see [`OnFailure`] | nothing is taken |
+/// | an answer of 400 to 499 | paid for | passed on, and nothing is taken |
+/// | a payment that is refused | the handler never runs | the handler has run for nothing |
+/// | the response | streams | waits for the settlement |
+///
+/// With `After`, the payer may spend the money elsewhere while the handler works: the answer is
+/// withheld then, and the payee has worked for nothing. It is for handlers that are cheap, or that
+/// fail often.
+///
+/// What becomes of a payment that is settled after its handler:
+///
+/// | the handler | `Retry` | `Refund`, `Keep` |
+/// |---|---|---|
+/// | never reached its upstream | the same credential runs it again | over, nothing taken |
+/// | may have run, is repeatable | the same credential runs it again | over, nothing taken |
+/// | may have run, is not repeatable | over, nothing taken | over, nothing taken |
+/// | answered, settlement refused | over, nothing taken | over, nothing taken |
+/// | answered, unknown, response kept | delivered once settled | delivered once settled |
+/// | answered, settled, response lost | as [`OnFailure`] has it | as [`OnFailure`] has it |
+///
+/// A response is kept while its outcome is unknown when it is within
+/// [`limits::STORED_BODY_BYTES_MAX`] and the store has room, whatever [`StoreResponses`] says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settle {
+    /// Before the handler runs.
+    Before,
+    /// Once the handler has answered; its response leaves when the settlement is durable.
+    After,
+}
+
 /// Which successful responses are kept, to be repeated for the same credential.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoreResponses {
@@ -130,6 +165,8 @@ pub struct Route {
     pub(crate) store_responses: StoreResponses,
     pub(crate) response_lifetime_ms: u64,
     pub(crate) upstream_repeats: UpstreamRepeats,
+    pub(crate) settle: Settle,
+    pub(crate) inputs: Option<[u8; 32]>,
 }
 
 impl Route {
@@ -158,6 +195,8 @@ impl Route {
             store_responses: StoreResponses::WithIdempotencyKey,
             response_lifetime_ms: limits::RESPONSE_LIFETIME_MS,
             upstream_repeats: UpstreamRepeats::ByMethod,
+            settle: Settle::Before,
+            inputs: None,
         })
     }
 
@@ -231,6 +270,22 @@ impl Route {
     #[must_use]
     pub fn upstream_repeats(mut self, choice: UpstreamRepeats) -> Self {
         self.upstream_repeats = choice;
+        self
+    }
+
+    /// When the payment is settled. Default: [`Settle::Before`].
+    #[must_use]
+    pub fn settle(mut self, choice: Settle) -> Self {
+        self.settle = choice;
+        self
+    }
+
+    /// Binds the challenge to a digest of what the price depends on besides method, target and
+    /// body: header fields, for example. A credential is refused when the digest that its own
+    /// request gives is another one.
+    #[must_use]
+    pub fn priced_inputs(mut self, digest: [u8; 32]) -> Self {
+        self.inputs = Some(digest);
         self
     }
 

@@ -14,6 +14,19 @@
 //!                            └───────► Refunded
 //! ```
 //!
+//! A claim whose handler runs before its payment is settled begins in `Serving`:
+//!
+//! ```text
+//!            ┌──────────────┬────────────────┬───────► Failed
+//!            │              │                │
+//!  (claim) ► Serving ─────────────────► Capturing ───────────────────────► Delivered
+//!            │     ▲        │                │
+//!    handler │     │ again  │                └► Settled, Delivering: the response was not kept
+//!     failed └► Authorised ─┘
+//! ```
+//!
+//! In `Serving` and `Authorised` the artefact was never executed: nothing has moved.
+//!
 //! `Failed`, `Delivered`, `Refunded`, `Disputed` and `Reversed` are terminal: nothing is left for
 //! the server to do. A claim that is not terminal is never dropped. A terminal one is gone from its
 //! `retain_until` on, with its replay keys.
@@ -100,7 +113,10 @@ pub struct Claim {
 /// write), `Settling → Failed`, `Delivering → Settled` (the handler failed and may run again),
 /// `Settled → Refunding → Refunded`, `Delivering → Refunding`, `Refunding → Refunding` (the
 /// artefact has lapsed and another was prepared), and
-/// `Delivered → Disputed → Reversed`. No other transition exists.
+/// `Delivered → Disputed → Reversed`. For a claim whose handler runs first: `Serving → Capturing →
+/// Delivered` (settlement and delivery in one write), `Serving → Authorised → Serving` (the handler
+/// failed and runs again), `Capturing → Settled` and `Capturing → Delivering` (there is no response
+/// to deliver), and `Failed` from each of the three. No other transition exists.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ClaimState {
@@ -145,6 +161,23 @@ pub enum ClaimState {
     Disputed(Delivery),
     /// Taken back by the rail (chargeback, reorganisation).
     Reversed(Delivery),
+    /// The handler runs before settlement, and none runs now. Nothing was executed.
+    Authorised {
+        /// What settling will execute.
+        artefact: SecretBytes,
+    },
+    /// The handler was started before settlement. Nothing was executed.
+    Serving {
+        /// What settling will execute.
+        artefact: SecretBytes,
+    },
+    /// The handler has answered, and the artefact may have been executed.
+    Capturing {
+        /// What is executed. Let go when the state is left, and never written again.
+        artefact: SecretBytes,
+        /// The response that waits for the settlement, when it fits.
+        response: Option<Arc<StoredResponse>>,
+    },
 }
 
 impl Claim {
@@ -172,7 +205,7 @@ impl fmt::Debug for Claim {
 
 impl ClaimState {
     /// Every state's name, in the order of [`Reply::Counts`](crate::Reply::Counts).
-    pub const NAMES: [&str; 9] = [
+    pub const NAMES: [&str; 12] = [
         "settling",
         "settled",
         "delivering",
@@ -182,6 +215,9 @@ impl ClaimState {
         "refunded",
         "disputed",
         "reversed",
+        "authorised",
+        "serving",
+        "capturing",
     ];
 
     /// The name, one of [`ClaimState::NAMES`].
@@ -195,7 +231,10 @@ impl ClaimState {
             Self::Settling { .. }
             | Self::Settled { .. }
             | Self::Delivering { .. }
-            | Self::Refunding { .. } => false,
+            | Self::Refunding { .. }
+            | Self::Authorised { .. }
+            | Self::Serving { .. }
+            | Self::Capturing { .. } => false,
             Self::Delivered(_)
             | Self::Failed { .. }
             | Self::Refunded { .. }
@@ -220,11 +259,20 @@ impl ClaimState {
         }
     }
 
-    pub(crate) fn delivery_mut(&mut self) -> Option<&mut Delivery> {
+    /// The response that is kept: of a delivery, or of one that waits for its settlement.
+    pub fn response(&self) -> Option<&Arc<StoredResponse>> {
         match self {
-            Self::Delivered(delivery) | Self::Disputed(delivery) | Self::Reversed(delivery) => {
-                Some(delivery)
-            }
+            Self::Delivered(it) | Self::Disputed(it) | Self::Reversed(it) => it.response.as_ref(),
+            Self::Capturing { response, .. } => response.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Where a response is kept, in the states that may have one.
+    pub(crate) fn response_mut(&mut self) -> Option<&mut Option<Arc<StoredResponse>>> {
+        match self {
+            Self::Delivered(it) | Self::Disputed(it) | Self::Reversed(it) => Some(&mut it.response),
+            Self::Capturing { response, .. } => Some(response),
             _ => None,
         }
     }
@@ -241,6 +289,9 @@ impl ClaimState {
             Self::Refunded { .. } => 6,
             Self::Disputed(_) => 7,
             Self::Reversed(_) => 8,
+            Self::Authorised { .. } => 9,
+            Self::Serving { .. } => 10,
+            Self::Capturing { .. } => 11,
         }
     }
 }

@@ -84,6 +84,9 @@ pub struct NewClaim {
     pub details: Arc<[u8]>,
     /// The artefact that settling will execute: the claim begins in `Settling`.
     pub artefact: SecretBytes,
+    /// The handler runs before the artefact is executed: the claim begins in `Serving` instead,
+    /// with one delivery started.
+    pub handler_first: bool,
     /// See [`Claim`].
     pub owner: u64,
     /// The lease, milliseconds from the store's now.
@@ -114,19 +117,20 @@ impl fmt::Debug for NewClaim {
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Advance {
-    /// `Settling → Settled`, or straight on to `Delivering` when `deliver`.
+    /// `Settling → Settled`, or straight on to `Delivering` when `deliver`. From `Capturing` too,
+    /// where `Delivering` means the handler that has run already, whose response is not kept.
     Settled {
         /// The settlement.
         settlement: Arc<[u8]>,
         /// Start the handler in the same write.
         deliver: bool,
     },
-    /// `Settling → Failed`.
+    /// `Settling | Authorised | Serving | Capturing → Failed`.
     Failed {
         /// Why.
         refusal: Arc<[u8]>,
     },
-    /// `Settled → Delivering`.
+    /// `Settled → Delivering`, or `Authorised → Serving`.
     Deliver,
     /// `Delivering → Delivered`.
     Delivered {
@@ -135,7 +139,22 @@ pub enum Advance {
         /// The response to keep, if any.
         response: Option<Arc<StoredResponse>>,
     },
-    /// `Delivering → Settled`: the handler failed before anything was delivered. Frees the lease.
+    /// `Serving → Capturing`: the handler has answered, and the artefact is about to be executed.
+    Capture {
+        /// The response that waits for the settlement, if it is to be kept.
+        response: Option<Arc<StoredResponse>>,
+    },
+    /// `Capturing → Delivered`: money has moved, and the response may leave.
+    Captured {
+        /// The settlement.
+        settlement: Arc<[u8]>,
+        /// The receipt's header value.
+        receipt: Arc<str>,
+        /// The response to keep, if any.
+        response: Option<Arc<StoredResponse>>,
+    },
+    /// `Delivering → Settled`, or `Serving → Authorised`: the handler failed before anything was
+    /// delivered. Frees the lease.
     DeliveryFailed,
     /// `Settled | Delivering → Refunding`, or `Refunding → Refunding` with another artefact. The
     /// latter only when the rail will never execute the former one.
@@ -165,6 +184,8 @@ impl Advance {
             Self::Failed { .. } => "failed",
             Self::Deliver => "deliver",
             Self::Delivered { .. } => "delivered",
+            Self::Capture { .. } => "capture",
+            Self::Captured { .. } => "captured",
             Self::DeliveryFailed => "delivery failed",
             Self::Refund { .. } => "refund",
             Self::Refunded { .. } => "refunded",

@@ -49,6 +49,20 @@ pub enum Change {
         /// The response, when it is kept.
         response: Option<Arc<StoredResponse>>,
     },
+    /// The handler has answered, before settlement.
+    Capture {
+        /// The response, when it is kept.
+        response: Option<Arc<StoredResponse>>,
+    },
+    /// Money has moved after the handler, and the response may leave.
+    Captured {
+        /// The settlement.
+        settlement: Arc<[u8]>,
+        /// The receipt's header value.
+        receipt: Arc<str>,
+        /// The response, when it is kept.
+        response: Option<Arc<StoredResponse>>,
+    },
     /// The handler failed.
     DeliveryFailed,
     /// A refund was decided.

@@ -28,6 +28,7 @@
 //!     replay_keys: vec![[3; 32]],
 //!     details: b"terms, payer, payee, resource"[..].into(),
 //!     artefact: b"what moves the money"[..].into(),
+//!     handler_first: false,
 //!     owner: 42,
 //!     lease_ms: 30_000,
 //!     attempt: [4; 16],

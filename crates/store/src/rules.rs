@@ -5,7 +5,7 @@ use std::sync::Arc;
 use stiver_core::Timestamp;
 
 use crate::{
-    claim::{Claim, ClaimState, Delivery},
+    claim::{Claim, ClaimState, Delivery, StoredResponse},
     command::{Advance, NewClaim},
     event::Change,
     limits::{
@@ -42,16 +42,23 @@ pub(crate) fn open(new: &NewClaim, now: Timestamp) -> Claim {
         request_hash: new.request_hash,
         idempotency_key_hash: new.idempotency_key_hash,
         details: new.details.clone(),
-        state: ClaimState::Settling {
-            artefact: new.artefact.clone(),
-        },
+        state: first_state(new),
         owner: new.owner,
         lease_until: lease(now, new.lease_ms),
         epoch: FIRST_EPOCH,
         attempt: new.attempt,
         created_at: now,
         retain_until: new.retain_until,
-        deliveries_started: 0,
+        deliveries_started: u32::from(new.handler_first),
+    }
+}
+
+fn first_state(new: &NewClaim) -> ClaimState {
+    let artefact = new.artefact.clone();
+    if new.handler_first {
+        ClaimState::Serving { artefact }
+    } else {
+        ClaimState::Settling { artefact }
     }
 }
 
@@ -75,9 +82,18 @@ pub(crate) fn check_advance(to: &Advance) -> Result<(), TooLarge> {
         }
         Advance::Failed { refusal } => at_most("refusal", refusal.len(), RECORD_BYTES_MAX),
         Advance::Delivered { receipt, .. } => at_most("receipt", receipt.len(), RECEIPT_BYTES_MAX),
+        Advance::Captured {
+            settlement,
+            receipt,
+            ..
+        } => {
+            at_most("settlement", settlement.len(), RECORD_BYTES_MAX)?;
+            at_most("receipt", receipt.len(), RECEIPT_BYTES_MAX)
+        }
         Advance::Refund { artefact } => at_most("artefact", artefact.len(), ARTEFACT_BYTES_MAX),
         Advance::Refunded { refund } => at_most("refund", refund.len(), RECORD_BYTES_MAX),
         Advance::Deliver
+        | Advance::Capture { .. }
         | Advance::DeliveryFailed
         | Advance::Release
         | Advance::Disputed
@@ -98,6 +114,8 @@ pub(crate) fn plan(claim: &Claim, to: Advance, limits: &Limits, now: Timestamp) 
     if is_there(claim, &to, now) {
         return Step::Already;
     }
+    let largest = limits.response_bytes_max.min(limits.responses_bytes_max);
+    let fits = |it: &Arc<StoredResponse>| it.weight() <= largest && now < it.expires_at;
     Step::Change(match to {
         Advance::Settled {
             settlement,
@@ -109,10 +127,21 @@ pub(crate) fn plan(claim: &Claim, to: Advance, limits: &Limits, now: Timestamp) 
         Advance::Failed { refusal } => Change::Failed { refusal },
         Advance::Deliver => Change::Deliver,
         Advance::Delivered { receipt, response } => {
-            let largest = limits.response_bytes_max.min(limits.responses_bytes_max);
-            let response = response.filter(|it| it.weight() <= largest && now < it.expires_at);
+            let response = response.filter(fits);
             Change::Delivered { receipt, response }
         }
+        Advance::Capture { response } => Change::Capture {
+            response: response.filter(fits),
+        },
+        Advance::Captured {
+            settlement,
+            receipt,
+            response,
+        } => Change::Captured {
+            settlement,
+            receipt,
+            response: response.filter(fits),
+        },
         Advance::DeliveryFailed => Change::DeliveryFailed,
         Advance::Refund { artefact } => Change::Refund { artefact },
         Advance::Refunded { refund } => Change::Refunded { refund },
@@ -140,12 +169,22 @@ fn is_there(claim: &Claim, to: &Advance, now: Timestamp) -> bool {
             ClaimState::Delivering { settlement: kept },
         ) => settlement == kept,
         (Advance::Failed { refusal }, ClaimState::Failed { refusal: kept }) => refusal == kept,
-        (Advance::Deliver, ClaimState::Delivering { .. })
+        (Advance::Deliver, ClaimState::Delivering { .. } | ClaimState::Serving { .. })
+        | (Advance::Capture { .. }, ClaimState::Capturing { .. })
+        | (Advance::DeliveryFailed, ClaimState::Authorised { .. })
         | (Advance::Disputed, ClaimState::Disputed(_))
         | (Advance::Reversed, ClaimState::Reversed(_)) => true,
         (Advance::Delivered { receipt, .. }, ClaimState::Delivered(kept)) => {
             *receipt == kept.receipt
         }
+        (
+            Advance::Captured {
+                settlement,
+                receipt,
+                ..
+            },
+            ClaimState::Delivered(kept),
+        ) => *receipt == kept.receipt && *settlement == kept.settlement,
         // Only after a handler was started: before that, nothing can have failed.
         (Advance::DeliveryFailed, ClaimState::Settled { .. }) => claim.deliveries_started > 0,
         (Advance::Refund { artefact }, ClaimState::Refunding { artefact: kept, .. }) => {
@@ -174,7 +213,15 @@ pub(crate) fn apply(claim: &Claim, change: &Change, now: Timestamp) -> Result<Cl
         }
         change => {
             next.state = next_state(&claim.state, change)?;
-            if matches!(next.state, ClaimState::Delivering { .. }) {
+            // A run that ended in `Capturing` was counted when it began.
+            let runs = match next.state {
+                ClaimState::Delivering { .. } => {
+                    !matches!(claim.state, ClaimState::Capturing { .. })
+                }
+                ClaimState::Serving { .. } => true,
+                _ => false,
+            };
+            if runs {
                 next.deliveries_started = claim.deliveries_started.saturating_add(1);
             }
             if matches!(change, Change::DeliveryFailed) {
@@ -188,11 +235,43 @@ pub(crate) fn apply(claim: &Claim, change: &Change, now: Timestamp) -> Result<Cl
     Ok(next)
 }
 
+/// The transitions of a claim whose handler runs first, up to its settlement.
+fn next_before_settlement(state: &ClaimState, change: &Change) -> Option<ClaimState> {
+    Some(match (state, change) {
+        (ClaimState::Authorised { artefact }, Change::Deliver) => ClaimState::Serving {
+            artefact: artefact.clone(),
+        },
+        (ClaimState::Serving { artefact }, Change::DeliveryFailed) => ClaimState::Authorised {
+            artefact: artefact.clone(),
+        },
+        (ClaimState::Serving { artefact }, Change::Capture { response }) => ClaimState::Capturing {
+            artefact: artefact.clone(),
+            response: response.clone(),
+        },
+        (
+            ClaimState::Capturing { .. },
+            Change::Captured {
+                settlement,
+                receipt,
+                response,
+            },
+        ) => ClaimState::Delivered(Delivery {
+            settlement: settlement.clone(),
+            receipt: receipt.clone(),
+            response: response.clone(),
+        }),
+        _ => return None,
+    })
+}
+
 /// The transitions of [`ClaimState`], and no others.
 fn next_state(state: &ClaimState, change: &Change) -> Result<ClaimState, Illegal> {
+    if let Some(next) = next_before_settlement(state, change) {
+        return Ok(next);
+    }
     Ok(match (state, change) {
         (
-            ClaimState::Settling { .. },
+            ClaimState::Settling { .. } | ClaimState::Capturing { .. },
             Change::Settled {
                 settlement,
                 deliver,
@@ -205,7 +284,13 @@ fn next_state(state: &ClaimState, change: &Change) -> Result<ClaimState, Illegal
                 ClaimState::Settled { settlement }
             }
         }
-        (ClaimState::Settling { .. }, Change::Failed { refusal }) => ClaimState::Failed {
+        (
+            ClaimState::Settling { .. }
+            | ClaimState::Authorised { .. }
+            | ClaimState::Serving { .. }
+            | ClaimState::Capturing { .. },
+            Change::Failed { refusal },
+        ) => ClaimState::Failed {
             refusal: refusal.clone(),
         },
         (ClaimState::Settled { settlement }, Change::Deliver) => ClaimState::Delivering {
@@ -259,8 +344,8 @@ fn retained(claim: &Claim, now: Timestamp) -> Timestamp {
 /// The claim as it is to be seen at `now`: without a response that has expired.
 pub(crate) fn seen(claim: &Claim, now: Timestamp) -> Box<Claim> {
     let mut seen = claim.clone();
-    if let Some(delivery) = seen.state.delivery_mut() {
-        delivery.response = delivery.response.take().filter(|it| now < it.expires_at);
+    if let Some(response) = seen.state.response_mut() {
+        *response = response.take().filter(|it| now < it.expires_at);
     }
     Box::new(seen)
 }
@@ -293,7 +378,10 @@ pub(crate) fn distinct(keys: Vec<[u8; 32]>) -> Vec<[u8; 32]> {
 pub(crate) fn weight(claim: &Claim, replay_keys: usize) -> u64 {
     let bytes = |it: &Arc<[u8]>| it.len();
     let state = match &claim.state {
-        ClaimState::Settling { artefact } => artefact.len(),
+        ClaimState::Settling { artefact }
+        | ClaimState::Authorised { artefact }
+        | ClaimState::Serving { artefact }
+        | ClaimState::Capturing { artefact, .. } => artefact.len(),
         ClaimState::Settled { settlement } | ClaimState::Delivering { settlement } => {
             bytes(settlement)
         }

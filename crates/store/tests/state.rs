@@ -233,6 +233,7 @@ fn the_encoding_of_events_stays_what_it_was() {
                 replay_keys: vec![[3; 32]],
                 details: b"d"[..].into(),
                 artefact: b"a"[..].into(),
+                handler_first: false,
                 owner: 4,
                 lease_ms: 5,
                 attempt: [6; 16],
@@ -267,6 +268,40 @@ fn the_encoding_of_events_stays_what_it_was() {
                 response: None,
             }),
             "8302617883046172f6".to_owned(),
+        ),
+    ];
+    for (event, expected) in table {
+        let bytes = encoded(&event);
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, expected);
+        assert!(State::decode_event(&bytes).unwrap() == event);
+    }
+}
+
+#[test]
+fn the_encoding_of_settlement_after_the_handler_stays_what_it_is() {
+    let change = |change| Event::Changed {
+        challenge_id: "x".to_owned(),
+        change,
+    };
+    let mut new = new_claim(1);
+    new.handler_first = true;
+    let claimed = encoded(&Event::Claimed(Box::new(new)));
+    assert_eq!(claimed[..2], [0x8c, 4], "and the rest as for other claims");
+    let read = State::decode_event(&claimed).unwrap();
+    assert!(matches!(read, Event::Claimed(new) if new.handler_first));
+    let table = [
+        (
+            change(Change::Capture { response: None }),
+            "83026178820df6".to_owned(),
+        ),
+        (
+            change(Change::Captured {
+                settlement: b"s"[..].into(),
+                receipt: "r".into(),
+                response: None,
+            }),
+            "83026178840e41736172f6".to_owned(),
         ),
     ];
     for (event, expected) in table {
@@ -429,7 +464,7 @@ fn expired_responses_that_are_not_freed_crowd_no_live_one_out() {
 #[test]
 fn random_commands_reach_every_state_and_every_reply() {
     let mut seen = BTreeSet::new();
-    for seed in 0..20 {
+    for seed in 0..60 {
         random_run(seed, 500, |_, reply| {
             let name = format!("{reply:?}");
             let name = name.split(['(', ' ']).next().unwrap_or_default().to_owned();

@@ -71,6 +71,7 @@ pub fn new_claim(n: u64) -> NewClaim {
         replay_keys: vec![hash(b'k', n)],
         details: Arc::from(format!("details {n}").as_bytes()),
         artefact: format!("artefact {n}").into_bytes().into(),
+        handler_first: false,
         owner: 1,
         lease_ms: LEASE_MS,
         attempt: attempt(n),

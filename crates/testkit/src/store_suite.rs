@@ -196,6 +196,18 @@ fn delivered() -> Advance {
     }
 }
 
+fn capture() -> Advance {
+    Advance::Capture { response: None }
+}
+
+fn captured() -> Advance {
+    Advance::Captured {
+        settlement: bytes("settlement"),
+        receipt: "receipt".into(),
+        response: None,
+    }
+}
+
 fn refund() -> Advance {
     Advance::Refund {
         artefact: b"refund artefact"[..].into(),

@@ -28,6 +28,8 @@ fuzz_target!(|data: &[u8]| {
     }
     if let Ok(object) = Object::parse(data) {
         assert_eq!(object.as_str().as_bytes(), data);
+        // A plain object is read another way: it must be one and the same.
+        assert_eq!(Value::parse(data).ok(), Some(object.to_value()));
         let encoded = EncodedObject::encode(&object);
         if object.to_jcs().len() <= limits::JSON_BYTES_MAX {
             let again = EncodedObject::parse(encoded.wire()).expect("own encoding is read");

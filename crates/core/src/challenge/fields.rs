@@ -2,7 +2,7 @@
 
 use super::{Challenge, ChallengeError, DigestText, Expires, Params};
 use crate::{
-    json::{EncodedObject, Value},
+    json::{EncodedObject, plain::Members},
     name::{ChallengeId, IntentName, MethodName, Realm},
 };
 use alloc::borrow::Cow;
@@ -161,10 +161,10 @@ impl<'a> Fields<'a> {
 /// An `opaque`: an encoded object whose values are strings.
 fn flat_object(wire: &str) -> Result<EncodedObject, ChallengeError> {
     let encoded = EncodedObject::parse(wire).map_err(ChallengeError::Opaque)?;
-    match encoded.object().to_value() {
-        Value::Object(members) if members.values().all(|value| value.as_str().is_some()) => {
-            Ok(encoded)
-        }
-        _ => Err(ChallengeError::OpaqueNotFlat),
+    let mut members = Members::of(encoded.object().as_str());
+    if members.all(|(_, value)| value.starts_with('"')) {
+        Ok(encoded)
+    } else {
+        Err(ChallengeError::OpaqueNotFlat)
     }
 }

@@ -5,7 +5,7 @@ use alloc::{collections::BTreeMap, string::String, vec::Vec};
 use core::fmt::Write as _;
 
 /// Appends the canonical form of a value.
-pub(super) fn write_value(out: &mut String, value: &Value) {
+pub(crate) fn write_value(out: &mut String, value: &Value) {
     match value {
         Value::Null => out.push_str("null"),
         Value::Bool(true) => out.push_str("true"),
@@ -46,23 +46,36 @@ pub(super) fn write_members(out: &mut String, members: &BTreeMap<String, Value>)
 }
 
 /// Appends a string with the fewest escapes: `"`, `\` and control characters below U+0020.
-fn write_string(out: &mut String, text: &str) {
+pub(crate) fn write_string(out: &mut String, text: &str) {
     out.push('"');
-    for character in text.chars() {
-        match character {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\u{08}' => out.push_str("\\b"),
-            '\u{09}' => out.push_str("\\t"),
-            '\u{0A}' => out.push_str("\\n"),
-            '\u{0C}' => out.push_str("\\f"),
-            '\u{0D}' => out.push_str("\\r"),
-            '\u{00}'..='\u{1F}' => {
-                write!(out, "\\u{:04x}", u32::from(character))
-                    .expect("writing to a String cannot fail because it only allocates");
-            }
-            _ => out.push(character),
+    let mut rest = text;
+    // What needs an escape is one byte long, so that the text is cut between characters.
+    while let Some(at) = rest
+        .bytes()
+        .position(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1F))
+    {
+        let (plain, tail) = rest.split_at(at);
+        out.push_str(plain);
+        let mut characters = tail.chars();
+        if let Some(character) = characters.next() {
+            write_escape(out, character);
         }
+        rest = characters.as_str();
     }
+    out.push_str(rest);
     out.push('"');
+}
+
+fn write_escape(out: &mut String, character: char) {
+    match character {
+        '"' => out.push_str("\\\""),
+        '\\' => out.push_str("\\\\"),
+        '\u{08}' => out.push_str("\\b"),
+        '\u{09}' => out.push_str("\\t"),
+        '\u{0A}' => out.push_str("\\n"),
+        '\u{0C}' => out.push_str("\\f"),
+        '\u{0D}' => out.push_str("\\r"),
+        _ => write!(out, "\\u{:04x}", u32::from(character))
+            .expect("writing to a String cannot fail because it only allocates"),
+    }
 }

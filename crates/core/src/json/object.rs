@@ -1,8 +1,9 @@
 //! Objects whose text is kept, and their base64url form.
 
-use super::{EncodedObjectError, JsonError, Value, jcs, wire};
+use super::{EncodedObjectError, JsonError, Value, jcs, plain, wire};
 use crate::{base64url, limits::JSON_BYTES_MAX};
-use alloc::{collections::BTreeMap, string::String, sync::Arc};
+use alloc::{boxed::Box, collections::BTreeMap, string::String, sync::Arc};
+use once_cell::race::OnceBox;
 
 /// The text of a JSON object that was checked as [`Value::parse`] checks, kept byte for byte.
 /// Cheap to clone. `Debug` prints the length only: payloads hold credentials.
@@ -10,9 +11,15 @@ use alloc::{collections::BTreeMap, string::String, sync::Arc};
 /// Two objects are equal when their texts are.
 #[derive(Clone)]
 pub struct Object {
-    text: Arc<str>,
-    /// What the text says, read once.
-    members: Arc<BTreeMap<String, Value>>,
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    text: Box<str>,
+    /// True when the text is known to be the canonical form.
+    canonical: bool,
+    /// What the text says, read when somebody first asks.
+    members: OnceBox<BTreeMap<String, Value>>,
 }
 
 impl Object {
@@ -21,6 +28,12 @@ impl Object {
     /// # Errors
     /// Those of [`Value::parse`], and [`JsonError::NotObject`].
     pub fn parse(text: &[u8]) -> Result<Self, JsonError> {
+        if let Ok(plain) = core::str::from_utf8(text)
+            && plain::is_object(plain)
+            && plain::is_plain(plain)
+        {
+            return Ok(Self::of_checked(plain.into(), false));
+        }
         let members = match Value::parse(text)? {
             Value::Object(members) => members,
             other => {
@@ -31,10 +44,26 @@ impl Object {
         };
         let text = core::str::from_utf8(text)
             .expect("the text is UTF-8 because it was parsed as JSON above");
-        Ok(Self {
-            text: Arc::from(text),
-            members: Arc::new(members),
-        })
+        Ok(Self::of_members(text.into(), members, false))
+    }
+
+    /// From the text of an object that is a part of one that was checked, or that was written
+    /// here.
+    pub(crate) fn of_checked(text: Box<str>, canonical: bool) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                text,
+                canonical,
+                members: OnceBox::new(),
+            }),
+        }
+    }
+
+    fn of_members(text: Box<str>, members: BTreeMap<String, Value>, canonical: bool) -> Self {
+        let object = Self::of_checked(text, canonical);
+        // Nobody else has it yet, so that nothing is in the way.
+        let _ = object.inner.members.set(Box::new(members));
+        object
     }
 
     /// Canonicalises members built in memory.
@@ -45,41 +74,48 @@ impl Object {
     pub fn from_members(members: BTreeMap<String, Value>) -> Self {
         let mut text = String::new();
         jcs::write_members(&mut text, &members);
-        Self {
-            text: Arc::from(text),
-            members: Arc::new(members),
-        }
+        Self::of_members(text.into(), members, true)
     }
 
     /// The text, byte for byte as it was read.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.text
+        &self.inner.text
     }
 
     /// The members.
     #[must_use]
     pub fn members(&self) -> &BTreeMap<String, Value> {
-        &self.members
+        self.inner.members.get_or_init(|| {
+            let members = match Value::parse(self.as_str().as_bytes()) {
+                Ok(Value::Object(members)) => members,
+                // Not reached: the text was checked to be an object that parses.
+                _ => BTreeMap::new(),
+            };
+            Box::new(members)
+        })
     }
 
     /// The member with this key.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Value> {
-        self.members.get(key)
+        self.members().get(key)
     }
 
     /// The members, as a value of their own.
     #[must_use]
     pub fn to_value(&self) -> Value {
-        Value::Object(BTreeMap::clone(&self.members))
+        Value::Object(self.members().clone())
     }
 
     /// The canonical form (RFC 8785), whatever the text looks like.
     #[must_use]
     pub fn to_jcs(&self) -> String {
+        if self.inner.canonical {
+            return self.as_str().into();
+        }
         let mut out = String::new();
-        jcs::write_members(&mut out, &self.members);
+        jcs::write_members(&mut out, self.members());
         out
     }
 
@@ -89,7 +125,7 @@ impl Object {
     /// # Errors
     /// [`JsonError::MissingMember`] and [`JsonError::Member`] name the member, never its value.
     pub fn deserialize<'a, T: serde::Deserialize<'a>>(&'a self) -> Result<T, JsonError> {
-        wire::from_members(&self.members)
+        wire::from_members(self.members())
     }
 
     /// A serde type as canonical JSON. Fails when it is not an object.
@@ -113,7 +149,7 @@ impl Object {
 
 impl PartialEq for Object {
     fn eq(&self, other: &Self) -> bool {
-        self.text == other.text
+        self.as_str() == other.as_str()
     }
 }
 
@@ -121,7 +157,7 @@ impl Eq for Object {}
 
 impl core::fmt::Debug for Object {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "json::Object({} bytes)", self.text.len())
+        write!(f, "json::Object({} bytes)", self.as_str().len())
     }
 }
 
@@ -156,13 +192,20 @@ impl EncodedObject {
     /// Encodes an object: the canonical form (RFC 8785) of it, then base64url.
     #[must_use]
     pub fn encode(object: &Object) -> Self {
-        let text = object.to_jcs();
-        let wire = Arc::from(base64url::encode(text.as_bytes()));
-        let object = Object {
-            text: Arc::from(text),
-            members: Arc::clone(&object.members),
-        };
-        Self { wire, object }
+        if object.inner.canonical {
+            let wire = Arc::from(base64url::encode(object.as_str().as_bytes()));
+            let object = object.clone();
+            return Self { wire, object };
+        }
+        Self::of_canonical(object.to_jcs())
+    }
+
+    /// Encodes the canonical text of an object that was written here.
+    pub(crate) fn of_canonical(text: String) -> Self {
+        Self {
+            wire: Arc::from(base64url::encode(text.as_bytes())),
+            object: Object::of_checked(text.into(), true),
+        }
     }
 
     /// The wire string, as it was read.

@@ -1,7 +1,7 @@
 //! The strict parser: a lexical scan for what serde_json cannot tell us, then serde_json with a
 //! visitor that refuses duplicate keys.
 
-use super::{JsonError, Number, Value, serde_impls::ValueSeed};
+use super::{JsonError, Number, Value, plain::string_end, serde_impls::ValueSeed};
 use crate::limits::{JSON_BYTES_MAX, JSON_DEPTH_MAX};
 use core::{cell::Cell, ops::Range};
 use serde::de::DeserializeSeed as _;
@@ -57,20 +57,6 @@ fn scan(text: &str) -> Result<(), JsonError> {
         offset = end;
     }
     Ok(())
-}
-
-/// The offset after the quote that closes a string, or the end of the text.
-fn string_end(bytes: &[u8], mut offset: usize) -> usize {
-    while let Some(byte) = bytes.get(offset) {
-        offset = offset.saturating_add(1);
-        match byte {
-            b'"' => break,
-            // Whatever follows a backslash does not close the string.
-            b'\\' => offset = offset.saturating_add(1),
-            _ => {}
-        }
-    }
-    offset.min(bytes.len())
 }
 
 /// The offset after the last byte that can belong to a number.

@@ -1,5 +1,6 @@
 mod canonical;
 mod objects;
+mod plain;
 mod strict;
 
 use super::*;

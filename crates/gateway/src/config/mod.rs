@@ -4,6 +4,7 @@
 
 pub mod address;
 mod check;
+pub mod discovery;
 mod gateway;
 pub mod limits;
 pub mod listener;
@@ -33,6 +34,7 @@ use self::{
     gateway::body_limit,
 };
 pub use self::{
+    discovery::Discovery,
     limits::Limits,
     listener::Listener,
     metrics::Metrics,
@@ -93,6 +95,8 @@ pub struct Config {
     pub tracing: Option<Tracing>,
     /// The default of [`Priced::shadow`].
     pub shadow: bool,
+    /// What the gateway tells of itself.
+    pub discovery: Discovery,
     /// What discovery documents call the gateway.
     pub public_url: Option<HttpUrl>,
     /// Proxies whose `X-Forwarded-For` names the client, for limits and quotas.

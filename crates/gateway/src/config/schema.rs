@@ -72,6 +72,7 @@ pub(super) static FILE: Table = Table {
         table("limits", "[limits]", Holds::Table(&LIMITS)),
         table("metrics", "[metrics]", Holds::Table(&METRICS)),
         table("tracing", "[tracing]", Holds::Table(&TRACING)),
+        table("discovery", "[discovery]", Holds::Table(&DISCOVERY)),
         table("ledger", "[ledger]", Holds::Table(&LEDGER)),
         table("route", "[[route]]", Holds::List(&ROUTE)),
     ],
@@ -200,6 +201,17 @@ static TRACING: Table = Table {
         required("otlp_endpoint", "otlp_endpoint = \"http://127.0.0.1:4318\""),
         key("service_name", "service_name = \"stiver\""),
         key("sample_ratio_percent", "sample_ratio_percent = 100"),
+    ],
+};
+
+static DISCOVERY: Table = Table {
+    name: "[discovery]",
+    keys: &[
+        key("enabled", "enabled = true"),
+        key("title", "title = \"Weather\""),
+        key("version", "version = \"1\""),
+        key("description", "description = \"Readings of a sensor\""),
+        key("categories", "categories = [\"machine-data\"]"),
     ],
 };
 

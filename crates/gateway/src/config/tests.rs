@@ -252,6 +252,11 @@ const BROKEN_TABLES: &[(&str, usize, &str)] = &[
     ),
     ("[limits]\nsettle = 1", 12, "it belongs in [[route]]"),
     ("[metrics]\nlisten = \"9402\"", 12, "no address"),
+    (
+        "[discovery]\ncategories = [\"Big\"]",
+        12,
+        "no lower-case word",
+    ),
     ("[tracing]", 11, "otlp_endpoint is missing in [tracing]"),
     ("[tracing]\notlp_endpoint = \"grpc://h\"", 12, "scheme"),
     ("[ledger.currencies]\nUSD = 6", 12, "there already"),
@@ -419,6 +424,8 @@ fn every_key_reaches_its_checked_value() {
         limits.total.map(|rate| (rate.per_second, rate.burst)),
         Some((2000, 2000))
     );
+    assert_eq!(config.discovery.title, "Everything");
+    assert_eq!(config.discovery.categories, ["machine-data"]);
     let tracing = config.tracing.as_ref().unwrap();
     assert_eq!(tracing.sample_ratio_percent, 5);
 

@@ -22,6 +22,8 @@ pub(super) struct File {
     pub(super) metrics: Option<Metrics>,
     pub(super) tracing: Option<Tracing>,
     #[serde(default)]
+    pub(super) discovery: Discovery,
+    #[serde(default)]
     pub(super) ledger: Ledger,
     #[serde(default, rename = "route")]
     pub(super) routes: Vec<Route>,
@@ -125,6 +127,17 @@ pub(super) struct Tracing {
     pub(super) otlp_endpoint: Spanned<String>,
     pub(super) service_name: Given<String>,
     pub(super) sample_ratio_percent: Given<u64>,
+}
+
+/// `[discovery]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Discovery {
+    pub(super) enabled: Option<bool>,
+    pub(super) title: Option<String>,
+    pub(super) version: Option<String>,
+    pub(super) description: Option<String>,
+    pub(super) categories: Given<Vec<Spanned<String>>>,
 }
 
 /// `[ledger]`

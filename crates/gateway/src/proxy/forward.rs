@@ -2,19 +2,28 @@
 
 use std::{convert::Infallible, future::Future, pin::Pin, sync::Arc};
 
-use http::{HeaderName, HeaderValue, Request, Response, Version, header, request::Parts};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version, header,
+    request::Parts,
+};
+use http_body::Body as _;
 use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
 use stiver_core::{Problem, problem::ProblemKind, untrusted::Untrusted};
-use stiver_env::Clock;
+use stiver_env::{Clock, Spawner};
 use stiver_server::{Paid, grant::PayeeFailure, tower::RequestBody};
 use tower::Service;
 
-use super::{Charged, problem_response};
+use super::{
+    Charged,
+    flow::{Download, Progress, Upload},
+    problem_response,
+    upgrade::{Wish, is_switch},
+};
 use crate::{
     connections::ResponseBody,
     routes::Serving,
-    upstream::{HeaderRules, join_cookies},
+    upstream::{self, HeaderRules, UpstreamError, join_cookies},
 };
 
 /// The header that keeps its value however often a request is sent upstream for one payment.
@@ -31,6 +40,7 @@ const OURS: [HeaderName; 2] = [
 #[derive(Clone)]
 pub(super) struct Forward {
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) spawner: Arc<dyn Spawner>,
 }
 
 impl Service<Request<RequestBody<Incoming>>> for Forward {
@@ -65,29 +75,116 @@ impl Forward {
         serving: &Serving,
     ) -> Response<ResponseBody> {
         let (mut parts, body) = request.into_parts();
-        let rules = serving.upstream.rules();
-        request_headers(&mut parts, rules);
-        let Ok(uri) = serving.upstream.uri(parts.uri) else {
+        let upstream = &serving.upstream;
+        let wish = match serving.upgrade && body.is_end_stream() {
+            true => Wish::take(&mut parts),
+            false => None,
+        };
+        request_headers(&mut parts, upstream.rules());
+        if let Some(wish) = &wish {
+            wish.write(&mut parts.headers);
+        }
+        let Ok(uri) = upstream.uri(parts.uri) else {
             return upstream_problem("the upstream's address cannot be made", true);
         };
-        let mut outgoing = Request::new(UnsyncBoxBody::new(body.map_err(Into::into)));
+        let (body, progress) = request_body(body, serving);
+        let mut outgoing = Request::new(body);
         *outgoing.method_mut() = parts.method;
         *outgoing.uri_mut() = uri;
         *outgoing.headers_mut() = parts.headers;
-        let answer = tokio::select! {
-            answer = serving.upstream.send(outgoing) => answer,
-            () = self.clock.sleep(serving.timeout) => {
-                return upstream_problem("the upstream took too long", false);
-            }
-        };
-        match answer {
-            Ok(response) => from_upstream(response, rules),
-            Err(error) => {
+        match self
+            .within(upstream.send(outgoing), serving, progress)
+            .await
+        {
+            None => upstream_problem("the upstream took too long", false),
+            Some(Ok(response)) if is_switch(&response) => self.switch(response, wish, serving),
+            Some(Ok(response)) => self.pass_on(response, serving),
+            Some(Err(error)) => {
                 let cause: &dyn std::error::Error = &error;
                 let why = cause.source().map(ToString::to_string).unwrap_or_default();
                 tracing::warn!(reached = error.reached, why = %Untrusted(&why), "no answer");
                 upstream_problem("the upstream gave no answer", !error.reached)
             }
+        }
+    }
+
+    /// Waits for the head of an answer. A body that is still going up is given more time for as
+    /// long as it moves.
+    async fn within(
+        &self,
+        answer: impl Future<Output = Result<Response<Incoming>, UpstreamError>>,
+        serving: &Serving,
+        progress: Option<Progress>,
+    ) -> Option<Result<Response<Incoming>, UpstreamError>> {
+        let mut answer = std::pin::pin!(answer);
+        let mut seen = 0;
+        loop {
+            tokio::select! {
+                answer = &mut answer => return Some(answer),
+                () = self.clock.sleep(serving.timeout) => {}
+            }
+            let frames = progress.as_ref().map_or(0, Progress::frames);
+            if frames == seen {
+                return None;
+            }
+            seen = frames;
+        }
+    }
+
+    fn pass_on(
+        &self,
+        mut response: Response<Incoming>,
+        serving: &Serving,
+    ) -> Response<ResponseBody> {
+        let upstream = &serving.upstream;
+        upstream.rules().response(response.headers_mut());
+        remove_ours(response.headers_mut());
+        response.map(|body| {
+            let body = Download::new(body, upstream, &self.clock, serving.timeout);
+            UnsyncBoxBody::new(body)
+        })
+    }
+
+    /// The answer of an upstream that leaves HTTP.
+    fn switch(
+        &self,
+        mut response: Response<Incoming>,
+        wish: Option<Wish>,
+        serving: &Serving,
+    ) -> Response<ResponseBody> {
+        let agreed = wish.and_then(|wish| wish.grant(&mut response, &self.clock, &self.spawner));
+        let Some(protocol) = agreed else {
+            return upstream_problem(
+                "the upstream switched to a protocol nobody asked for",
+                false,
+            );
+        };
+        let mut switched = self.pass_on(response, serving);
+        let headers = switched.headers_mut();
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(header::UPGRADE, protocol);
+        *switched.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        switched
+    }
+}
+
+/// The body for the upstream, and how far it has gone when it still comes from the client.
+fn request_body(
+    body: RequestBody<Incoming>,
+    serving: &Serving,
+) -> (upstream::RequestBody, Option<Progress>) {
+    match body {
+        RequestBody::Left(whole) => {
+            let whole = whole.map_err(|never| match never {});
+            (UnsyncBoxBody::new(whole), None)
+        }
+        RequestBody::Right(body) if body.is_end_stream() => {
+            (UnsyncBoxBody::new(body.map_err(Into::into)), None)
+        }
+        RequestBody::Right(body) => {
+            let progress = Progress::default();
+            let body = Upload::new(body, &serving.upstream, &progress);
+            (UnsyncBoxBody::new(body), Some(progress))
         }
     }
 }
@@ -108,12 +205,11 @@ fn request_headers(parts: &mut Parts, rules: &HeaderRules) {
     }
 }
 
-fn from_upstream(mut response: Response<Incoming>, rules: &HeaderRules) -> Response<ResponseBody> {
-    rules.response(response.headers_mut());
+/// Removes what only we may say about payments.
+pub(super) fn remove_ours(headers: &mut HeaderMap) {
     for name in &OURS {
-        response.headers_mut().remove(name);
+        headers.remove(name);
     }
-    response.map(|body| UnsyncBoxBody::new(body.map_err(Into::into)))
 }
 
 /// A 502 for the client, and what the gate must know: whether the upstream can have had an effect.

@@ -1,6 +1,9 @@
 //! One request through the gateway: find its route, charge for it, forward it.
 
+mod cors;
+mod flow;
 mod forward;
+mod upgrade;
 
 use std::sync::Arc;
 
@@ -11,12 +14,13 @@ use hyper::body::Incoming;
 use stiver_core::{Problem, problem::ProblemKind};
 use stiver_env::BoxFuture;
 use stiver_server::{
-    BodyState, Pricing,
+    Pricing,
     route::Route,
-    tower::{BodyRule, Payment, PaymentLayer, Price, RequestBody, remove_credentials},
+    tower::{BodyRule, Payment, PaymentLayer, Price, ReadBody, RequestBody, remove_credentials},
 };
 use tower::{Layer, ServiceExt};
 
+pub(crate) use self::cors::Cors;
 use self::forward::Forward;
 use crate::{
     connections::{Peer, ResponseBody},
@@ -31,20 +35,26 @@ pub(crate) struct Proxy {
     routes: Arc<Routes>,
     forward: Forward,
     paid: Payment<Forward>,
+    cors: Arc<Cors>,
     behind_proxy: bool,
 }
 
 impl Proxy {
     /// A proxy of the routes' upstreams behind a gate.
     pub(crate) fn new(gate: stiver_server::Gate, routes: Arc<Routes>, limits: Limits) -> Self {
+        let env = gate.env();
         let forward = Forward {
-            clock: Arc::clone(&gate.env().clock),
+            clock: Arc::clone(&env.clock),
+            spawner: Arc::clone(&env.spawner),
         };
-        let paid = PaymentLayer::new(gate, RoutePrice).layer(forward.clone());
+        let paid = PaymentLayer::new(gate, RoutePrice)
+            .spooled_total_bytes_max(limits.spool_total_bytes)
+            .layer(forward.clone());
         Self {
             routes,
             forward,
             paid,
+            cors: Arc::new(limits.cors),
             behind_proxy: limits.behind_proxy,
         }
     }
@@ -64,6 +74,11 @@ impl Proxy {
         if !self.behind_proxy {
             strip_forwarded(&mut parts.headers);
         }
+        if let Some(asked) = Cors::asked(&parts)
+            && let Found::Priced(..) = self.routes.find(asked, target.path())
+        {
+            return self.cors.preflight(&parts.headers);
+        }
         let found = self.routes.find(parts.method.as_str(), target.path());
         parts.uri = target;
         match found {
@@ -77,26 +92,35 @@ impl Proxy {
                 self.forward.send(request, &serving).await
             }
             Found::Priced(serving, route) => {
+                let page = self.cors.allowed(&parts.headers);
                 parts.extensions.insert(Charged {
                     serving,
                     route,
                     peer,
                 });
                 let request = Request::from_parts(parts, body);
-                match self.paid.oneshot(request).await {
+                let mut response = match self.paid.oneshot(request).await {
                     Ok(response) => response.map(|body| body.map_err(Into::into).boxed_unsync()),
                     Err(never) => match never {},
+                };
+                if let Some(page) = page {
+                    Cors::expose(page, response.headers_mut());
                 }
+                response
             }
         }
     }
 }
 
-/// What bounds a request.
-#[derive(Debug, Clone, Copy)]
+/// What holds for every route.
+#[derive(Debug, Clone)]
 pub(crate) struct Limits {
+    /// Bytes of request bodies held at once.
+    pub(crate) spool_total_bytes: usize,
     /// Whether a proxy in front may say who the client is.
     pub(crate) behind_proxy: bool,
+    /// Whose pages may use priced routes.
+    pub(crate) cors: Cors,
 }
 
 /// HTTP methods are compared by case. One that only looks like another must not find another route.
@@ -160,9 +184,9 @@ struct RoutePrice;
 
 impl Price for RoutePrice {
     fn body_rule(&self, parts: &Parts) -> BodyRule {
-        let charged = parts.extensions.get::<Charged>();
-        BodyRule::Digest {
-            bytes_max: charged.map_or(0, |charged| charged.serving.body_limit),
+        match parts.extensions.get::<Charged>() {
+            Some(charged) => charged.serving.body.rule(&parts.headers),
+            None => BodyRule::Digest { bytes_max: 0 },
         }
     }
 
@@ -170,7 +194,11 @@ impl Price for RoutePrice {
         true
     }
 
-    fn price<'a>(&'a self, parts: &'a Parts, _: BodyState) -> BoxFuture<'a, Pricing> {
+    fn reads_body(&self, _: &Parts) -> bool {
+        false
+    }
+
+    fn price<'a>(&'a self, parts: &'a Parts, _: &'a ReadBody) -> BoxFuture<'a, Pricing> {
         let pricing = match parts.extensions.get::<Charged>() {
             Some(charged) => Pricing::Priced(Arc::clone(&charged.route)),
             // Only priced routes come here: whatever else does is not served.

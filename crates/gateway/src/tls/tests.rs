@@ -6,14 +6,14 @@ use super::*;
 
 struct Files {
     folder: tempfile::TempDir,
-    files: CertificateFiles,
+    files: Tls,
     env: Env,
 }
 
 impl Files {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let files = CertificateFiles {
+        let files = Tls {
             certificate: folder.path().join("cert.pem"),
             key: folder.path().join("key.pem"),
         };

@@ -78,7 +78,11 @@ impl HeaderRules {
 
     /// Makes a client's headers those for the upstream, but for what is of payments.
     pub(crate) fn request(&self, headers: &mut HeaderMap) {
+        let trailers = takes_trailers(headers);
         strip_hop_headers(headers);
+        if trailers {
+            headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        }
         for name in &self.remove_from_requests {
             headers.remove(name);
         }
@@ -173,6 +177,15 @@ fn strip_hop_headers(headers: &mut HeaderMap) {
     for name in &NOT_FORWARDED {
         headers.remove(name);
     }
+}
+
+/// True when a client reads trailers: the one thing of `TE` that goes on (gRPC asks for it).
+fn takes_trailers(headers: &HeaderMap) -> bool {
+    let lines = headers.get_all(header::TE).iter();
+    lines
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(','))
+        .any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
 }
 
 /// One line of cookies, as HTTP/1.1 has them: HTTP/2 allows several (RFC 9113, section 8.2.3).

@@ -1,10 +1,6 @@
 //! The APIs behind the gateway: pooled connections over the injected network.
 
 mod connect;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the configuration names headers next")
-)]
 mod headers;
 
 use std::{

@@ -5,9 +5,11 @@
 mod common;
 
 mod charge;
+mod cors;
 mod delivery;
 mod discovery;
 mod forward;
 mod ledger_endpoint;
 mod life;
 mod logs;
+mod streams;

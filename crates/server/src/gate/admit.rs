@@ -10,6 +10,7 @@ use super::{Gate, settle::Claimed};
 use crate::{
     error::GateError,
     events::Event,
+    grant::Grant,
     idempotency::IdempotencyKey,
     limits::{SETTLING_MAX, TARGET_BYTES_MAX},
     outcome::{Outcome, Refused},
@@ -36,16 +37,27 @@ struct Fields<'r> {
 }
 
 /// The price of one request, worked out at most once and only when it is needed.
-struct Lazy<P> {
+struct Lazy<P, H> {
     make: Option<P>,
     made: Option<Pricing>,
+    /// What holds for a challenge that this gate issued, when that is less work than the price.
+    honour: Option<H>,
 }
 
-impl<P, F> Lazy<P>
+impl<P, F, H, G> Lazy<P, H>
 where
     P: FnOnce() -> F,
     F: Future<Output = Pricing>,
+    H: FnOnce() -> G,
+    G: Future<Output = Pricing>,
 {
+    async fn honoured(&mut self) -> Pricing {
+        match (self.honour.take(), &self.made) {
+            (Some(honour), None) => honour().await,
+            _ => self.get().await,
+        }
+    }
+
     async fn get(&mut self) -> Pricing {
         if let Some(make) = self.make.take() {
             self.made = Some(make().await);
@@ -77,9 +89,42 @@ impl Gate {
         P: FnOnce() -> F,
         F: Future<Output = Pricing>,
     {
+        let none: Option<fn() -> std::future::Ready<Pricing>> = None;
+        self.admit_by(request, price, none).await
+    }
+
+    /// [`Gate::admit`], with less to ask for a credential whose challenge this gate issued.
+    pub(crate) async fn admit_with<P, F, H, G>(
+        &self,
+        request: &Request<'_>,
+        price: P,
+        honour: H,
+    ) -> Outcome
+    where
+        P: FnOnce() -> F,
+        F: Future<Output = Pricing>,
+        H: FnOnce() -> G,
+        G: Future<Output = Pricing>,
+    {
+        self.admit_by(request, price, Some(honour)).await
+    }
+
+    async fn admit_by<P, F, H, G>(
+        &self,
+        request: &Request<'_>,
+        price: P,
+        honour: Option<H>,
+    ) -> Outcome
+    where
+        P: FnOnce() -> F,
+        F: Future<Output = Pricing>,
+        H: FnOnce() -> G,
+        G: Future<Output = Pricing>,
+    {
         let mut pricing = Lazy {
             make: Some(price),
             made: None,
+            honour,
         };
         let outcome = match self.consider(request, &mut pricing).await {
             Ok(outcome) => outcome,
@@ -99,14 +144,16 @@ impl Gate {
         .await
     }
 
-    async fn consider<P, F>(
+    async fn consider<P, F, H, G>(
         &self,
         request: &Request<'_>,
-        pricing: &mut Lazy<P>,
+        pricing: &mut Lazy<P, H>,
     ) -> Result<Outcome, GateError>
     where
         P: FnOnce() -> F,
         F: Future<Output = Pricing>,
+        H: FnOnce() -> G,
+        G: Future<Output = Pricing>,
     {
         let now = self.now();
         let Some(fields) = self.read_fields(request, now)? else {
@@ -135,7 +182,7 @@ impl Gate {
         if !bound {
             return Err(GateError::NotBound);
         }
-        let route = match pricing.get().await {
+        let route = match pricing.honoured().await {
             Pricing::Priced(route) => route,
             Pricing::Free => return Ok(Outcome::Free),
             Pricing::Denied(problem) => return Ok(Outcome::Refuse(Refused::plain(problem))),
@@ -147,6 +194,10 @@ impl Gate {
             .take(SETTLING_MAX)
             .ok_or(GateError::Busy)?;
         match self.claim(&asked, &credential, &checked).await? {
+            Claimed::Won(hold) if checked.handler_first => {
+                let grant = Grant::unsettled(hold, checked.method, checked.details)?;
+                Ok(Outcome::Serve(Box::new(grant)))
+            }
             Claimed::Won(hold) => self.settle_and_grant(hold, true).await,
             Claimed::Known(claim) => self.resume(&asked, claim).await,
             Claimed::SameKey(claim) => self.resume_by_key(claim).await,
@@ -216,9 +267,11 @@ impl Gate {
         P: FnOnce() -> F,
         F: Future<Output = Pricing>,
     {
+        let honour: Option<fn() -> std::future::Ready<Pricing>> = None;
         let mut pricing = Lazy {
             make: Some(price),
             made: None,
+            honour,
         };
         let refused = match self.answer(error, request, &mut pricing).await {
             Outcome::Refuse(refused) => refused,
@@ -231,6 +284,37 @@ impl Gate {
         refused
     }
 
+    /// Adds fresh challenges to a 402 that came of [`Grant::complete`]: the payment was refused
+    /// after the handler had run, and paying is the remedy. Other refusals stay as they are.
+    pub async fn renew<P, F>(&self, refused: Refused, request: &Request<'_>, price: P) -> Refused
+    where
+        P: FnOnce() -> F,
+        F: Future<Output = Pricing>,
+    {
+        if refused.status() != 402 || !refused.challenges.is_empty() {
+            return refused;
+        }
+        let challenges = match price().await {
+            Pricing::Priced(route) => self.challenges(request, &route).await,
+            Pricing::Free | Pricing::Denied(_) => Err(GateError::NoQuote),
+        };
+        match challenges {
+            Ok(challenges) => {
+                let mut renewed = refused;
+                renewed.problem.challenge_id =
+                    challenges.first().map(|challenge| challenge.id.clone());
+                renewed.challenges = challenges;
+                let challenges = renewed.challenges.len();
+                self.tell(|| Event::Challenged { challenges });
+                renewed
+            }
+            Err(error) => {
+                log(&error);
+                error.refused()
+            }
+        }
+    }
+
     /// Tells of an answer that is about to leave, and of the challenges in it.
     pub(crate) fn tell_refused(&self, refused: &Refused) {
         let problem = refused.problem.kind;
@@ -241,14 +325,16 @@ impl Gate {
         }
     }
 
-    async fn unpaid<P, F>(
+    async fn unpaid<P, F, H, G>(
         &self,
         request: &Request<'_>,
-        pricing: &mut Lazy<P>,
+        pricing: &mut Lazy<P, H>,
     ) -> Result<Outcome, GateError>
     where
         P: FnOnce() -> F,
         F: Future<Output = Pricing>,
+        H: FnOnce() -> G,
+        G: Future<Output = Pricing>,
     {
         match pricing.get().await {
             Pricing::Free => Ok(Outcome::Free),
@@ -262,15 +348,17 @@ impl Gate {
     }
 
     /// Turns an error into an answer, with fresh challenges where paying is the remedy.
-    async fn answer<P, F>(
+    async fn answer<P, F, H, G>(
         &self,
         error: &GateError,
         request: &Request<'_>,
-        pricing: &mut Lazy<P>,
+        pricing: &mut Lazy<P, H>,
     ) -> Outcome
     where
         P: FnOnce() -> F,
         F: Future<Output = Pricing>,
+        H: FnOnce() -> G,
+        G: Future<Output = Pricing>,
     {
         let meaning = error.meaning();
         log(error);

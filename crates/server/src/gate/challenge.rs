@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use stiver_core::{
     Challenge,
     accept::AcceptPayment,
+    base64url,
     challenge::{DigestText, Expires, Params},
     json::EncodedObject,
     limits::CHALLENGE_HEADER_BYTES_MAX,
@@ -19,6 +20,9 @@ use crate::{
     request::{BodyState, Request},
     route::{Offer, PriceBasis, Route},
 };
+
+/// The key of [`Route::priced_inputs`] in `opaque`.
+pub(super) const PRICED_INPUTS: &str = "i";
 
 impl Gate {
     /// Fresh challenges for a request, filtered and ordered by its `Accept-Payment`.
@@ -80,13 +84,18 @@ impl Gate {
             PriceBasis::Fixed => None,
             PriceBasis::Computed { revision } => Some(revision.clone()),
         };
+        let inputs = route.inputs.map(|digest| base64url::encode(&digest));
+        let extra: BTreeMap<String, String> = inputs
+            .into_iter()
+            .map(|digest| (PRICED_INPUTS.to_owned(), digest))
+            .collect();
         let opaque = Opaque {
             nonce,
             scope: request.scope(),
             issued_at: now,
             price_revision,
             digest: None,
-            extra: BTreeMap::new(),
+            extra,
         };
         let opaque = opaque.encode().map_err(|_| GateError::Misconfigured)?;
         let digest = match request.body {

@@ -3,19 +3,19 @@
 use std::sync::Arc;
 
 use stiver_core::{
-    Credential, Timestamp, challenge::DigestText, digest::BodyDigest, name::IntentName,
+    Credential, Timestamp, base64url, challenge::DigestText, digest::BodyDigest, name::IntentName,
     opaque::Opaque,
 };
 use stiver_method::payee::{self, PayeeCharge, Plan, Terms};
 
-use super::Gate;
+use super::{Gate, challenge::PRICED_INPUTS};
 use crate::{
     error::GateError,
     idempotency::IdempotencyKey,
     limits::CLOCK_MARGIN_MS,
     record::Details,
     request::{BodyState, Request},
-    route::{PriceBasis, Route, StoreResponses, UpstreamRepeats},
+    route::{PriceBasis, Route, Settle, StoreResponses, UpstreamRepeats},
 };
 
 /// A credential that passed every check.
@@ -24,6 +24,7 @@ pub(super) struct Checked {
     pub(super) plan: Plan,
     pub(super) details: Details,
     pub(super) retain_until: Timestamp,
+    pub(super) handler_first: bool,
 }
 
 impl Gate {
@@ -73,9 +74,6 @@ impl Gate {
             StoreResponses::WithIdempotencyKey => key.map(|_| route.response_lifetime_ms),
             StoreResponses::Never => None,
         };
-        let repeatable = request.body != BodyState::Unbound
-            && (request.method_is_idempotent()
-                || route.upstream_repeats == UpstreamRepeats::HonoursKey);
         let resume_until = now.plus_millis(route.resume_window_ms);
         // Not for the resume window: a claim that is not terminal is never dropped. And one that
         // is stays for as long as its response, by the store's rule.
@@ -93,7 +91,7 @@ impl Gate {
             request_digest: digest,
             price_revision: opaque.price_revision,
             on_failure: route.on_failure,
-            repeatable,
+            repeatable: is_repeatable(request, route),
             attempts_max: route.attempts_max,
             resume_until,
             replayable_until: plan.replayable_until,
@@ -106,8 +104,15 @@ impl Gate {
             plan,
             details,
             retain_until,
+            handler_first: route.settle == Settle::After,
         })
     }
+}
+
+/// Whether a run that may have had its effect may be repeated.
+fn is_repeatable(request: &Request<'_>, route: &Route) -> bool {
+    request.body != BodyState::Unbound
+        && (request.method_is_idempotent() || route.upstream_repeats == UpstreamRepeats::HonoursKey)
 }
 
 /// The terms of the echoed request, when they are the route's.
@@ -117,6 +122,9 @@ fn terms(
     opaque: &Opaque,
 ) -> Result<(Arc<dyn PayeeCharge>, Terms), GateError> {
     let params = &credential.challenge.params;
+    if opaque.extra.get(PRICED_INPUTS) != route.inputs.map(|it| base64url::encode(&it)).as_ref() {
+        return Err(GateError::OtherInputs);
+    }
     let mut offers = route
         .offers
         .iter()

@@ -7,6 +7,16 @@
 //!           └ unknown: 503        └─ failed ◄──┘ └─► Refunding ─► Refunded
 //! ```
 //!
+//! With [`Settle::After`](crate::route::Settle::After) the handler runs between claim and
+//! settlement, and nothing is executed before it has answered:
+//!
+//! ```text
+//! claim ► Serving ── answered ► Capturing ── execute ► Delivered
+//!          │   ▲                    ├ lookup: never ─► Failed       (the response is withheld)
+//!   failed ▼   │ again              ├ unknown: 503, and the response is kept if it fits
+//!       Authorised ─► Failed        └ settled, but no response ─► Delivering, as above
+//! ```
+//!
 //! Checks run in this order, cheapest first. Nothing before the claim changes any state.
 //!
 //! 1. limits on target and credential, one credential only, HEAD
@@ -29,6 +39,7 @@
 
 mod admit;
 mod builder;
+pub(crate) mod capture;
 mod challenge;
 mod check;
 pub(crate) mod journal;

@@ -2,6 +2,10 @@
 //!
 //! - `Settling`: it asks the rail. It executes an artefact only once the rail could not accept it
 //!   any more, to have its definite word: nobody is charged behind a client that went away.
+//! - `Serving`, `Authorised`: nothing, while the same credential may still run the handler. After
+//!   that they are over, and nothing was taken.
+//! - `Capturing`: as `Settling`; what was paid is delivered to the journal when it keeps the
+//!   response.
 //! - `Settled`, `Delivering`: nothing, while the same credential may still run the handler. After
 //!   that the route's policy: refund or keep.
 //! - `Refunding`: it executes the one refund again, and prepares it again when the rail says that
@@ -16,6 +20,7 @@ use stiver_store::{Advance, Claim, ClaimState, Command, Reply, StoreError};
 use super::{
     Gate,
     admit::log,
+    capture::Capture,
     journal::Hold,
     payment,
     settle::{Fate, as_asked},
@@ -105,6 +110,9 @@ impl Gate {
                 let settled = record::decode_settled(settlement).map_err(GateError::Record)?;
                 as_asked(&settled, &details) && self.may_run(claim, &details)
             }
+            ClaimState::Authorised { .. } | ClaimState::Serving { .. } => {
+                self.may_run(claim, &details)
+            }
             _ => false,
         };
         if waits {
@@ -120,6 +128,12 @@ impl Gate {
             ClaimState::Settled { .. } | ClaimState::Delivering { .. } => {
                 self.recover_settled(hold, &details, done).await
             }
+            ClaimState::Authorised { .. } | ClaimState::Serving { .. } => {
+                self.void(hold, &details).await?;
+                done.failed += 1;
+                Ok(())
+            }
+            ClaimState::Capturing { .. } => self.recover_capturing(hold, &details, done).await,
             ClaimState::Refunding { .. } => {
                 match self.go_on_refunding(hold).await? {
                     GateError::Refunded => done.refunded += 1,
@@ -180,6 +194,39 @@ impl Gate {
                 Ok(())
             }
         }
+    }
+
+    async fn recover_capturing(
+        &self,
+        hold: Hold,
+        details: &Details,
+        done: &mut Recovered,
+    ) -> Result<(), GateError> {
+        let capturing = self.capturing(hold)?;
+        let begun = self.inner.env.clock.monotonic();
+        let mut fate = self.look_up(&capturing.method, &capturing.artefact).await;
+        if matches!(fate, Fate::Unknown) && self.now() >= details.replayable_until {
+            fate = self.execute(&capturing.method, &capturing.artefact).await;
+        }
+        let response = capturing.response.clone();
+        match self
+            .captured(capturing, fate, response, (By::Recovery, begun))
+            .await
+        {
+            Ok(Capture::Delivered(_)) => done.settled += 1,
+            Ok(Capture::Lost(hold)) => {
+                done.settled += 1;
+                if self.may_run(&hold.claim, details) {
+                    hold.release().await;
+                } else {
+                    self.recover_settled(hold, details, done).await?;
+                }
+            }
+            Err(GateError::Refused(_)) => done.failed += 1,
+            Err(GateError::OutcomeUnknown | GateError::SettlementDiffers) => done.left += 1,
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 
     async fn recover_settled(

@@ -5,7 +5,14 @@ use std::{sync::Arc, time::Duration};
 use stiver_method::{artefact::Settled, payee::PayeeCharge};
 use stiver_store::{Advance, Claim, ClaimState, Delivery};
 
-use super::{Gate, admit::Asked, journal::Hold, refund::KEPT, settle::as_asked};
+use super::{
+    Gate,
+    admit::Asked,
+    capture::{Capture, Unsettled},
+    journal::Hold,
+    refund::KEPT,
+    settle::as_asked,
+};
 use crate::{
     error::GateError,
     events::Event,
@@ -34,7 +41,9 @@ impl Gate {
     pub(super) async fn resume_by_key(&self, claim: Box<Claim>) -> Result<Outcome, GateError> {
         match self.follow(claim).await {
             // That payment is over and has freed the key: the next try claims it.
-            Err(GateError::Refused(_) | GateError::Refunded) => Err(GateError::InProgress),
+            Err(GateError::Refused(_) | GateError::Refunded | GateError::Voided) => {
+                Err(GateError::InProgress)
+            }
             Err(error) if error.meaning().challenge => Err(GateError::KeySpent),
             followed => followed,
         }
@@ -64,6 +73,7 @@ impl Gate {
     fn ended(&self, claim: &Claim) -> Result<Outcome, GateError> {
         match &claim.state {
             ClaimState::Delivered(delivery) => self.repeat(claim, delivery),
+            ClaimState::Failed { refusal } if record::is_voided(refusal) => Err(GateError::Voided),
             ClaimState::Failed { refusal } => {
                 let refusal = record::decode_refusal(refusal).map_err(GateError::Record)?;
                 Err(GateError::Refused(refusal))
@@ -97,6 +107,22 @@ impl Gate {
             let (settlement, lost_run) = match &hold.claim.state {
                 ClaimState::Settling { .. } => return self.settle_and_grant(hold, false).await,
                 ClaimState::Refunding { .. } => return Err(self.go_on_refunding(hold).await?),
+                ClaimState::Authorised { .. } | ClaimState::Serving { .. } => {
+                    match self.go_on_unsettled(hold).await? {
+                        Unsettled::Runs(grant) => return Ok(Outcome::Serve(grant)),
+                        Unsettled::Again(next) => {
+                            hold = next;
+                            continue;
+                        }
+                    }
+                }
+                ClaimState::Capturing { .. } => match self.go_on_capturing(hold).await? {
+                    Capture::Delivered(claim) => return self.ended(&claim),
+                    Capture::Lost(next) => {
+                        hold = next;
+                        continue;
+                    }
+                },
                 ClaimState::Settled { settlement } => (settlement, false),
                 ClaimState::Delivering { settlement } => (settlement, true),
                 _ => return Err(GateError::JournalOutOfStep),
@@ -163,16 +189,24 @@ impl Gate {
 
     /// Whether the handler may be started for a claim: see [`OnFailure`].
     pub(super) fn may_run(&self, claim: &Claim, details: &Details) -> bool {
-        let in_time = self.now() < details.resume_until;
+        let now = self.now();
+        let in_time = now < details.resume_until;
+        let payable = match claim.state {
+            // What the rail will not accept any more buys no run.
+            ClaimState::Authorised { .. } | ClaimState::Serving { .. } => {
+                now < details.replayable_until
+            }
+            _ => true,
+        };
         let attempts = claim.deliveries_started < details.attempts_max;
         let repeats = match claim.state {
             // A run was lost: it may have had its effect.
-            ClaimState::Delivering { .. } => {
+            ClaimState::Delivering { .. } | ClaimState::Serving { .. } => {
                 details.on_failure == OnFailure::Retry && details.repeatable
             }
             _ => claim.deliveries_started == 0 || details.on_failure == OnFailure::Retry,
         };
-        in_time && attempts && repeats
+        in_time && payable && attempts && repeats
     }
 }
 

@@ -33,7 +33,7 @@ pub(super) enum Claimed {
 }
 
 /// What is known of an artefact after asking.
-pub(super) enum Fate {
+pub(crate) enum Fate {
     /// It moved money.
     Done(Box<Settled>),
     /// It never will.
@@ -68,6 +68,7 @@ impl Gate {
                 .collect(),
             details: checked.details.encode().into(),
             artefact: record::encode_artefact(&checked.plan.artefact).into(),
+            handler_first: checked.handler_first,
             owner: self.next_owner(),
             lease_ms: LEASE_MS,
             attempt,
@@ -172,7 +173,7 @@ impl Gate {
     }
 
     /// Executes an artefact, and asks what became of it when the rail does not say.
-    pub(super) async fn execute(&self, method: &Arc<dyn PayeeCharge>, artefact: &Artefact) -> Fate {
+    pub(crate) async fn execute(&self, method: &Arc<dyn PayeeCharge>, artefact: &Artefact) -> Fate {
         match self.in_time(method.execute(artefact)).await {
             Some(Ok(settled)) => Fate::Done(Box::new(settled)),
             Some(Err(ExecuteError::Refused(refusal))) => Fate::Never(refusal),

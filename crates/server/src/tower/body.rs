@@ -73,9 +73,63 @@ impl<R: Body<Data = Bytes>> Body for Prefixed<R> {
     }
 }
 
+/// What was read of a request body before its price is known.
+#[derive(Debug, Clone)]
+pub struct ReadBody {
+    state: BodyState,
+    length: u64,
+    bytes: Option<Bytes>,
+}
+
+impl ReadBody {
+    /// No body.
+    pub fn none() -> Self {
+        Self::of_state(BodyState::None, 0, Some(Bytes::new()))
+    }
+
+    /// A body that was read in full.
+    pub fn whole(bytes: Bytes) -> Self {
+        let state = match bytes.is_empty() {
+            true => BodyState::None,
+            false => BodyState::Digest(BodyDigest::of(&bytes)),
+        };
+        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        Self::of_state(state, length, Some(bytes))
+    }
+
+    /// A body that streams past the gate.
+    pub fn streaming() -> Self {
+        Self::of_state(BodyState::Unbound, 0, None)
+    }
+
+    fn of_state(state: BodyState, length: u64, bytes: Option<Bytes>) -> Self {
+        Self {
+            state,
+            length,
+            bytes,
+        }
+    }
+
+    /// What the challenge is bound to.
+    pub fn state(&self) -> BodyState {
+        self.state
+    }
+
+    /// How long the body is, bytes; `None` for one that streams.
+    pub fn length(&self) -> Option<u64> {
+        (self.state != BodyState::Unbound).then_some(self.length)
+    }
+
+    /// The whole body, empty when there is none. `None` when it streams, or when it was let go
+    /// because [`Price::reads_body`](super::Price::reads_body) says that nobody looks at it.
+    pub fn bytes(&self) -> Option<&Bytes> {
+        self.bytes.as_ref()
+    }
+}
+
 /// A request body, ready for the gate.
 pub(super) struct Spooled<B> {
-    pub(super) state: BodyState,
+    pub(super) read: ReadBody,
     pub(super) body: RequestBody<B>,
     /// The share of the total that its bytes take, given back on drop.
     pub(super) share: Share,
@@ -135,7 +189,7 @@ where
     let mut share = Share { total, taken: 0 };
     if body.is_end_stream() {
         return Ok(Spooled {
-            state: BodyState::None,
+            read: ReadBody::none(),
             body: Either::Right(body),
             share,
         });
@@ -143,7 +197,7 @@ where
     let bytes_max = match rule {
         BodyRule::Stream => {
             return Ok(Spooled {
-                state: BodyState::Unbound,
+                read: ReadBody::streaming(),
                 body: Either::Right(body),
                 share,
             });
@@ -152,12 +206,12 @@ where
     };
     let late = clock.sleep(Duration::from_millis(SPOOL_MS_MAX));
     let read = Box::pin(read(body, bytes_max, &mut share, total_max));
-    let (state, bytes) = match select(read, late).await {
+    let (read, bytes) = match select(read, late).await {
         Raced::Left((read, _)) => read?,
         Raced::Right(_) => return Err(unread("the body did not arrive in time")),
     };
     Ok(Spooled {
-        state,
+        read,
         body: Either::Left(Full::new(bytes)),
         share,
     })
@@ -169,7 +223,7 @@ async fn read<B>(
     bytes_max: usize,
     share: &mut Share,
     total_max: Option<usize>,
-) -> Result<(BodyState, Bytes), Refused>
+) -> Result<(ReadBody, Bytes), Refused>
 where
     B: Body<Data = Bytes>,
 {
@@ -205,7 +259,10 @@ where
         0 => BodyState::None,
         _ => BodyState::Digest(BodyDigest::from_bytes(hasher.finalize().into())),
     };
-    Ok((state, pieces.join()))
+    let bytes = pieces.join();
+    let held = (length == 0 || total_max.is_some()).then(|| bytes.clone());
+    let length = u64::try_from(length).unwrap_or(u64::MAX);
+    Ok((ReadBody::of_state(state, length, held), bytes))
 }
 
 /// What has arrived of a body. Takes memory as it arrives, whatever was declared, and copies

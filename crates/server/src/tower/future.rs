@@ -17,7 +17,7 @@ use tracing::Instrument as _;
 
 use super::{
     BoxError,
-    body::{Buffered, RequestBody, ResponseBody, Sink, Spooled, buffer, spool},
+    body::{Buffered, ReadBody, RequestBody, ResponseBody, Sink, Spooled, buffer, spool},
     cache::make_private,
     layer::Shared,
     note::{Answered, Notes},
@@ -39,6 +39,13 @@ const SERVED_LATER: [StatusCode; 3] = [
     StatusCode::REQUEST_TIMEOUT,
     StatusCode::TOO_EARLY,
     StatusCode::TOO_MANY_REQUESTS,
+];
+
+/// Media types of responses that are events, one after another.
+const ENDLESS: [&str; 3] = [
+    "text/event-stream",
+    "multipart/x-mixed-replace",
+    "application/grpc",
 ];
 
 type Answer<R> = http::Response<ResponseBody<R>>;
@@ -79,11 +86,7 @@ where
         notes.refused(&refused);
         return Ok(refusal(&refused));
     }
-    let sink = Sink::Held {
-        total: &layer.spooled,
-        max: layer.spooled_max,
-    };
-    let spooled = match spool_by(&layer, &parts, body, sink).await {
+    let spooled = match spool_by(&layer, &parts, body, layer.held()).await {
         Ok(spooled) => spooled,
         Err(refused) => {
             layer.gate.tell_refused(&refused);
@@ -143,15 +146,16 @@ impl<S, B> Work<S, B> {
             layer,
             mut inner,
             mut parts,
-            spooled: Spooled { state, body, share },
+            spooled: Spooled { read, body, share },
             notes,
         } = self;
         let outcome = {
             let target = (layer.target)(&parts);
             let fields = Fields::of(&parts.headers);
-            let request = fields.request(&parts, &target, state);
-            let price = || layer.price.price(&parts, state);
-            layer.gate.admit(&request, price).await
+            let request = fields.request(&parts, &target, read.state());
+            let price = || layer.price.price(&parts, &read);
+            let honour = || layer.price.honour(&parts, &read);
+            layer.gate.admit_with(&request, price, honour).await
         };
         let answer = match outcome {
             Outcome::Free => {
@@ -170,11 +174,18 @@ impl<S, B> Work<S, B> {
             }
             Outcome::Serve(grant) => {
                 remove_credentials(&mut parts.headers);
+                // A refusal that follows the handler needs the request once more.
+                let asked = grant.settles_after().then(|| parts.clone());
                 parts.extensions.insert(grant.paid().clone());
                 let payment = notes.wanted().then(|| grant.payment());
                 match inner.call(http::Request::from_parts(parts, body)).await {
                     Ok(response) => {
-                        let finished = finish(*grant, response).await;
+                        let finished = match (finish(*grant, response).await, asked) {
+                            (Err(refused), Some(parts)) => {
+                                Err(renew(&layer, &parts, &read, refused).await)
+                            }
+                            (finished, _) => finished,
+                        };
                         notes.finished(payment, finished.as_ref().err());
                         Ok(finished.unwrap_or_else(|refused| refusal(&refused)))
                     }
@@ -217,22 +228,30 @@ async fn turn_away<B>(layer: &Shared, parts: &Parts, body: B, error: &GateError)
 where
     B: Body<Data = Bytes>,
 {
-    let state = if error.meaning().challenge {
-        match spool_by(layer, parts, body, Sink::Hashed).await {
-            Ok(spooled) => spooled.state,
+    let sink = if layer.price.reads_body(parts) {
+        layer.held()
+    } else {
+        Sink::Hashed
+    };
+    // The share of the total is given back once the price is known.
+    let (read, share) = if error.meaning().challenge {
+        match spool_by(layer, parts, body, sink).await {
+            Ok(spooled) => (spooled.read, Some(spooled.share)),
             Err(refused) => {
                 layer.gate.tell_refused(&refused);
                 return refused;
             }
         }
     } else {
-        BodyState::None
+        (ReadBody::none(), None)
     };
     let target = (layer.target)(parts);
     let fields = Fields::of(&parts.headers);
-    let request = fields.request(parts, &target, state);
-    let price = || layer.price.price(parts, state);
-    layer.gate.refuse(error, &request, price).await
+    let request = fields.request(parts, &target, read.state());
+    let price = || layer.price.price(parts, &read);
+    let refused = layer.gate.refuse(error, &request, price).await;
+    drop(share);
+    refused
 }
 
 /// The field lines that the gate reads.
@@ -292,7 +311,16 @@ pub fn remove_credentials(headers: &mut HeaderMap) {
     }
 }
 
-/// Ends a grant by the response of the inner service.
+/// Puts fresh challenges into a 402 that came after the handler.
+async fn renew(layer: &Shared, parts: &Parts, read: &ReadBody, refused: Refused) -> Refused {
+    let target = (layer.target)(parts);
+    let fields = Fields::of(&parts.headers);
+    let request = fields.request(parts, &target, read.state());
+    let price = || layer.price.price(parts, read);
+    layer.gate.renew(refused, &request, price).await
+}
+
+/// Ends a grant by the response of the inner service. The error is the answer in its place.
 async fn finish<R>(grant: Grant, response: http::Response<R>) -> Result<Answer<R>, Refused>
 where
     R: Body<Data = Bytes>,
@@ -308,7 +336,7 @@ where
         return Err(grant.fail(failure).await);
     }
     make_private(&mut parts.headers);
-    let (whole, body) = if grant.wants_body() && !is_event_stream(&parts.headers) {
+    let (whole, body) = if grant.wants_body() && !is_endless(&parts) {
         match buffer(body, STORED_BODY_BYTES_MAX).await {
             Buffered::Whole(bytes) => (Some(bytes.clone()), Either::Left(Full::new(bytes))),
             Buffered::Over(body) => (None, Either::Right(Either::Right(body))),
@@ -336,13 +364,13 @@ where
     Ok(http::Response::from_parts(parts, body))
 }
 
-/// True for a stream of events: whoever reads it waits for each, so it is never held back whole.
-fn is_event_stream(headers: &HeaderMap) -> bool {
-    let kind = headers
-        .get(CONTENT_TYPE)
-        .and_then(|kind| kind.to_str().ok());
-    let kind = kind.unwrap_or_default().split(';').next();
-    kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case("text/event-stream"))
+/// True for a response that is read while it is written: it passes at once and is never stored.
+fn is_endless(parts: &http::response::Parts) -> bool {
+    let media_type = parts.headers.get(CONTENT_TYPE);
+    let media_type = media_type.and_then(|value| value.to_str().ok());
+    let media_type = media_type.unwrap_or_default().to_ascii_lowercase();
+    parts.status == StatusCode::SWITCHING_PROTOCOLS
+        || ENDLESS.iter().any(|name| media_type.starts_with(name))
 }
 
 fn paid_headers(headers: &mut HeaderMap, receipt: Option<&str>) {

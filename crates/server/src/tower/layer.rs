@@ -7,6 +7,7 @@ use tower_layer::Layer;
 
 use super::{
     Payment,
+    body::Sink,
     price::{FixedPrice, Price},
 };
 use crate::{Gate, Route, limits::SPOOLED_TOTAL_BYTES_MAX};
@@ -29,8 +30,18 @@ pub(super) struct Shared {
     pub(super) spooled_max: usize,
 }
 
+impl Shared {
+    /// Where bodies are held, within the layer's total.
+    pub(super) fn held(&self) -> Sink<'_> {
+        Sink::Held {
+            total: &self.spooled,
+            max: self.spooled_max,
+        }
+    }
+}
+
 impl PaymentLayer {
-    /// Charges what `price` says: a closure `Fn(&Parts, BodyState) -> Pricing`, an [`AsyncPrice`],
+    /// Charges what `price` says: a closure `Fn(&Parts, &ReadBody) -> Pricing`, an [`AsyncPrice`],
     /// or a type of your own.
     ///
     /// [`AsyncPrice`]: super::AsyncPrice

@@ -21,6 +21,10 @@
 //! What a failure does with the payment, [`OnFailure`](crate::route::OnFailure) says. A failed
 //! answer is replaced by a 502 problem without a challenge.
 //!
+//! A response to be stored is read in full before its first byte leaves. Event streams
+//! (`text/event-stream`, `multipart/x-mixed-replace`, `application/grpc`) and answers that leave
+//! HTTP (101) are never stored: they pass as they come.
+//!
 //! A service that knows that it never reached its upstream puts
 //! [`PayeeFailure::NotReached`](crate::grant::PayeeFailure) into the extensions of its failed
 //! answer.
@@ -43,7 +47,7 @@ use bytes::Bytes;
 use http_body::Body;
 use tower_service::Service;
 
-pub use body::{Prefixed, RequestBody, ResponseBody};
+pub use body::{Prefixed, ReadBody, RequestBody, ResponseBody};
 pub use future::remove_credentials;
 pub use layer::PaymentLayer;
 pub use note::{Answered, Note};

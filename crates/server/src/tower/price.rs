@@ -5,7 +5,8 @@ use std::sync::Arc;
 use http::request::Parts;
 use stiver_env::BoxFuture;
 
-use crate::{BodyState, Pricing, Route, limits::SPOOLED_BODY_BYTES_MAX};
+use super::body::ReadBody;
+use crate::{Pricing, Route, limits::SPOOLED_BODY_BYTES_MAX};
 
 /// A price list.
 pub trait Price: Send + Sync + 'static {
@@ -27,8 +28,23 @@ pub trait Price: Send + Sync + 'static {
         false
     }
 
+    /// True when [`Price::price`] looks at the bytes of the body. Then they are held, within the
+    /// layer's total, for requests that do not pay too. Default: true.
+    fn reads_body(&self, parts: &Parts) -> bool {
+        let _ = parts;
+        true
+    }
+
     /// What the request costs. Unpaid requests ask too: it must change no state.
-    fn price<'a>(&'a self, parts: &'a Parts, body: BodyState) -> BoxFuture<'a, Pricing>;
+    fn price<'a>(&'a self, parts: &'a Parts, body: &'a ReadBody) -> BoxFuture<'a, Pricing>;
+
+    /// What holds for a request whose credential answers a challenge of this gate: the offers, the
+    /// policies, and [`Route::priced_inputs`]. The amount of a [computed](Route::computed) price is
+    /// the challenge's and not compared, so that a price list that is costly to ask need not be
+    /// asked again. Default: [`Price::price`].
+    fn honour<'a>(&'a self, parts: &'a Parts, body: &'a ReadBody) -> BoxFuture<'a, Pricing> {
+        self.price(parts, body)
+    }
 }
 
 /// What to do with a request body before the gate decides.
@@ -46,9 +62,9 @@ pub enum BodyRule {
 
 impl<F> Price for F
 where
-    F: Fn(&Parts, BodyState) -> Pricing + Send + Sync + 'static,
+    F: Fn(&Parts, &ReadBody) -> Pricing + Send + Sync + 'static,
 {
-    fn price<'a>(&'a self, parts: &'a Parts, body: BodyState) -> BoxFuture<'a, Pricing> {
+    fn price<'a>(&'a self, parts: &'a Parts, body: &'a ReadBody) -> BoxFuture<'a, Pricing> {
         Box::pin(std::future::ready(self(parts, body)))
     }
 }
@@ -88,7 +104,11 @@ impl Price for FixedPrice {
         true
     }
 
-    fn price<'a>(&'a self, _: &'a Parts, _: BodyState) -> BoxFuture<'a, Pricing> {
+    fn reads_body(&self, _: &Parts) -> bool {
+        false
+    }
+
+    fn price<'a>(&'a self, _: &'a Parts, _: &'a ReadBody) -> BoxFuture<'a, Pricing> {
         Box::pin(std::future::ready(Pricing::Priced(Arc::clone(&self.route))))
     }
 }
@@ -98,7 +118,7 @@ pub struct AsyncPrice<F>(F);
 
 impl<F> AsyncPrice<F>
 where
-    F: Fn(&Parts, BodyState) -> BoxFuture<'static, Pricing> + Send + Sync + 'static,
+    F: Fn(&Parts, &ReadBody) -> BoxFuture<'static, Pricing> + Send + Sync + 'static,
 {
     /// Wraps a closure that returns a boxed future.
     pub fn new(price: F) -> Self {
@@ -108,9 +128,9 @@ where
 
 impl<F> Price for AsyncPrice<F>
 where
-    F: Fn(&Parts, BodyState) -> BoxFuture<'static, Pricing> + Send + Sync + 'static,
+    F: Fn(&Parts, &ReadBody) -> BoxFuture<'static, Pricing> + Send + Sync + 'static,
 {
-    fn price<'a>(&'a self, parts: &'a Parts, body: BodyState) -> BoxFuture<'a, Pricing> {
+    fn price<'a>(&'a self, parts: &'a Parts, body: &'a ReadBody) -> BoxFuture<'a, Pricing> {
         (self.0)(parts, body)
     }
 }

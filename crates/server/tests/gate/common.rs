@@ -290,6 +290,8 @@ pub(crate) enum Run {
     Fails(PayeeFailure),
     /// Panics, or its client goes away: the grant is dropped.
     Dies,
+    /// Answers 200 with more than the journal keeps.
+    AnswersLarge,
     /// Works for so long first, then answers 200.
     Takes(Duration),
 }
@@ -368,15 +370,9 @@ pub(crate) async fn exchange(
     pricing: Pricing,
     handler: Arc<Handler>,
 ) -> Answer {
-    let lines = |lines: &'_ Vec<Vec<u8>>| -> Vec<Vec<u8>> { lines.clone() };
-    let (authorization, accept, keys) = (
-        lines(&ask.authorization),
-        lines(&ask.accept_payment),
-        lines(&ask.idempotency_key),
-    );
-    let authorization: Vec<&[u8]> = authorization.iter().map(Vec::as_slice).collect();
-    let accept: Vec<&[u8]> = accept.iter().map(Vec::as_slice).collect();
-    let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
+    let authorization: Vec<&[u8]> = ask.authorization.iter().map(Vec::as_slice).collect();
+    let accept: Vec<&[u8]> = ask.accept_payment.iter().map(Vec::as_slice).collect();
+    let keys: Vec<&[u8]> = ask.idempotency_key.iter().map(Vec::as_slice).collect();
     let request = Request {
         method: ask.method,
         target: &ask.target,
@@ -403,8 +399,13 @@ pub(crate) async fn exchange(
     };
     handler.runs.fetch_add(1, Ordering::SeqCst);
     handler.seen.lock().unwrap().push(grant.paid().clone());
+    let mut large = false;
     let status = match handler.next() {
         Run::Answers(status) => status,
+        Run::AnswersLarge => {
+            large = true;
+            200
+        }
         Run::Fails(failure) => return Answer::Refused(grant.fail(failure).await),
         Run::Dies => return Answer::Died,
         Run::Takes(time) => {
@@ -417,15 +418,22 @@ pub(crate) async fn exchange(
         status,
         headers: &[("content-type", b"text/plain"), ("connection", b"close")],
     };
-    let body = grant.wants_body().then_some(body.as_slice());
+    let body = (grant.wants_body() && !large).then_some(body.as_slice());
+    // An error that settles nothing is passed on, and is no delivery.
+    let earns = !grant.settles_after() || status < 400;
     match grant.complete(head, body).await {
         Ok(delivered) => {
-            handler.delivered.fetch_add(1, Ordering::SeqCst);
+            if earns {
+                handler.delivered.fetch_add(1, Ordering::SeqCst);
+            }
             Answer::Delivered {
                 receipt: delivered.receipt,
             }
         }
-        Err(refused) => Answer::Refused(refused),
+        Err(refused) => {
+            let price = || std::future::ready(pricing.clone());
+            Answer::Refused(gate.renew(refused, &request, price).await)
+        }
     }
 }
 

@@ -16,3 +16,4 @@ mod recovery;
 mod refunds;
 mod refusals;
 mod resume;
+mod settle_after;

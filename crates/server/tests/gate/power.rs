@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use stiver_env::Env;
-use stiver_server::{Gate, Offer, Pricing, Route, limits::LEASE_MS};
+use stiver_server::{Gate, Offer, Pricing, Route, limits::LEASE_MS, route::Settle};
 use stiver_store::{EmbeddedStore, Limits};
 use stiver_testkit::{entropy::Random, fixtures};
 
@@ -32,13 +32,22 @@ fn start(world: &World, env: &Env) -> Gate {
 
 #[test]
 fn power_cut_at_any_step_loses_nothing_and_delivers_nothing_twice() {
+    cut_the_power(Settle::Before);
+}
+
+#[test]
+fn power_cut_around_a_handler_that_runs_first_loses_nothing_and_delivers_nothing_twice() {
+    cut_the_power(Settle::After);
+}
+
+fn cut_the_power(settle: Settle) {
     let (mut finished_before, mut replayed) = (0, 0);
     for seed in 0..60 {
         let world = World::new(seed);
         let mut random = Random::new(seed);
         let env = world.sim.env();
         let offer = Offer::new(Arc::new(world.rail.clone()), fixtures::micro_usd(PRICE)).unwrap();
-        let route = Route::new(vec![offer]).unwrap();
+        let route = Route::new(vec![offer]).unwrap().settle(settle);
         let pricing = Pricing::Priced(Arc::new(route.clone()));
         let asks: Vec<Ask> = (0..PAYMENTS)
             .map(|number| {

@@ -32,6 +32,8 @@ const STATE_VERSION: u8 = 1;
 const CLAIMED: u8 = 1;
 const CHANGED: u8 = 2;
 const CONFIGURED: u8 = 3;
+/// As [`CLAIMED`], and the handler runs before settlement.
+const CLAIMED_HANDLER_FIRST: u8 = 4;
 
 pub(super) fn write_event(event: &Event, into: &mut Vec<u8>) {
     let mut w = Encoder::new(into);
@@ -48,7 +50,8 @@ pub(super) fn write_event(event: &Event, into: &mut Vec<u8>) {
 
 pub(super) fn read_event(bytes: &[u8]) -> Result<Event, Inconsistent> {
     read_all(bytes, "event", |r| match tag(r)? {
-        (CLAIMED, 11) => Ok(Event::Claimed(Box::new(read_claimed(r)?))),
+        (CLAIMED, 11) => Ok(Event::Claimed(Box::new(read_claimed(r, false)?))),
+        (CLAIMED_HANDLER_FIRST, 11) => Ok(Event::Claimed(Box::new(read_claimed(r, true)?))),
         (CHANGED, 2) => Ok(Event::Changed {
             challenge_id: r.str()?.to_owned(),
             change: change::read(r)?,
@@ -83,7 +86,12 @@ pub(super) fn read_state(bytes: &[u8]) -> Result<State, Inconsistent> {
 }
 
 fn write_claimed(w: &mut Writer<'_>, new: &NewClaim) -> Written {
-    w.array(12)?.u8(CLAIMED)?.str(&new.challenge_id)?;
+    let tag = if new.handler_first {
+        CLAIMED_HANDLER_FIRST
+    } else {
+        CLAIMED
+    };
+    w.array(12)?.u8(tag)?.str(&new.challenge_id)?;
     w.bytes(&new.credential_hash)?.bytes(&new.request_hash)?;
     maybe_bytes(w, new.idempotency_key_hash.as_ref().map(|it| &it[..]))?;
     write_keys(w, &new.replay_keys)?;
@@ -92,7 +100,7 @@ fn write_claimed(w: &mut Writer<'_>, new: &NewClaim) -> Written {
     w.u64(new.retain_until.as_millis())?.ok()
 }
 
-fn read_claimed(r: &mut Reader<'_>) -> Read<NewClaim> {
+fn read_claimed(r: &mut Reader<'_>, handler_first: bool) -> Read<NewClaim> {
     Ok(NewClaim {
         challenge_id: r.str()?.to_owned(),
         credential_hash: fixed(r)?,
@@ -101,6 +109,7 @@ fn read_claimed(r: &mut Reader<'_>) -> Read<NewClaim> {
         replay_keys: list(r, fixed)?,
         details: shared(r)?,
         artefact: r.bytes()?.into(),
+        handler_first,
         owner: r.u64()?,
         lease_ms: r.u64()?,
         attempt: fixed(r)?,

@@ -96,10 +96,7 @@ impl State {
                 "a change of claim {id} that is not legal when {state}"
             ))
         })?;
-        let has_response = next
-            .state
-            .delivery()
-            .is_some_and(|it| it.response.is_some());
+        let has_response = next.state.response().is_some();
         let (id, mut entry) = self.take(id).ok_or_else(missing)?;
         entry.claim = next;
         if has_response && entry.response.is_none() {
@@ -242,8 +239,8 @@ impl State {
             return;
         };
         entry.response = None;
-        let delivery = entry.claim.state.delivery_mut();
-        if let Some(response) = delivery.and_then(|it| it.response.take()) {
+        let slot = entry.claim.state.response_mut();
+        if let Some(response) = slot.and_then(Option::take) {
             self.forget_response(number, response.expires_at, response.weight());
         }
     }
@@ -258,8 +255,5 @@ pub(super) fn idempotency_key(claim: &Claim) -> Option<[u8; 32]> {
 
 /// The response that a claim holds.
 pub(super) fn response(claim: &Claim) -> Option<&Arc<StoredResponse>> {
-    claim
-        .state
-        .delivery()
-        .and_then(|delivery| delivery.response.as_ref())
+    claim.state.response()
 }

@@ -22,8 +22,8 @@ pub(super) struct Model {
 struct Record {
     claim: Claim,
     replay_keys: Vec<[u8; 32]>,
-    /// When it was delivered, counted over all claims.
-    delivered: u64,
+    /// When its response was first kept, counted over all claims.
+    kept: u64,
 }
 
 impl Model {
@@ -145,8 +145,13 @@ impl Model {
             request_hash: new.request_hash,
             idempotency_key_hash: new.idempotency_key_hash,
             details: new.details,
-            state: ClaimState::Settling {
-                artefact: new.artefact,
+            state: match new.handler_first {
+                false => ClaimState::Settling {
+                    artefact: new.artefact,
+                },
+                true => ClaimState::Serving {
+                    artefact: new.artefact,
+                },
             },
             owner: new.owner,
             lease_until: lease(now, new.lease_ms),
@@ -154,12 +159,12 @@ impl Model {
             attempt: new.attempt,
             created_at: now,
             retain_until: new.retain_until,
-            deliveries_started: 0,
+            deliveries_started: u32::from(new.handler_first),
         };
         self.records.push(Record {
             claim: claim.clone(),
             replay_keys: new.replay_keys,
-            delivered: 0,
+            kept: 0,
         });
         Reply::Won(Box::new(claim))
     }
@@ -179,22 +184,8 @@ impl Model {
     }
 
     fn advance(&mut self, now: Timestamp, id: &str, epoch: u64, to: Advance) -> Reply {
-        let (part, size, limit) = match &to {
-            Advance::Settled { settlement, .. } => {
-                ("settlement", settlement.len(), limits::RECORD_BYTES_MAX)
-            }
-            Advance::Failed { refusal } => ("refusal", refusal.len(), limits::RECORD_BYTES_MAX),
-            Advance::Delivered { receipt, .. } => {
-                ("receipt", receipt.len(), limits::RECEIPT_BYTES_MAX)
-            }
-            Advance::Refund { artefact } => {
-                ("artefact", artefact.len(), limits::ARTEFACT_BYTES_MAX)
-            }
-            Advance::Refunded { refund } => ("refund", refund.len(), limits::RECORD_BYTES_MAX),
-            _ => ("", 0, 0),
-        };
-        if size > limit {
-            return Reply::TooLarge { part, limit };
+        if let Some(reply) = too_large_advance(&to) {
+            return reply;
         }
         let largest = self
             .limits
@@ -225,14 +216,21 @@ impl Model {
         let Some(state) = next(claim.state.clone(), to, keep) else {
             return Reply::Refused(Box::new(claim.clone()));
         };
+        let had_response = matches!(response_slot(&mut claim.state), Some(Some(_)));
+        let ran_already = matches!(claim.state, ClaimState::Capturing { .. });
         claim.state = state;
+        if !had_response && matches!(response_slot(&mut claim.state), Some(Some(_))) {
+            record.kept = deliveries;
+        }
         match &claim.state {
-            ClaimState::Delivering { .. } => claim.deliveries_started += 1,
-            ClaimState::Settled { .. } if failed && claim.lease_until > now => {
+            ClaimState::Delivering { .. } if !ran_already => claim.deliveries_started += 1,
+            ClaimState::Serving { .. } => claim.deliveries_started += 1,
+            ClaimState::Settled { .. } | ClaimState::Authorised { .. }
+                if failed && claim.lease_until > now =>
+            {
                 claim.lease_until = now;
             }
             ClaimState::Delivered(delivery) => {
-                record.delivered = deliveries;
                 if let Some(response) = &delivery.response {
                     claim.retain_until = claim.retain_until.max(response.expires_at);
                 }
@@ -249,23 +247,19 @@ impl Model {
         reply
     }
 
-    /// Drops the responses that were delivered longest ago until the rest fit.
+    /// Drops the responses that were kept first until the rest fit.
     fn bound_responses(&mut self) {
         loop {
             let mut kept: Vec<&mut Record> = self.records.iter_mut().collect();
             kept.retain_mut(|it| matches!(response_slot(&mut it.claim.state), Some(Some(_))));
             let weights = kept.iter().map(|it| {
-                let response = it
-                    .claim
-                    .state
-                    .delivery()
-                    .and_then(|it| it.response.as_ref());
+                let response = it.claim.state.response();
                 response.map_or(0, |it| it.weight())
             });
             if weights.sum::<u64>() <= self.limits.responses_bytes_max {
                 return;
             }
-            let oldest = kept.into_iter().min_by_key(|it| it.delivered);
+            let oldest = kept.into_iter().min_by_key(|it| it.kept);
             if let Some(slot) = oldest.and_then(|it| response_slot(&mut it.claim.state)) {
                 *slot = None;
             }
@@ -323,6 +317,28 @@ fn too_large(new: &NewClaim) -> Option<Reply> {
     None
 }
 
+/// The refusal of an advance that has too large a part.
+fn too_large_advance(to: &Advance) -> Option<Reply> {
+    let (part, size, limit) = match to {
+        Advance::Settled { settlement, .. } => {
+            ("settlement", settlement.len(), limits::RECORD_BYTES_MAX)
+        }
+        Advance::Failed { refusal } => ("refusal", refusal.len(), limits::RECORD_BYTES_MAX),
+        Advance::Delivered { receipt, .. } => ("receipt", receipt.len(), limits::RECEIPT_BYTES_MAX),
+        Advance::Refund { artefact } => ("artefact", artefact.len(), limits::ARTEFACT_BYTES_MAX),
+        Advance::Refunded { refund } => ("refund", refund.len(), limits::RECORD_BYTES_MAX),
+        Advance::Captured { settlement, .. } if settlement.len() > limits::RECORD_BYTES_MAX => {
+            ("settlement", settlement.len(), limits::RECORD_BYTES_MAX)
+        }
+        Advance::Captured { receipt, .. } => ("receipt", receipt.len(), limits::RECEIPT_BYTES_MAX),
+        _ => ("", 0, 0),
+    };
+    if size > limit {
+        return Some(Reply::TooLarge { part, limit });
+    }
+    None
+}
+
 /// True when the claim is where the advance leads.
 fn has_happened(claim: &Claim, to: &Advance) -> bool {
     match &claim.state {
@@ -343,9 +359,18 @@ fn has_happened(claim: &Claim, to: &Advance) -> bool {
             Advance::Deliver => true,
             _ => false,
         },
-        ClaimState::Delivered(delivery) => {
-            matches!(to, Advance::Delivered { receipt, .. } if *receipt == delivery.receipt)
-        }
+        ClaimState::Delivered(delivery) => match to {
+            Advance::Delivered { receipt, .. } => *receipt == delivery.receipt,
+            Advance::Captured {
+                settlement,
+                receipt,
+                ..
+            } => *receipt == delivery.receipt && *settlement == delivery.settlement,
+            _ => false,
+        },
+        ClaimState::Authorised { .. } => *to == Advance::DeliveryFailed,
+        ClaimState::Serving { .. } => *to == Advance::Deliver,
+        ClaimState::Capturing { .. } => matches!(to, Advance::Capture { .. }),
         ClaimState::Failed { refusal } => {
             matches!(to, Advance::Failed { refusal: told } if told == refusal)
         }
@@ -369,7 +394,7 @@ fn next(
 ) -> Option<ClaimState> {
     match (state, to) {
         (
-            ClaimState::Settling { .. },
+            ClaimState::Settling { .. } | ClaimState::Capturing { .. },
             Advance::Settled {
                 settlement,
                 deliver,
@@ -378,9 +403,19 @@ fn next(
             true => ClaimState::Delivering { settlement },
             false => ClaimState::Settled { settlement },
         }),
-        (ClaimState::Settling { .. }, Advance::Failed { refusal }) => {
-            Some(ClaimState::Failed { refusal })
-        }
+        (
+            ClaimState::Settling { .. }
+            | ClaimState::Authorised { .. }
+            | ClaimState::Serving { .. }
+            | ClaimState::Capturing { .. },
+            Advance::Failed { refusal },
+        ) => Some(ClaimState::Failed { refusal }),
+        (
+            state @ (ClaimState::Authorised { .. }
+            | ClaimState::Serving { .. }
+            | ClaimState::Capturing { .. }),
+            to,
+        ) => next_before_settlement(state, to, keep),
         (ClaimState::Settled { settlement }, Advance::Deliver) => {
             Some(ClaimState::Delivering { settlement })
         }
@@ -416,12 +451,48 @@ fn next(
     }
 }
 
-/// Where a delivered claim keeps its response.
+/// The arrows of a claim whose handler runs first, up to its settlement.
+fn next_before_settlement(
+    state: ClaimState,
+    to: Advance,
+    keep: impl FnOnce(Arc<StoredResponse>) -> Option<Arc<StoredResponse>>,
+) -> Option<ClaimState> {
+    match (state, to) {
+        (ClaimState::Authorised { artefact }, Advance::Deliver) => {
+            Some(ClaimState::Serving { artefact })
+        }
+        (ClaimState::Serving { artefact }, Advance::DeliveryFailed) => {
+            Some(ClaimState::Authorised { artefact })
+        }
+        (ClaimState::Serving { artefact }, Advance::Capture { response }) => {
+            Some(ClaimState::Capturing {
+                artefact,
+                response: response.and_then(keep),
+            })
+        }
+        (
+            ClaimState::Capturing { .. },
+            Advance::Captured {
+                settlement,
+                receipt,
+                response,
+            },
+        ) => Some(ClaimState::Delivered(Delivery {
+            settlement,
+            receipt,
+            response: response.and_then(keep),
+        })),
+        _ => None,
+    }
+}
+
+/// Where a claim keeps its response.
 fn response_slot(state: &mut ClaimState) -> Option<&mut Option<Arc<StoredResponse>>> {
     match state {
         ClaimState::Delivered(it) | ClaimState::Disputed(it) | ClaimState::Reversed(it) => {
             Some(&mut it.response)
         }
+        ClaimState::Capturing { response, .. } => Some(response),
         _ => None,
     }
 }

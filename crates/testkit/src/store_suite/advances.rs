@@ -1,10 +1,11 @@
 //! Which transitions there are, and that repeating one changes nothing.
 
-use stiver_env::BoxFuture;
-use stiver_store::{Advance, Claim, ClaimState, Reply, limits};
+use stiver_env::{BoxFuture, Clock as _};
+use stiver_store::{Advance, Claim, ClaimState, NewClaim, Reply, StoredResponse, limits};
 
 use super::{
-    Behaviour, Subject, bytes, delivered, failed, refund, refunded, settled, settled_and_deliver,
+    Behaviour, Subject, bytes, capture, captured, delivered, failed, refund, refunded, settled,
+    settled_and_deliver,
 };
 use crate::fixtures::{LEASE_MS, new_claim};
 
@@ -19,9 +20,39 @@ pub(super) const ALL: &[Behaviour] = &[
     records_beyond_their_limit_are_refused,
     an_unknown_claim_is_absent,
     deliveries_are_counted_when_started,
+    a_handler_that_runs_first_is_counted_from_its_claim_on,
+    a_response_waits_for_its_settlement_and_is_replaced_at_delivery,
 ];
 
+/// A claim in `Settling`, or one whose handler runs first.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Begins {
+    Settling,
+    Serving,
+}
+
 /// The ways from a new claim to each state.
+fn all_ways() -> Vec<(&'static str, Begins, Vec<Advance>)> {
+    let settling = ways().into_iter();
+    let settling = settling.map(|(state, way)| (state, Begins::Settling, way));
+    let serving = vec![
+        ("serving", vec![]),
+        ("authorised", vec![Advance::DeliveryFailed]),
+        ("serving", vec![Advance::DeliveryFailed, Advance::Deliver]),
+        ("capturing", vec![capture()]),
+        ("settled", vec![capture(), settled()]),
+        ("delivering", vec![capture(), settled_and_deliver()]),
+        ("delivered", vec![capture(), captured()]),
+        ("failed", vec![failed()]),
+        ("failed", vec![capture(), failed()]),
+    ];
+    let serving = serving.into_iter();
+    settling
+        .chain(serving.map(|(state, way)| (state, Begins::Serving, way)))
+        .collect()
+}
+
+/// The ways from a new claim in `Settling`.
 fn ways() -> Vec<(&'static str, Vec<Advance>)> {
     let delivered_way = || vec![settled_and_deliver(), delivered()];
     let with = |mut way: Vec<Advance>, more: Vec<Advance>| {
@@ -51,6 +82,8 @@ fn advances() -> Vec<Advance> {
         settled(),
         settled_and_deliver(),
         failed(),
+        capture(),
+        captured(),
         Advance::Deliver,
         delivered(),
         Advance::DeliveryFailed,
@@ -64,9 +97,13 @@ fn advances() -> Vec<Advance> {
 /// Where an advance leads from a state: the diagram.
 fn leads_to(from: &str, to: &Advance) -> Option<&'static str> {
     match (from, to.name()) {
-        ("settling", "settled") => Some("settled"),
-        ("settling", "settled and deliver") => Some("delivering"),
-        ("settling", "failed") => Some("failed"),
+        ("settling" | "capturing", "settled") => Some("settled"),
+        ("settling" | "capturing", "settled and deliver") => Some("delivering"),
+        ("settling" | "authorised" | "serving" | "capturing", "failed") => Some("failed"),
+        ("authorised", "deliver") => Some("serving"),
+        ("serving", "delivery failed") => Some("authorised"),
+        ("serving", "capture") => Some("capturing"),
+        ("capturing", "captured") => Some("delivered"),
         ("settled", "deliver") => Some("delivering"),
         ("settled" | "delivering", "refund") => Some("refunding"),
         ("delivering", "delivered") => Some("delivered"),
@@ -84,7 +121,10 @@ fn repeats(state: &str, to: &Advance) -> bool {
         (state, to.name()),
         ("settled", "settled")
             | ("delivering", "settled and deliver" | "deliver")
-            | ("delivered", "delivered")
+            | ("serving", "deliver")
+            | ("authorised", "delivery failed")
+            | ("capturing", "capture")
+            | ("delivered", "delivered" | "captured")
             | ("failed", "failed")
             | ("refunding", "refund")
             | ("refunded", "refunded")
@@ -93,9 +133,24 @@ fn repeats(state: &str, to: &Advance) -> bool {
     )
 }
 
+/// True in `Settled` after a run: its failure is what may have led there.
+fn failed_before(claim: &Claim, to: &Advance) -> bool {
+    claim.state.name() == "settled"
+        && claim.deliveries_started > 0
+        && *to == Advance::DeliveryFailed
+}
+
 /// Makes the claim of a number and leads it along a way.
 async fn led(it: &Subject, n: u64, way: &[Advance]) -> Claim {
-    let mut claim = it.won(&new_claim(n)).await;
+    led_from(it, n, Begins::Settling, way).await
+}
+
+async fn led_from(it: &Subject, n: u64, begins: Begins, way: &[Advance]) -> Claim {
+    let new = NewClaim {
+        handler_first: begins == Begins::Serving,
+        ..new_claim(n)
+    };
+    let mut claim = it.won(&new).await;
     for to in way {
         claim = it.advanced(n, to.clone()).await;
     }
@@ -105,10 +160,10 @@ async fn led(it: &Subject, n: u64, way: &[Advance]) -> Claim {
 fn every_transition_of_the_diagram_is_made_and_no_other(it: &Subject) -> BoxFuture<'_, ()> {
     Box::pin(async move {
         let mut n = 0;
-        for (state, way) in ways() {
+        for (state, begins, way) in all_ways() {
             for to in advances() {
                 n += 1;
-                let before = led(it, n, &way).await;
+                let before = led_from(it, n, begins, &way).await;
                 assert_eq!(before.state.name(), state);
                 let reply = it.advance(n, to.clone()).await;
                 let after = it.found(n).await;
@@ -117,7 +172,7 @@ fn every_transition_of_the_diagram_is_made_and_no_other(it: &Subject) -> BoxFutu
                         assert_eq!(after.state.name(), next, "{state}, {to:?}");
                         assert_eq!(reply, Reply::Advanced(Box::new(after)));
                     }
-                    None if repeats(state, &to) => {
+                    None if repeats(state, &to) || failed_before(&before, &to) => {
                         assert_eq!(after, before, "{state}, {to:?}");
                         assert_eq!(reply, Reply::Advanced(Box::new(before)));
                     }
@@ -302,6 +357,62 @@ fn an_unknown_claim_is_absent(it: &Subject) -> BoxFuture<'_, ()> {
         assert_eq!(it.advance(1, settled()).await, Reply::Absent);
         assert_eq!(it.renew(1, 1, LEASE_MS).await, Reply::Absent);
         assert_eq!(it.take_over(1, 1).await, Reply::Absent);
+    })
+}
+
+fn a_handler_that_runs_first_is_counted_from_its_claim_on(it: &Subject) -> BoxFuture<'_, ()> {
+    Box::pin(async move {
+        let claim = led_from(it, 1, Begins::Serving, &[]).await;
+        assert_eq!(claim.deliveries_started, 1);
+        let claim = it.advanced(1, Advance::DeliveryFailed).await;
+        assert_eq!(claim.deliveries_started, 1);
+        assert!(matches!(it.take_over(1, 2).await, Reply::Won(_)), "freed");
+        for _ in 0..2 {
+            let reply = it.advance_as(1, 2, Advance::Deliver).await;
+            assert!(matches!(reply, Reply::Advanced(claim) if claim.deliveries_started == 2));
+        }
+        for to in [capture(), settled_and_deliver()] {
+            let reply = it.advance_as(1, 2, to).await;
+            assert!(
+                matches!(reply, Reply::Advanced(claim) if claim.deliveries_started == 2),
+                "the run that has answered is not counted again"
+            );
+        }
+    })
+}
+
+fn a_response_waits_for_its_settlement_and_is_replaced_at_delivery(
+    it: &Subject,
+) -> BoxFuture<'_, ()> {
+    Box::pin(async move {
+        let expires_at = it.clock.now().plus_millis(1000);
+        let response = |status| {
+            Some(std::sync::Arc::new(StoredResponse {
+                status,
+                headers: Vec::new(),
+                body: b"late".to_vec(),
+                expires_at,
+            }))
+        };
+        let response_of = |claim: &Claim| claim.state.response().map(|it| it.status);
+        let first = Advance::Capture {
+            response: response(200),
+        };
+        led_from(it, 1, Begins::Serving, std::slice::from_ref(&first)).await;
+        assert_eq!(response_of(&it.found(1).await), Some(200));
+        let way = [
+            first,
+            Advance::Captured {
+                settlement: bytes("settlement"),
+                receipt: "receipt".into(),
+                response: response(201),
+            },
+        ];
+        let claim = led_from(it, 2, Begins::Serving, &way).await;
+        assert_eq!(response_of(&claim), Some(201));
+        it.pass(1000);
+        assert_eq!(response_of(&it.found(1).await), None, "it has expired");
+        assert_eq!(response_of(&it.found(2).await), None);
     })
 }
 

@@ -6,7 +6,7 @@ use stiver_core::Timestamp;
 use stiver_env::Clock;
 use stiver_store::{Advance, Command, NewClaim, Reply, StoredResponse, TERMINAL_RETAIN_MS};
 
-use super::{Subject, delivered, failed, refund, refunded, settled, settled_and_deliver};
+use super::{Subject, bytes, delivered, failed, refund, refunded, settled, settled_and_deliver};
 use crate::entropy::Random;
 use crate::fixtures::{LEASE_MS, attempt, challenge_id, hash, new_claim};
 
@@ -90,24 +90,20 @@ fn random_claim(random: &mut Random, n: u64, now: Timestamp) -> NewClaim {
         owner: random.below(3),
         lease_ms: random.below(2 * LEASE_MS),
         retain_until: now.plus_millis(random.below(2 * TERMINAL_RETAIN_MS)),
+        handler_first: random.once_in(2),
         ..new_claim(n)
     }
 }
 
 fn random_advance(random: &mut Random, now: Timestamp) -> Advance {
-    match random.below(16) {
+    match random.below(20) {
         0 => settled(),
         1 | 2 => settled_and_deliver(),
         3 => failed(),
         4 => Advance::Deliver,
         5 | 6 => Advance::Delivered {
             receipt: "receipt".into(),
-            response: Some(Arc::new(StoredResponse {
-                status: 200,
-                headers: Vec::new(),
-                body: vec![0; random.index(1200)],
-                expires_at: now.plus_millis(random.below(2 * TERMINAL_RETAIN_MS)),
-            })),
+            response: Some(random_response(random, now)),
         },
         7 => delivered(),
         8 => Advance::DeliveryFailed,
@@ -115,6 +111,23 @@ fn random_advance(random: &mut Random, now: Timestamp) -> Advance {
         10 => refunded(),
         11 => Advance::Release,
         12 | 13 => Advance::Disputed,
+        14 | 15 => Advance::Capture {
+            response: random.once_in(4).then(|| random_response(random, now)),
+        },
+        16 | 17 => Advance::Captured {
+            settlement: bytes("settlement"),
+            receipt: "receipt".into(),
+            response: random.once_in(2).then(|| random_response(random, now)),
+        },
         _ => Advance::Reversed,
     }
+}
+
+fn random_response(random: &mut Random, now: Timestamp) -> Arc<StoredResponse> {
+    Arc::new(StoredResponse {
+        status: 200,
+        headers: Vec::new(),
+        body: vec![0; random.index(1200)],
+        expires_at: now.plus_millis(random.below(2 * TERMINAL_RETAIN_MS)),
+    })
 }

@@ -6,8 +6,9 @@ pub(crate) mod upstream;
 use std::{path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, StatusCode, header};
+use http::{HeaderMap, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use stiver_core::{
@@ -47,7 +48,8 @@ pub(crate) const ORDER: i128 = 50_000;
 /// The longest request body that the gateway takes, bytes.
 pub(crate) const BODY_LIMIT: usize = 4096;
 
-const ROUTES: &str = r#"
+/// The routes of every test that names no others.
+pub(crate) const ROUTES: &str = r#"
 [[route]]
 path = "/v1/reading"
 methods = ["GET"]
@@ -110,6 +112,11 @@ impl World {
 
     /// A running gateway in front of this API.
     pub(crate) async fn with(upstream: Upstream) -> Self {
+        Self::configured(upstream, "", ROUTES).await
+    }
+
+    /// A running gateway in front of this API, with more lines in `[gateway]` and these tables.
+    pub(crate) async fn configured(upstream: Upstream, gateway: &str, tables: &str) -> Self {
         logs::install();
         let env = stiver_env::native::env();
         let folder = tempfile::tempdir().unwrap();
@@ -122,7 +129,7 @@ impl World {
         let written = init(folder.path(), &new, &env).unwrap();
         let text = std::fs::read_to_string(&written.config_file).unwrap();
         let head = text.split("[[route]]").next().unwrap();
-        let text = format!("{head}body_limit_bytes = {BODY_LIMIT}\n{ROUTES}");
+        let text = format!("{head}body_limit_bytes = {BODY_LIMIT}\n{gateway}\n{tables}");
         let config = Config::parse(&text, &written.config_file, folder.path()).unwrap();
         let key = Arc::new(Ed25519Key::from_seed(&env.random()));
         let ledger = fund(&config, &key, &env).await;
@@ -178,6 +185,16 @@ impl World {
     /// Sends a request and reads the answer.
     pub(crate) async fn ask(&self, request: Request<Bytes>) -> Reply {
         ask_at(self.address(), request).await
+    }
+
+    /// Sends a request and returns when the head of the answer is there.
+    pub(crate) async fn begin<B>(&self, request: Request<B>) -> Response<Incoming>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let stream = TcpStream::connect(self.address()).await.unwrap();
+        begin(stream, request).await
     }
 
     /// Sends bytes as they are and reads what comes until the connection ends.
@@ -282,27 +299,37 @@ pub(crate) async fn ask_at(address: std::net::SocketAddr, request: Request<Bytes
     exchange(stream, request).await
 }
 
-#[expect(clippy::disallowed_methods, reason = "a test starts its own tasks")]
 async fn exchange<S>(stream: S, request: Request<Bytes>) -> Reply
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let io = TokioIo::new(stream);
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
-    tokio::spawn(connection);
-    let (mut parts, body) = request.into_parts();
-    if !parts.headers.contains_key(header::HOST) {
-        let host = header::HeaderValue::from_static("gateway-test");
-        parts.headers.insert(header::HOST, host);
-    }
-    let request = Request::from_parts(parts, Full::new(body));
-    let response = sender.send_request(request).await.unwrap();
+    let response = begin(stream, request.map(Full::new)).await;
     let (parts, body) = response.into_parts();
     Reply {
         status: parts.status,
         headers: parts.headers,
         body: body.collect().await.unwrap().to_bytes(),
     }
+}
+
+/// Sends one request over HTTP/1.1 and returns when the head of the answer is there.
+#[expect(clippy::disallowed_methods, reason = "a test starts its own tasks")]
+pub(crate) async fn begin<S, B>(stream: S, request: Request<B>) -> Response<Incoming>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let io = TokioIo::new(stream);
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
+    tokio::spawn(connection.with_upgrades());
+    let (mut parts, body) = request.into_parts();
+    if !parts.headers.contains_key(header::HOST) {
+        let host = header::HeaderValue::from_static("gateway-test");
+        parts.headers.insert(header::HOST, host);
+    }
+    let request = Request::from_parts(parts, body);
+    sender.send_request(request).await.unwrap()
 }
 
 impl Reply {

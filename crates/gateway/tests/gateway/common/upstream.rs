@@ -75,12 +75,22 @@ impl Upstream {
         }
     }
 
+    /// An API of a test's own.
+    pub(crate) fn serving(router: Router) -> Self {
+        let upstream = Self::down();
+        upstream.serve(router);
+        upstream
+    }
+
     /// Accepts connections from now on.
-    #[expect(clippy::disallowed_methods, reason = "a test starts its own tasks")]
     pub(crate) fn up(&self) {
+        self.serve(Router::new().fallback(answer).with_state(self.clone()));
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a test starts its own tasks")]
+    fn serve(&self, router: Router) {
         let socket = self.shared.down.lock().unwrap().take();
         let listener: TcpListener = socket.expect("it is down").listen(64).unwrap();
-        let router = Router::new().fallback(answer).with_state(self.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
     }
 

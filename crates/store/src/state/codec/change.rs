@@ -15,6 +15,8 @@ const RENEWED: u8 = 9;
 const TAKEN_OVER: u8 = 10;
 const DISPUTED: u8 = 11;
 const REVERSED: u8 = 12;
+const CAPTURE: u8 = 13;
+const CAPTURED: u8 = 14;
 
 pub(super) fn write(w: &mut Writer<'_>, change: &Change) -> Written {
     match change {
@@ -31,6 +33,18 @@ pub(super) fn write(w: &mut Writer<'_>, change: &Change) -> Written {
         Change::Deliver => w.array(1)?.u8(DELIVER)?.ok(),
         Change::Delivered { receipt, response } => {
             w.array(3)?.u8(DELIVERED)?.str(receipt)?;
+            claim::write_response(w, response.as_deref())
+        }
+        Change::Capture { response } => {
+            w.array(2)?.u8(CAPTURE)?;
+            claim::write_response(w, response.as_deref())
+        }
+        Change::Captured {
+            settlement,
+            receipt,
+            response,
+        } => {
+            w.array(4)?.u8(CAPTURED)?.bytes(settlement)?.str(receipt)?;
             claim::write_response(w, response.as_deref())
         }
         Change::DeliveryFailed => w.array(1)?.u8(DELIVERY_FAILED)?.ok(),
@@ -60,6 +74,14 @@ pub(super) fn read(r: &mut Reader<'_>) -> Read<Change> {
         },
         (DELIVER, 0) => Change::Deliver,
         (DELIVERED, 2) => Change::Delivered {
+            receipt: r.str()?.into(),
+            response: claim::read_response(r)?,
+        },
+        (CAPTURE, 1) => Change::Capture {
+            response: claim::read_response(r)?,
+        },
+        (CAPTURED, 3) => Change::Captured {
+            settlement: shared(r)?,
             receipt: r.str()?.into(),
             response: claim::read_response(r)?,
         },

@@ -17,6 +17,9 @@ const REFUNDING: u8 = 6;
 const REFUNDED: u8 = 7;
 const DISPUTED: u8 = 8;
 const REVERSED: u8 = 9;
+const AUTHORISED: u8 = 10;
+const SERVING: u8 = 11;
+const CAPTURING: u8 = 12;
 
 pub(super) fn write(w: &mut Writer<'_>, claim: &Claim) -> Written {
     w.array(13)?.str(&claim.challenge_id)?;
@@ -79,6 +82,12 @@ fn write_state(w: &mut Writer<'_>, state: &ClaimState) -> Written {
             .ok(),
         ClaimState::Disputed(delivery) => write_delivery(w, DISPUTED, delivery),
         ClaimState::Reversed(delivery) => write_delivery(w, REVERSED, delivery),
+        ClaimState::Authorised { artefact } => w.array(2)?.u8(AUTHORISED)?.bytes(artefact)?.ok(),
+        ClaimState::Serving { artefact } => w.array(2)?.u8(SERVING)?.bytes(artefact)?.ok(),
+        ClaimState::Capturing { artefact, response } => {
+            w.array(3)?.u8(CAPTURING)?.bytes(artefact)?;
+            write_response(w, response.as_deref())
+        }
     }
 }
 
@@ -107,6 +116,16 @@ fn read_state(r: &mut Reader<'_>) -> Read<ClaimState> {
         },
         (DISPUTED, 3) => ClaimState::Disputed(read_delivery(r)?),
         (REVERSED, 3) => ClaimState::Reversed(read_delivery(r)?),
+        (AUTHORISED, 1) => ClaimState::Authorised {
+            artefact: r.bytes()?.into(),
+        },
+        (SERVING, 1) => ClaimState::Serving {
+            artefact: r.bytes()?.into(),
+        },
+        (CAPTURING, 2) => ClaimState::Capturing {
+            artefact: r.bytes()?.into(),
+            response: read_response(r)?,
+        },
         (other, _) => return Err(unknown("a claim's state", other)),
     })
 }
