@@ -262,6 +262,10 @@ impl PayeeCharge for Refusing {
         self.ledger.quote(quote)
     }
 
+    fn quotes_the_same(&self) -> bool {
+        self.ledger.quotes_the_same()
+    }
+
     fn expected_terms(&self, price: &Amount) -> Result<Terms, QuoteError> {
         self.ledger.expected_terms(price)
     }

@@ -14,6 +14,14 @@ pub trait PayeeCharge: Send + Sync {
     /// Makes the `request` of a challenge for this price. Creates no outside state unless the rail
     /// needs it.
     fn quote<'a>(&'a self, quote: Quote<'a>) -> BoxFuture<'a, Result<Object, QuoteError>>;
+
+    /// Whether [`PayeeCharge::quote`] gives the same for the same price, description and external
+    /// id, whenever it is asked. Then it is asked once for each route. False by default: a method
+    /// that makes an invoice makes another one each time.
+    fn quotes_the_same(&self) -> bool {
+        false
+    }
+
     /// The terms a route with this price asks: what [`PayeeCharge::terms`] must give for a request
     /// quoted for it. Pure.
     fn expected_terms(&self, price: &Amount) -> Result<Terms, QuoteError>;

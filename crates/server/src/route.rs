@@ -1,8 +1,11 @@
 //! What a resource costs, and what becomes of the payment when it cannot be delivered.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
-use stiver_core::{Amount, Problem, name::MethodName};
+use stiver_core::{Amount, Problem, json::EncodedObject, name::MethodName};
 use stiver_method::payee::{PayeeCharge, QuoteError, Terms};
 
 use crate::limits;
@@ -26,6 +29,8 @@ pub struct Offer {
     pub(crate) method: Arc<dyn PayeeCharge>,
     pub(crate) price: Amount,
     pub(crate) terms: Arc<Terms>,
+    /// The request of its challenges, where the method always asks the same.
+    pub(crate) quoted: Arc<OnceLock<EncodedObject>>,
 }
 
 impl Offer {
@@ -39,6 +44,7 @@ impl Offer {
             method,
             price,
             terms,
+            quoted: Arc::default(),
         })
     }
 
@@ -213,6 +219,7 @@ impl Route {
     #[must_use]
     pub fn description(mut self, text: &str) -> Self {
         self.description = Some(text.to_owned());
+        self.forget_quotes();
         self
     }
 
@@ -220,6 +227,7 @@ impl Route {
     #[must_use]
     pub fn external_id(mut self, id: &str) -> Self {
         self.external_id = Some(id.to_owned());
+        self.forget_quotes();
         self
     }
 
@@ -287,6 +295,13 @@ impl Route {
     pub fn priced_inputs(mut self, digest: [u8; 32]) -> Self {
         self.inputs = Some(digest);
         self
+    }
+
+    /// What was quoted before had not what is quoted now.
+    fn forget_quotes(&mut self) {
+        for offer in &mut self.offers {
+            offer.quoted = Arc::default();
+        }
     }
 
     /// The offers.

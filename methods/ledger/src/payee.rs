@@ -47,6 +47,14 @@ pub struct LedgerPayeeConfig {
 pub struct LedgerPayee {
     name: MethodName,
     config: LedgerPayeeConfig,
+    texts: Texts,
+}
+
+/// What every challenge says of the ledger and the payee, as it is written there: base58 is slow.
+struct Texts {
+    recipient: String,
+    ledger: String,
+    receipt_key: String,
 }
 
 impl LedgerPayee {
@@ -54,7 +62,16 @@ impl LedgerPayee {
     pub fn new(config: LedgerPayeeConfig) -> Self {
         let name = MethodName::new(METHOD)
             .expect("the method's name is valid, because it is lower-case letters");
-        Self { name, config }
+        let texts = Texts {
+            recipient: config.account.to_string(),
+            ledger: config.ledger.id().to_string(),
+            receipt_key: config.ledger.receipt_key().to_string(),
+        };
+        Self {
+            name,
+            config,
+            texts,
+        }
     }
 
     /// The account that is paid.
@@ -62,7 +79,8 @@ impl LedgerPayee {
         self.config.account
     }
 
-    fn ask(&self, price: &Amount) -> Result<wire::Request, QuoteError> {
+    /// Whether it can ask this price.
+    fn takes(&self, price: &Amount) -> Result<(), QuoteError> {
         let known = self.config.currencies.contains(price.currency());
         if !known {
             return Err(QuoteError::Currency {
@@ -73,16 +91,21 @@ impl LedgerPayee {
         if price.is_zero() || i128::try_from(price.units()).is_err() {
             return Err(QuoteError::Amount);
         }
+        Ok(())
+    }
+
+    fn ask(&self, price: &Amount) -> Result<wire::Request, QuoteError> {
+        self.takes(price)?;
         Ok(wire::Request {
             amount: price.to_wire(),
             currency: price.currency().code().to_owned(),
-            recipient: self.config.account.to_string(),
+            recipient: self.texts.recipient.clone(),
             description: None,
             external_id: None,
             method_details: wire::MethodDetails {
-                ledger: self.config.ledger.id().to_string(),
+                ledger: self.texts.ledger.clone(),
                 decimals: price.currency().decimals(),
-                receipt_key: Some(self.config.ledger.receipt_key().to_string()),
+                receipt_key: Some(self.texts.receipt_key.clone()),
             },
         })
     }
@@ -168,11 +191,15 @@ impl PayeeCharge for LedgerPayee {
         Box::pin(std::future::ready(object))
     }
 
+    fn quotes_the_same(&self) -> bool {
+        true
+    }
+
     fn expected_terms(&self, price: &Amount) -> Result<Terms, QuoteError> {
-        self.ask(price)?;
+        self.takes(price)?;
         Ok(Terms {
             amount: price.clone(),
-            payee: self.config.account.to_string(),
+            payee: self.texts.recipient.clone(),
             rest: rest(self.config.ledger.id()),
         })
     }

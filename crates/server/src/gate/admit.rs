@@ -166,18 +166,19 @@ impl Gate {
             bound,
         } = fields;
         let id = credential.challenge.id.as_str();
-        let asked = Asked {
+        let asked = || Asked {
             credential_hash: token_hash(token),
             request_hash: request.hash(),
             others_hash: request.others_hash(),
             key,
         };
-        let known = self.find(id).await.map_err(GateError::JournalLost)?;
-        // A credential that was verified once stays good for what it bought, also when its secret
-        // has left the ring. Its hash is the proof.
-        let known = known.filter(|claim| bound || claim.credential_hash == asked.credential_hash);
-        if let Some(claim) = known {
-            return self.resume(&asked, claim).await;
+        if let Some(claim) = self.find(id).await.map_err(GateError::JournalLost)? {
+            let asked = asked();
+            // A credential that was verified once stays good for what it bought, also when its
+            // secret has left the ring. Its hash is the proof.
+            if bound || claim.credential_hash == asked.credential_hash {
+                return self.resume(&asked, claim).await;
+            }
         }
         if !bound {
             return Err(GateError::NotBound);
@@ -193,6 +194,7 @@ impl Gate {
             .settling
             .take(SETTLING_MAX)
             .ok_or(GateError::Busy)?;
+        let asked = asked();
         match self.claim(&asked, &credential, &checked).await? {
             Claimed::Won(hold) if checked.handler_first => {
                 let grant = Grant::unsettled(hold, checked.method, checked.details)?;

@@ -10,7 +10,7 @@ use stiver_env::{
 use stiver_method::payee::{PayeeCharge, QuoteError};
 use stiver_store::Store;
 
-use super::{Count, Gate, Inner, lease::Leases};
+use super::{Count, Gate, Inner, lease::Leases, nonce::Nonces};
 use crate::{
     events::Event,
     route::{Offer, Route, RouteError},
@@ -80,6 +80,7 @@ impl GateBuilder {
         }
         let mut owner = [0; 8];
         self.env.entropy.fill(&mut owner);
+        let nonces = Nonces::new(&*self.env.entropy);
         let inner = Inner {
             realm: self.realm,
             keys: RwLock::new(Arc::new(self.keys)),
@@ -89,6 +90,7 @@ impl GateBuilder {
             methods: self.methods,
             currencies: self.currencies,
             owner: AtomicU64::new(u64::from_be_bytes(owner)),
+            nonces,
             settling: Count::default(),
             waiting: Count::default(),
             working: Count::default(),

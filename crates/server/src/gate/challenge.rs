@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use stiver_core::{
-    Challenge,
+    Challenge, Timestamp,
     accept::AcceptPayment,
     base64url,
     challenge::{DigestText, Expires, Params},
@@ -42,7 +42,7 @@ impl Gate {
         for offer in ranked(request, route) {
             match self.challenge(request, route, offer).await {
                 Ok(challenge) => {
-                    bytes += challenge.to_header().len();
+                    bytes += challenge.header_bytes_about();
                     if bytes > CHALLENGE_HEADER_BYTES_MAX {
                         failure = GateError::Misconfigured;
                         break;
@@ -59,14 +59,17 @@ impl Gate {
         }
     }
 
-    async fn challenge(
+    /// What the method asks for, encoded. Asked once where it is always the same.
+    async fn quoted(
         &self,
-        request: &Request<'_>,
         route: &Route,
         offer: &Offer,
-    ) -> Result<Challenge, GateError> {
-        let now = self.now();
-        let expires = Expires::at(now.plus_millis(route.challenge_lifetime_ms));
+        now: Timestamp,
+        expires: &Expires,
+    ) -> Result<EncodedObject, GateError> {
+        if let Some(quoted) = offer.quoted.get() {
+            return Ok(quoted.clone());
+        }
         let quote = Quote {
             price: &offer.price,
             description: route.description.as_deref(),
@@ -78,8 +81,23 @@ impl Gate {
             tracing::warn!(method = %offer.method(), %error, "an offer was left out");
             GateError::NoQuote
         })?;
-        let mut nonce = [0; 16];
-        self.inner.env.entropy.fill(&mut nonce);
+        let quoted = EncodedObject::encode(&quoted);
+        if offer.method.quotes_the_same() {
+            // Whoever was first asked the same.
+            let _ = offer.quoted.set(quoted.clone());
+        }
+        Ok(quoted)
+    }
+
+    async fn challenge(
+        &self,
+        request: &Request<'_>,
+        route: &Route,
+        offer: &Offer,
+    ) -> Result<Challenge, GateError> {
+        let now = self.now();
+        let expires = Expires::at(now.plus_millis(route.challenge_lifetime_ms));
+        let asked = self.quoted(route, offer, now, &expires).await?;
         let price_revision = match &route.basis {
             PriceBasis::Fixed => None,
             PriceBasis::Computed { revision } => Some(revision.clone()),
@@ -90,7 +108,7 @@ impl Gate {
             .map(|digest| (PRICED_INPUTS.to_owned(), digest))
             .collect();
         let opaque = Opaque {
-            nonce,
+            nonce: self.inner.nonces.next(),
             scope: request.scope(),
             issued_at: now,
             price_revision,
@@ -109,7 +127,7 @@ impl Gate {
             realm: self.inner.realm.clone(),
             method: offer.method().clone(),
             intent: IntentName::charge(),
-            request: EncodedObject::encode(&quoted),
+            request: asked,
             expires: Some(expires),
             digest,
             description: route.description.clone(),

@@ -15,7 +15,7 @@ use crate::{
     limits::CLOCK_MARGIN_MS,
     record::Details,
     request::{BodyState, Request},
-    route::{PriceBasis, Route, Settle, StoreResponses, UpstreamRepeats},
+    route::{Offer, PriceBasis, Route, Settle, StoreResponses, UpstreamRepeats},
 };
 
 /// A credential that passed every check.
@@ -132,6 +132,9 @@ fn terms(
         .peekable();
     let method = offers.peek().map(|offer| Arc::clone(&offer.method));
     let method = method.ok_or(GateError::MethodNotOffered)?;
+    if let Some(offer) = as_quoted(route, credential, opaque) {
+        return Ok((Arc::clone(&offer.method), Terms::clone(&offer.terms)));
+    }
     let terms = method
         .terms(params.request.object())
         .map_err(GateError::Refused)?;
@@ -158,6 +161,20 @@ fn terms(
     } else {
         Err(GateError::OtherTerms)
     }
+}
+
+/// The offer whose request the credential echoes to the letter, as nearly all do: then its terms
+/// are the offer's, and need not be read.
+fn as_quoted<'r>(route: &'r Route, credential: &Credential, opaque: &Opaque) -> Option<&'r Offer> {
+    let params = &credential.challenge.params;
+    if route.basis != PriceBasis::Fixed || opaque.price_revision.is_some() {
+        return None;
+    }
+    route.offers.iter().find(|offer| {
+        let quoted = offer.quoted.get();
+        offer.method() == &params.method
+            && quoted.is_some_and(|quoted| quoted.wire() == params.request.wire())
+    })
 }
 
 /// The digest of the body, when it is the one that the challenge was issued for.

@@ -44,6 +44,7 @@ mod challenge;
 mod check;
 pub(crate) mod journal;
 mod lease;
+mod nonce;
 mod recover;
 mod refund;
 mod resume;
@@ -84,6 +85,7 @@ pub(crate) struct Inner {
     /// Drawn at the start, and raised with each piece of work: no two of them share a number, so
     /// that a lost answer can be told from somebody else's work.
     owner: AtomicU64,
+    nonces: nonce::Nonces,
     settling: Count,
     waiting: Count,
     /// Requests with a credential that run apart from their connection.

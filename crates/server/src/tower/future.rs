@@ -1,11 +1,20 @@
 //! One HTTP request through the gate.
 
-use std::sync::Arc;
+use std::{
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::Arc,
+    task::Poll,
+};
 
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode,
-    header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, TRAILER, TRANSFER_ENCODING},
+    header::{
+        AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, TRAILER,
+        TRANSFER_ENCODING, WWW_AUTHENTICATE,
+    },
     request::Parts,
 };
 use http_body::Body;
@@ -119,8 +128,11 @@ where
         // Nobody takes it when the client has gone: the journal has what it needs.
         drop(answer.send(result));
     };
-    let spawner = &gate.env().spawner;
-    spawner.spawn(Box::pin(task.in_current_span()));
+    let mut task = Box::pin(task.in_current_span());
+    // Most refusals need nobody else's answer: they are here at once, and cost no task.
+    if begin(task.as_mut()).await {
+        gate.env().spawner.spawn(task);
+    }
     match answered.await {
         Ok(answer) => answer,
         // The task was dropped, or the handler panicked: the journal knows how far it came.
@@ -131,6 +143,16 @@ where
             Ok(refusal(&refused))
         }
     }
+}
+
+/// Polls a task once. True when it goes on: it must be spawned, before anything else is awaited. A
+/// task that panics is over, as it would be when it was spawned.
+async fn begin(mut task: Pin<&mut (impl Future<Output = ()> + Send)>) -> bool {
+    let polled = std::future::poll_fn(|context| {
+        let poll = || task.as_mut().poll(context).is_pending();
+        Poll::Ready(catch_unwind(AssertUnwindSafe(poll)))
+    });
+    polled.await.unwrap_or(false)
 }
 
 impl<S, B> Work<S, B> {
@@ -387,15 +409,20 @@ fn refusal<R>(refused: &Refused) -> Answer<R> {
     let mut response = http::Response::new(ours(refused.body().into()));
     *response.status_mut() =
         StatusCode::from_u16(refused.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    for (name, value) in refused.headers() {
-        match HeaderValue::try_from(value) {
+    let headers = response.headers_mut();
+    let problem = HeaderValue::from_static("application/problem+json");
+    headers.insert(CONTENT_TYPE, problem);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    for challenge in &refused.challenges {
+        match HeaderValue::try_from(challenge.to_header()) {
             Ok(value) => {
-                response
-                    .headers_mut()
-                    .append(HeaderName::from_static(name), value);
+                headers.append(WWW_AUTHENTICATE, value);
             }
-            Err(_) => tracing::error!(name, "a header field was left out: it is not printable"),
+            Err(_) => tracing::error!("a challenge was left out: it is not printable"),
         }
+    }
+    if let Some(seconds) = refused.retry_after {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
 }
