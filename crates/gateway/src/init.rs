@@ -111,46 +111,21 @@ fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 
+/// The file. A line that begins with `#` and no space is an example of a key that is left out: it
+/// can be used as it stands.
 fn config_text(new: &NewGateway) -> String {
-    let NewGateway {
-        upstream,
-        listen,
-        realm,
-        price,
-    } = new;
-    format!(
-        r#"# A Stiver gateway. Every key is explained in docs/configuration.md.
-
-[gateway]
-# Where clients connect. Plain HTTP is for loopback, or behind a proxy that ends TLS.
-listen = {listen}
-# The protection space named in challenges: your public host name is a good one.
-realm = {realm}
-# The API to charge for.
-upstream = {upstream}
-# Logs, keys and the admin socket live here. Back it up: it holds money.
-data_dir = "stiver-data"
-
-# Routes are tried in this order, the first match counts. What no route names is denied.
-
-[[route]]
-path = "/health"
-methods = ["GET", "HEAD"]
-access = "free"
-
-[[route]]
-path = "/**"
-price = {price}
-# What happens when the upstream fails after payment: "retry" (the same credential may be
-# sent again), "refund" or "keep".
-on_failure = "retry"
-"#,
-        listen = quoted(listen),
-        realm = quoted(realm),
-        upstream = quoted(upstream),
-        price = quoted(price),
-    )
+    let filled = TEMPLATE.lines().map(|line| match line {
+        "listen = LISTEN" => format!("listen = {}", quoted(&new.listen)),
+        "realm = REALM" => format!("realm = {}", quoted(&new.realm)),
+        "upstream = UPSTREAM" => format!("upstream = {}", quoted(&new.upstream)),
+        "price = PRICE" => format!("price = {}", quoted(&new.price)),
+        line => line.to_owned(),
+    });
+    filled.map(|line| line + "\n").collect()
 }
+
+/// What the file looks like; the words in capitals stand for what the user chose.
+const TEMPLATE: &str = include_str!("init/stiver.toml");
 
 /// Why nothing, or not everything, was written.
 #[derive(Debug, thiserror::Error)]
@@ -174,3 +149,6 @@ pub enum InitError {
         source: io::Error,
     },
 }
+
+#[cfg(test)]
+mod tests;

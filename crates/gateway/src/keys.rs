@@ -29,11 +29,16 @@ pub fn read_key(path: &Path, env: &Env) -> Result<Arc<Ed25519Key>, KeyError> {
 ///
 /// [`KeyError`] names the file and the line.
 pub fn read_secrets(path: &Path, env: &Env) -> Result<KeyRing, KeyError> {
-    let text = read_text(path, SECRETS_BYTES_MAX, env)?;
+    let text = read_secrets_text(path, env)?;
     secrets::parse(&text).map_err(|source| KeyError::Secrets {
         path: path.to_path_buf(),
         source,
     })
+}
+
+/// The text of the challenge secrets, not looked at.
+pub(crate) fn read_secrets_text(path: &Path, env: &Env) -> Result<Zeroizing<String>, KeyError> {
+    read_text(path, SECRETS_BYTES_MAX, env)
 }
 
 fn read_text(path: &Path, limit: u64, env: &Env) -> Result<Zeroizing<String>, KeyError> {

@@ -173,6 +173,7 @@ pub struct Route {
     pub(crate) upstream_repeats: UpstreamRepeats,
     pub(crate) settle: Settle,
     pub(crate) inputs: Option<[u8; 32]>,
+    earlier: Vec<Arc<Route>>,
 }
 
 impl Route {
@@ -203,7 +204,23 @@ impl Route {
             upstream_repeats: UpstreamRepeats::ByMethod,
             settle: Settle::Before,
             inputs: None,
+            earlier: Vec::new(),
         })
+    }
+
+    /// Accepts the price of an earlier form of this route, besides this one's: a price that has
+    /// changed stays good for the challenges that are out. They must be bound, of this scope and
+    /// body, and not expired, as ever. New challenges are made for this route only, and all but the
+    /// price is as this route has it.
+    #[must_use]
+    pub fn honouring(mut self, earlier: Arc<Self>) -> Self {
+        self.earlier.push(earlier);
+        self
+    }
+
+    /// This route, and then the earlier forms whose prices it honours.
+    pub(crate) fn forms(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(self.earlier.iter().map(Arc::as_ref))
     }
 
     /// The price was computed for this request under a named revision. See [`PriceBasis`].

@@ -89,22 +89,20 @@ fn folder_that_cannot_be_made_is_another_failure() {
 #[test]
 fn serve_refuses_a_bad_configuration_by_file_and_line() {
     let table = [
-        ("listen = ", "lisen = ", ":5: "),
-        ("\"0.01 USD\"", "\"free\"", ":22: "),
-        ("[gateway]", "[gateway", ":3: "),
-        ("path = \"/**\"", "path = \"/**/a\"", ":21: "),
-        (
-            "on_failure = \"retry\"",
-            "on_failure = \"sometimes\"",
-            ":25: ",
-        ),
+        ("listen = ", "lisen = "),
+        ("\"0.01 USD\"", "\"free\""),
+        ("[gateway]", "[gateway"),
+        ("path = \"/**\"", "path = \"/**/a\""),
+        ("\non_failure = \"retry\"", "\non_failure = \"sometimes\""),
     ];
-    for (from, to, line) in table {
+    for (from, to) in table {
         let root = tempfile::tempdir().unwrap();
         init(root.path(), &[]).ends_with(0);
         let config = root.path().join("stiver.toml");
         let text = std::fs::read_to_string(&config).unwrap();
-        assert!(text.contains(from), "{from}");
+        let (before, _) = text.split_once(from).unwrap_or_else(|| panic!("{from}"));
+        let lines = before.matches('\n').count() + from.matches('\n').count() + 1;
+        let line = format!(":{lines}: ");
         std::fs::write(&config, text.replacen(from, to, 1)).unwrap();
         let before = files(root.path());
         let config = config.to_str().unwrap();

@@ -10,6 +10,7 @@ pub mod limits;
 pub mod listener;
 pub mod metrics;
 pub mod pricing;
+mod print;
 pub mod route;
 mod schema;
 pub mod secret;

@@ -17,6 +17,8 @@ use super::{
 pub const PARTS_MAX: usize = 32;
 /// Most values of one choice.
 pub const VALUES_MAX: usize = 1024;
+/// The most units that an amount can be for: TOML's largest number.
+pub const UNITS_MAX: u64 = i64::MAX.unsigned_abs();
 /// Longest JSON pointer or name of a query parameter, bytes.
 pub const NAME_BYTES_MAX: usize = 256;
 /// How long a pricing hook may take unless the file says otherwise.
@@ -265,7 +267,7 @@ impl Parts<'_> {
         };
         let per = self
             .source
-            .bounded("per", term.per.as_ref(), 1, (1, u64::MAX))?;
+            .bounded("per", term.per.as_ref(), 1, (1, UNITS_MAX))?;
         Ok(Term {
             of,
             default: term.default,

@@ -536,3 +536,21 @@ fn a_file_without_routes_or_over_the_limit_is_refused() {
     let long = "#".repeat(usize::try_from(CONFIG_BYTES_MAX).unwrap() + 1);
     assert!(parse(&long).unwrap_err().problem.contains("longer"));
 }
+
+/// What is printed is read again as the same configuration, and printed the same.
+#[test]
+fn a_printed_configuration_parses_to_the_same() {
+    for text in [GOOD, FULL] {
+        let config = parse(text).unwrap();
+        let printed = config.to_toml();
+        let again = parse(&printed).unwrap_or_else(|error| panic!("{error}\n{printed}"));
+        assert_eq!(again, config, "{printed}");
+        assert_eq!(again.to_toml(), printed);
+        assert_eq!(again.to_json(), config.to_json());
+    }
+    let json = parse(FULL).unwrap().to_json();
+    let header = &json["upstreams"]["models"]["set_headers"]["authorization"];
+    assert_eq!(header["env"], "API_KEY");
+    assert_eq!(json["gateway"]["shutdown_grace_s"], 9);
+    assert_eq!(json["limits"]["total"]["burst"], 2000);
+}

@@ -49,18 +49,15 @@ impl Gate {
         if params.intent != IntentName::charge() {
             return Err(GateError::IntentNotOffered);
         }
-        if !route
-            .offers
-            .iter()
-            .any(|offer| offer.method() == &params.method)
-        {
+        let mut offers = route.forms().flat_map(Route::offers);
+        if !offers.any(|offer| offer.method() == &params.method) {
             return Err(GateError::MethodNotOffered);
         }
         let scope = request.scope();
         if opaque.scope != scope {
             return Err(GateError::OtherScope);
         }
-        let (method, terms) = terms(route, credential, &opaque)?;
+        let (method, terms) = honoured_terms(route, credential, &opaque)?;
         let digest = same_body(request.body, params.digest.as_ref())?;
         let presented = payee::Presented {
             challenge: &credential.challenge,
@@ -113,6 +110,19 @@ impl Gate {
 fn is_repeatable(request: &Request<'_>, route: &Route) -> bool {
     request.body != BodyState::Unbound
         && (request.method_is_idempotent() || route.upstream_repeats == UpstreamRepeats::HonoursKey)
+}
+
+/// The terms of the echoed request, when they are the route's or those of an earlier form of it.
+fn honoured_terms(
+    route: &Route,
+    credential: &Credential,
+    opaque: &Opaque,
+) -> Result<(Arc<dyn PayeeCharge>, Terms), GateError> {
+    terms(route, credential, opaque).or_else(|error| {
+        let earlier = route.forms().skip(1);
+        let mut good = earlier.filter_map(|form| terms(form, credential, opaque).ok());
+        good.next().ok_or(error)
+    })
 }
 
 /// The terms of the echoed request, when they are the route's.

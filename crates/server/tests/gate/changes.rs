@@ -66,6 +66,57 @@ fn computed_price_of_an_old_list_is_refused() {
     assert!(world.front.writes().is_empty());
 }
 
+/// A fixed price becomes dearer, then a computed one, while challenges for each are out.
+#[test]
+fn prices_of_earlier_forms_are_honoured_until_their_challenges_expire() {
+    let world = World::new(14);
+    let (first, computed) = (world.route(), world.route().computed("list-1"));
+    let asks: Vec<_> = [&first, &computed]
+        .map(|route| {
+            let one = world.paid(&Ask::get("/reading"), route);
+            (one, world.paid(&Ask::get("/reading"), route))
+        })
+        .into();
+    let now = Route::new(vec![world.offer(PRICE * 2)])
+        .unwrap()
+        .honouring(Arc::new(computed))
+        .honouring(Arc::new(first));
+    let elsewhere = world.paid(&Ask::get("/other"), &world.route());
+    let moved = Ask {
+        target: "/reading".to_owned(),
+        ..elsewhere
+    };
+    let refused = world.send(&moved, &now).refused();
+    assert_eq!(
+        refused.problem.kind,
+        Kind::InvalidChallenge,
+        "another scope"
+    );
+    let refused = world.send(&Ask::get("/reading"), &now).refused();
+    let fresh = Ask::get("/reading").credential(&world.pay(&refused.challenges[0]));
+    for (early, _) in &asks {
+        world.send(early, &now).delivered();
+    }
+    world.send(&fresh, &now).delivered();
+    let paid: Vec<_> = world
+        .handler
+        .seen()
+        .iter()
+        .map(|run| run.amount.units())
+        .collect();
+    assert_eq!(
+        paid,
+        [PRICE, PRICE, PRICE * 2],
+        "new challenges ask the new price"
+    );
+    world.pass(CHALLENGE_LIFETIME_MS);
+    for (_, late) in &asks {
+        let refused = world.send(late, &now).refused();
+        let detail = &refused.problem.detail;
+        assert!(detail.contains("expired"), "{detail}");
+    }
+}
+
 #[test]
 fn taken_money_survives_expiry_price_and_route() {
     let world = World::new(4);
