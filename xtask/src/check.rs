@@ -56,6 +56,7 @@ fn fmt(workspace: &Workspace) -> Result<()> {
     for manifest in [
         bench::MANIFEST,
         "fuzz/Cargo.toml",
+        "interop/mpp/Cargo.toml",
         "proofs/no-std/Cargo.toml",
     ] {
         if workspace.root.join(manifest).exists() {

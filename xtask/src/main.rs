@@ -1,4 +1,5 @@
-//! The project's own commands: `cargo xtask check`, `test`, `fuzz`, `bench`, `tidy`.
+//! The project's own commands: `cargo xtask check`, `test`, `fuzz`, `bench`, `interop`, `peers`,
+//! `tidy`.
 //!
 //! Kept light on purpose: every other command waits for this one to build.
 #![forbid(unsafe_code)]
@@ -11,6 +12,7 @@
 mod bench;
 mod check;
 mod fuzz;
+mod peers;
 mod proof;
 mod run;
 mod test;
@@ -75,6 +77,14 @@ enum Command {
         #[arg(value_name = "ROW")]
         rows: Vec<OsString>,
     },
+    /// Runs the tests against other implementations.
+    Interop {
+        /// Writes what they find into docs/interop.md and docs/peers.md.
+        #[arg(long)]
+        write: bool,
+    },
+    /// Installs the other implementations that the tests run against.
+    Peers,
     /// The house rules that no other tool knows.
     Tidy,
 }
@@ -119,6 +129,8 @@ fn main() -> ExitCode {
                 list,
             },
         ),
+        Command::Interop { write } => peers::interop(&workspace, write),
+        Command::Peers => peers::install(&workspace).map(drop),
         Command::Tidy => tidy::run(&workspace),
     });
     match outcome {

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::{
-    bench, fuzz, proof,
+    bench, fuzz, peers, proof,
     run::{self, Steps},
     workspace::Workspace,
 };
@@ -46,6 +46,9 @@ pub(crate) fn run(workspace: &Workspace, extent: Extent) -> Result<()> {
                 "--locked",
                 "--no-fail-fast",
             ]);
+            steps.step("peers", || {
+                peers::install(workspace).map(|peers| peers.name_to(&mut everything))
+            });
             steps.step("tests", || counted(&mut everything, &mut tally));
             steps.step("bench", || counted(&mut bench::test(workspace), &mut tally));
             steps.step("no_std", || proof::no_std(workspace));

@@ -55,7 +55,8 @@ fn installed(workspace: &Workspace, name: &str, version: &str) -> Result<PathBuf
     Ok(program)
 }
 
-fn folder(workspace: &Workspace) -> PathBuf {
+/// The folder of tools, which outlives a clone where the variable names one.
+pub(crate) fn folder(workspace: &Workspace) -> PathBuf {
     let chosen = env::var_os(TOOLS_VARIABLE).filter(|value| !value.is_empty());
     chosen.map_or_else(
         || workspace.target.join("tools"),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use ed25519_dalek::{Signer as _, SigningKey};
-use mpp::{ChargeRequest, ChallengeEcho};
+use mpp::{ChallengeEcho, ChargeRequest};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
@@ -62,11 +62,20 @@ fn encode(members: &Members) -> Vec<u8> {
 fn next_head(bytes: &mut &[u8]) -> Option<(u8, u64)> {
     let (first, rest) = bytes.split_first()?;
     let extra = first & 31;
-    let size = if extra < 24 { 0 } else { 1_usize.checked_shl(u32::from(extra) - 24)? };
+    let size = if extra < 24 {
+        0
+    } else {
+        1_usize.checked_shl(u32::from(extra) - 24)?
+    };
     let (number, rest) = rest.split_at_checked(size)?;
     *bytes = rest;
-    let number = number.iter().fold(0, |sum: u64, byte| sum << 8 | u64::from(*byte));
-    Some((first >> 5, if size == 0 { u64::from(extra) } else { number }))
+    let number = number
+        .iter()
+        .fold(0, |sum: u64, byte| sum << 8 | u64::from(*byte));
+    Some((
+        first >> 5,
+        if size == 0 { u64::from(extra) } else { number },
+    ))
 }
 
 /// Reads such a map, and refuses bytes that `encode` would not have written.
@@ -96,8 +105,14 @@ fn decode(bytes: &[u8]) -> Option<Members> {
 /// What an order must say to answer this challenge.
 fn expected(challenge: &ChallengeEcho) -> Option<Members> {
     let request: ChargeRequest = challenge.request.decode().ok()?;
-    let ledger = request.method_details.as_ref()?["ledger"].as_str()?.to_owned();
-    let recipient = request.recipient.as_deref()?.strip_prefix("acct_")?.to_owned();
+    let ledger = request.method_details.as_ref()?["ledger"]
+        .as_str()?
+        .to_owned();
+    let recipient = request
+        .recipient
+        .as_deref()?
+        .strip_prefix("acct_")?
+        .to_owned();
     Some(Members::from([
         (0, Item::Text("stiver-ledger/order/1".to_owned())),
         (1, Item::Number(1)),
@@ -119,7 +134,9 @@ pub fn mismatch(payload: &Payload, challenge: &ChallengeEcho) -> Option<String> 
     let Some(expected) = expected(challenge) else {
         return Some("the challenge is malformed".to_owned());
     };
-    let wrong = expected.iter().find(|(key, item)| order.get(key) != Some(item));
+    let wrong = expected
+        .iter()
+        .find(|(key, item)| order.get(key) != Some(item));
     wrong.map(|(key, _)| format!("member {key} of the order is another"))
 }
 
@@ -136,7 +153,9 @@ impl Account {
         let key = SigningKey::from_bytes(seed);
         let raw = key.verifying_key().to_bytes();
         let multicodec: Vec<u8> = [0xed, 0x01].into_iter().chain(raw).collect();
-        let hash = Sha256::new().chain_update("stiver-ledger/account/1").chain_update(raw);
+        let hash = Sha256::new()
+            .chain_update("stiver-ledger/account/1")
+            .chain_update(raw);
         Self {
             key,
             did: format!("did:key:z{}", bs58::encode(multicodec).into_string()),

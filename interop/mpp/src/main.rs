@@ -31,8 +31,13 @@ pub struct Setting {
 async fn main() {
     let setting = std::env::var("STIVER_PEER").expect("STIVER_PEER says what to be");
     let setting: Setting = serde_json::from_str(&setting).expect("STIVER_PEER is JSON");
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    println!("listening on http://{}", listener.local_addr().expect("it is bound"));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a free port");
+    println!(
+        "listening on http://{}",
+        listener.local_addr().expect("it is bound")
+    );
     let router = payee::router(&setting);
     tokio::spawn(async move { axum::serve(listener, router).await });
     let payer = Arc::new(payer::Payer::new(&setting));

@@ -45,16 +45,21 @@ impl ChargeMethod for Ledger {
         credential: &PaymentCredential,
         _request: &ChargeRequest,
     ) -> Result<Receipt, VerificationError> {
-        let payload: Payload = credential
-            .payload_as()
-            .map_err(|error| VerificationError::with_code(error.to_string(), ErrorCode::InvalidPayload))?;
+        let payload: Payload = credential.payload_as().map_err(|error| {
+            VerificationError::with_code(error.to_string(), ErrorCode::InvalidPayload)
+        })?;
         if let Some(wrong) = mismatch(&payload, &credential.challenge) {
             return Err(VerificationError::new(wrong));
         }
         // The ledger executes an order once, and answers again: that it is served once is the
         // payee's.
         let id = credential.challenge.id.clone();
-        if !self.served.lock().expect("it does not panic").insert(id.clone()) {
+        if !self
+            .served
+            .lock()
+            .expect("it does not panic")
+            .insert(id.clone())
+        {
             let used = VerificationError::with_code("already used", ErrorCode::CredentialReplayed);
             return Err(used);
         }
@@ -71,7 +76,10 @@ impl Ledger {
         let answer = answer.map_err(|error| error.to_string())?;
         let body: Value = answer.json().await.map_err(|error| error.to_string())?;
         if body["answer"]["status"] != "executed" {
-            return Err(body["answer"]["detail"].as_str().unwrap_or("no answer").to_owned());
+            return Err(body["answer"]["detail"]
+                .as_str()
+                .unwrap_or("no answer")
+                .to_owned());
         }
         serde_json::from_value(body["receipt"].clone()).map_err(|error| error.to_string())
     }
@@ -117,9 +125,15 @@ impl Challenger {
         };
         let life = if self.kind == Kind::Expired { -1 } else { 5 };
         let fixed = self.kind == Kind::Fixed;
-        let from = if fixed { self.started } else { OffsetDateTime::now_utc() };
+        let from = if fixed {
+            self.started
+        } else {
+            OffsetDateTime::now_utc()
+        };
         let expires = from + Duration::minutes(life);
-        let expires = expires.format(&Rfc3339).map_err(|error| error.to_string())?;
+        let expires = expires
+            .format(&Rfc3339)
+            .map_err(|error| error.to_string())?;
         let description = (self.kind == Kind::Described).then_some(r#"a "quoted" \ reading"#);
         Ok(PaymentChallenge::with_secret_key_full(
             &setting.secret,
@@ -143,14 +157,20 @@ impl Challenger {
     ) -> Result<Receipt, MppError> {
         let credential = parse_authorization(&credential)?;
         let expected = self.make("ledger", &options, body.as_deref());
-        let expected = expected.map_err(MppError::verification_failed)?.request.decode()?;
+        let expected = expected
+            .map_err(MppError::verification_failed)?
+            .request
+            .decode()?;
         let mpp = &self.mpp;
         let checked = match body {
             Some(body) => {
                 mpp.verify_credential_with_expected_request_and_body(&credential, &expected, &body)
                     .await
             }
-            None => mpp.verify_credential_with_expected_request(&credential, &expected).await,
+            None => {
+                mpp.verify_credential_with_expected_request(&credential, &expected)
+                    .await
+            }
         };
         Ok(checked?)
     }
@@ -186,7 +206,9 @@ impl ChargeChallenger for Challenger {
     }
 
     fn verify_payment(&self, credential: &str) -> Checked<String> {
-        let checked = self.clone().check(credential.to_owned(), ChallengeOptions::default(), None);
+        let checked = self
+            .clone()
+            .check(credential.to_owned(), ChallengeOptions::default(), None);
         Box::pin(async move { checked.await.map_err(|error| error.to_string()) })
     }
 
@@ -197,7 +219,10 @@ impl ChargeChallenger for Challenger {
         mppx_scope: Option<Value>,
         body: Option<&[u8]>,
     ) -> Checked<MppError> {
-        let options = ChallengeOptions { mppx_scope, ..ChallengeOptions::default() };
+        let options = ChallengeOptions {
+            mppx_scope,
+            ..ChallengeOptions::default()
+        };
         let body = body.map(<[u8]>::to_vec);
         Box::pin(self.clone().check(credential.to_owned(), options, body))
     }
@@ -212,11 +237,17 @@ impl ChargeConfig for Price {
 }
 
 async fn paid(charge: MppCharge<Price>) -> WithReceipt<&'static str> {
-    WithReceipt { receipt: charge.receipt, body: "paid\n" }
+    WithReceipt {
+        receipt: charge.receipt,
+        body: "paid\n",
+    }
 }
 
 async fn bound(charge: MppChargeWithBody<Price>) -> WithReceipt<&'static str> {
-    WithReceipt { receipt: charge.receipt, body: "paid\n" }
+    WithReceipt {
+        receipt: charge.receipt,
+        body: "paid\n",
+    }
 }
 
 pub fn router(setting: &Setting) -> Router {
@@ -229,10 +260,17 @@ pub fn router(setting: &Setting) -> Router {
     let started = OffsetDateTime::now_utc();
     let challenger = |kind| {
         let setting = setting.clone();
-        Arc::new(Challenger { setting, started, kind, mpp: mpp.clone() }) as Arc<dyn ChargeChallenger>
+        Arc::new(Challenger {
+            setting,
+            started,
+            kind,
+            mpp: mpp.clone(),
+        }) as Arc<dyn ChargeChallenger>
     };
     let route = |path: &str, kind| {
-        Router::new().route(path, routing::any(paid)).with_state(challenger(kind))
+        Router::new()
+            .route(path, routing::any(paid))
+            .with_state(challenger(kind))
     };
     Router::new()
         .route("/free", routing::get(|| async { "free\n" }))
@@ -241,5 +279,9 @@ pub fn router(setting: &Setting) -> Router {
         .merge(route("/expired", Kind::Expired))
         .merge(route("/fixed", Kind::Fixed))
         .merge(route("/several", Kind::Several))
-        .merge(Router::new().route("/bound", routing::post(bound)).with_state(challenger(Kind::Plain)))
+        .merge(
+            Router::new()
+                .route("/bound", routing::post(bound))
+                .with_state(challenger(Kind::Plain)),
+        )
 }

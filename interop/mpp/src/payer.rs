@@ -50,17 +50,27 @@ impl Payer {
         match request["op"].as_str() {
             Some("fetch") => self.fetch(request).await,
             Some("parse") => {
-                let challenges: Result<Vec<_>, _> =
-                    challenges(request).into_iter().map(|found| shown(&found)).collect();
+                let challenges: Result<Vec<_>, _> = challenges(request)
+                    .into_iter()
+                    .map(|found| shown(&found))
+                    .collect();
                 Ok(json!({"ok": true, "challenges": challenges?}))
             }
             Some("credential") => {
                 let all = challenges(request);
                 let ours = |found: &&PaymentChallenge| {
-                    self.provider.supports(found.method.as_str(), found.intent.as_str())
+                    self.provider
+                        .supports(found.method.as_str(), found.intent.as_str())
                 };
-                let chosen = all.iter().find(ours).ok_or("no challenge of the ledger method")?;
-                let paid = self.provider.pay(chosen).await.map_err(|error| error.to_string())?;
+                let chosen = all
+                    .iter()
+                    .find(ours)
+                    .ok_or("no challenge of the ledger method")?;
+                let paid = self
+                    .provider
+                    .pay(chosen)
+                    .await
+                    .map_err(|error| error.to_string())?;
                 let header = format_authorization(&paid).map_err(|error| error.to_string())?;
                 Ok(json!({"ok": true, "credential": header}))
             }
@@ -70,7 +80,10 @@ impl Payer {
 
     async fn fetch(&self, request: &Value) -> Result<Value, String> {
         let text = |name: &str| request[name].as_str();
-        let method = text("method").unwrap_or("GET").parse().map_err(|_| "no HTTP method")?;
+        let method = text("method")
+            .unwrap_or("GET")
+            .parse()
+            .map_err(|_| "no HTTP method")?;
         let mut sent = self.http.request(method, text("url").unwrap_or_default());
         for (name, value) in request["headers"].as_object().into_iter().flatten() {
             sent = sent.header(name, value.as_str().unwrap_or_default());
@@ -82,7 +95,10 @@ impl Payer {
             .send_with_payment_policy(&self.provider, &AcceptPaymentPolicy::Always)
             .await
             .map_err(|error| error.to_string())?;
-        let header = answer.headers().get("payment-receipt").and_then(|value| value.to_str().ok());
+        let header = answer
+            .headers()
+            .get("payment-receipt")
+            .and_then(|value| value.to_str().ok());
         let receipt = header.map(Receipt::from_header).transpose();
         let headers: Vec<_> = answer
             .headers()
@@ -95,7 +111,11 @@ impl Payer {
             "headers": headers,
             "receipt": receipt.map_err(|error| error.to_string())?,
         });
-        told["body"] = answer.text().await.map_err(|error| error.to_string())?.into();
+        told["body"] = answer
+            .text()
+            .await
+            .map_err(|error| error.to_string())?
+            .into();
         Ok(told)
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! The order is what a payer signed for a challenge, in the very form of a credential's payload:
 //! `{"order": base64url, "key": did:key, "signature": base64url}`. So a payee that runs no ledger
-//! hands on what it got. A refund, signed by the payee's own key, travels the same way. Who sends it
-//! does not matter: it moves what its signer signed, once, and to whom its signer said.
+//! hands on what it got. A refund, signed by the payee's own key, travels the same way. Who
+//! sends it does not matter: it moves what its signer signed, once, and to whom its signer said.
 //!
 //! The answer is that of [`crate::query`], with the signed receipt of a payment beside it.
 
@@ -34,9 +34,10 @@ pub const SUBMISSION_BYTES_MAX: usize = 8 * 1024;
 /// True when a body is an order to be executed rather than a question. It is not read further.
 pub fn is_submission(body: &[u8]) -> bool {
     let object = (body.len() <= SUBMISSION_BYTES_MAX).then(|| Object::parse(body).ok());
-    object.flatten().is_some_and(
-        |object| matches!(object.to_value(), Value::Object(members) if members.contains_key("order")),
-    )
+    match object.flatten().map(|object| object.to_value()) {
+        Some(Value::Object(members)) => members.contains_key("order"),
+        _ => false,
+    }
 }
 
 /// Executes an order: a body in, a body out. An order that was executed before is answered again.

@@ -99,6 +99,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "stiver-store",
         ],
     ),
+    ("stiver-interop", &[]),
     ("xtask", &[]),
 ];
 

@@ -69,21 +69,17 @@ impl Implementation {
 
     /// The command that starts it, of what `cargo xtask peers` installed.
     fn command(self) -> Command {
-        let installed = std::env::var_os("STIVER_PEERS");
-        let installed = PathBuf::from(installed.expect(
-            "STIVER_PEERS must name the folder of peers: run `cargo xtask interop`, which sets it",
-        ));
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../interop");
         match self {
             Self::Mppx => {
                 let mut command = Command::new("node");
                 command.arg(root.join("js/peer.mjs"));
-                command.env("STIVER_PEER_MODULES", installed.join("js"));
+                command.env("STIVER_PEER_MODULES", mppx_folder());
                 command
             }
-            Self::Mpp => Command::new(installed.join("mpp/stiver-interop-mpp")),
+            Self::Mpp => Command::new(installed("STIVER_PEER_MPP")),
             Self::Pympp => {
-                let mut command = Command::new(installed.join("py/bin/python"));
+                let mut command = Command::new(installed("STIVER_PEER_PYMPP"));
                 command.env("PYTHONDONTWRITEBYTECODE", "1");
                 command.arg(root.join("py/peer.py"));
                 command
@@ -92,9 +88,17 @@ impl Implementation {
     }
 }
 
-/// The folder of installed peers.
-pub(crate) fn installed() -> PathBuf {
-    PathBuf::from(std::env::var_os("STIVER_PEERS").unwrap_or_default())
+/// The folder that holds mppx's `node_modules`.
+pub(crate) fn mppx_folder() -> PathBuf {
+    installed("STIVER_PEER_MPPX")
+}
+
+/// Where `cargo xtask peers` put something.
+fn installed(variable: &str) -> PathBuf {
+    let path = std::env::var_os(variable).map(PathBuf::from);
+    path.unwrap_or_else(|| {
+        panic!("{variable} is not set: run `cargo xtask interop`, which installs the peers")
+    })
 }
 
 /// The `stiver` command, built beside this test.
@@ -235,9 +239,12 @@ impl Stage {
             "--upstream",
             &upstream.url,
         ];
-        let done = run(stiver(root.path())
-            .args(init)
-            .args(["--listen", "127.0.0.1:0"]));
+        let done = run(stiver(root.path()).args(init).args([
+            "--listen",
+            "127.0.0.1:0",
+            "--realm",
+            "127.0.0.1",
+        ]));
         assert_eq!(done.code, 0, "{done:?}");
         let config = folder.join("stiver.toml");
         let text = std::fs::read_to_string(&config).unwrap();
@@ -288,6 +295,11 @@ impl Stage {
             url: running.url.clone(),
             pipes: Mutex::new(Pipes { running, input }),
         }
+    }
+
+    /// A folder for what programs want to keep.
+    pub(crate) fn home(&self) -> &Path {
+        self.root.path()
     }
 
     /// A URL of the gateway.

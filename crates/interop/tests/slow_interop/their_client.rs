@@ -180,8 +180,9 @@ impl Pair {
         };
         Ok(Cell::differs(
             format!("{text}, nothing paid"),
-            "The gateway answers `HEAD` of a priced page with the 402 and takes no payment for it: \
-             there is no body to sell.",
+            "The gateway answers `HEAD` of a priced page with the 402, so that one can look at the \
+             price, and refuses a credential with it: there is no body to sell. These clients pay \
+             for whatever answers 402, and tell their user of the refusal.",
         ))
     }
 
