@@ -340,9 +340,7 @@ impl Pair {
 fn challenge(reply: &Reply) -> Result<Challenge, String> {
     let fields = reply.fields("www-authenticate");
     let found = Challenge::parse_all(fields.iter().map(|field| field.as_bytes()));
-    let ours = found.into_iter().filter_map(Result::ok);
-    let ours = ours
-        .filter(|found| found.params.method.as_str() == "ledger")
-        .next();
+    let mut readable = found.into_iter().filter_map(Result::ok);
+    let ours = readable.find(|found| found.params.method.as_str() == "ledger");
     ours.ok_or_else(|| format!("{reply:?}"))
 }

@@ -122,7 +122,7 @@ fn unreadable(quirks: &Quirks, section: &mut Section) {
 
 /// What follows a payment.
 fn after(quirks: &Quirks, section: &mut Section) {
-    let paid = |reply: String| quirks.server(&[quirks.ours.clone()], reply);
+    let paid = |reply: String| quirks.server(std::slice::from_ref(&quirks.ours), reply);
     section.ask("200 with a receipt that is no receipt", || {
         let junk = ["payment-receipt: e30".to_owned()];
         let (credentials, done) = paid(answer("200 OK", &junk, "paid\n"));
