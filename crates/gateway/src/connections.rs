@@ -172,10 +172,10 @@ impl Connections {
             tokio::select! {
                 ended = conversation => {
                     if let Err(error) = ended {
-                        tracing::debug!(error, "a connection ended early");
+                        tracing::debug!(error, peer = ?peer.address, "a connection ended early");
                     }
                 }
-                () = silent => tracing::debug!("a connection said nothing"),
+                () = silent => tracing::debug!(peer = ?peer.address, "a connection said nothing"),
             }
             drop(place);
         }));

@@ -4,10 +4,6 @@
 //! and store are opened, what an earlier run left behind is finished, and requests are charged for
 //! and forwarded. [`admin`] is how an operator looks at the books.
 #![forbid(unsafe_code)]
-#![allow(
-    dead_code,
-    reason = "the configuration names listeners and upstreams next"
-)]
 
 pub mod admin;
 pub mod books;

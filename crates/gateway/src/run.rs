@@ -26,7 +26,7 @@ use crate::{
     discovery::Discovery,
     keys::{self, KeyError},
     ledger_endpoint::LedgerEndpoint,
-    proxy::{Cors, Limits, Proxy},
+    proxy::{Limits, Proxy},
     routes::Routes,
     tls::{self, Certificate, Protocols, TlsError},
     upstream::{HeaderRules, Settings, UpstreamClient, UpstreamSetupError},
@@ -93,11 +93,7 @@ impl Gateway {
         let limits = Limits {
             spool_total_bytes: config.spool_total_bytes,
             behind_proxy: config.behind_tls_proxy,
-            cors: Cors {
-                any: true,
-                origins: Vec::new(),
-                max_age: Duration::from_secs(600),
-            },
+            cors: config.cors.clone(),
         };
         let proxy = Proxy::new(gate.clone(), Arc::new(routes), limits);
         let endpoint = LedgerEndpoint::new(&ledger, config, env);

@@ -12,7 +12,7 @@ use super::{
     LogFormat, SHUTDOWN_GRACE_DEFAULT, SPOOL_TOTAL_BYTES_DEFAULT, SPOOL_TOTAL_BYTES_MAX,
     TRUSTED_PROXIES_MAX,
     address::{self, HttpUrl, IpBlock},
-    check, discovery, limits, listener, metrics, route,
+    check, cors, discovery, limits, listener, metrics, route,
     source::Source,
     tracing, upstream, wire,
 };
@@ -54,6 +54,7 @@ pub(super) fn resolve(text: &str, file: &Path, folder: &Path) -> Result<Config, 
         tracing: tracing
             .map(|wire| tracing::resolve(&source, wire))
             .transpose()?,
+        cors: cors::resolve(&source, &wire.cors)?,
         discovery: discovery::resolve(&source, &wire.discovery, gateway.realm.get_ref())?,
         secret_file: match &gateway.secret_file {
             Some(path) => source.path(path)?,

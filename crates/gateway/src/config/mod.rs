@@ -4,6 +4,7 @@
 
 pub mod address;
 mod check;
+pub mod cors;
 pub mod discovery;
 mod gateway;
 pub mod limits;
@@ -35,6 +36,7 @@ use self::{
     gateway::body_limit,
 };
 pub use self::{
+    cors::Cors,
     discovery::Discovery,
     limits::Limits,
     listener::Listener,
@@ -98,6 +100,8 @@ pub struct Config {
     pub shadow: bool,
     /// What the gateway tells of itself.
     pub discovery: Discovery,
+    /// Whose pages may use priced routes.
+    pub cors: Cors,
     /// What discovery documents call the gateway.
     pub public_url: Option<HttpUrl>,
     /// Proxies whose `X-Forwarded-For` names the client, for limits and quotas.

@@ -73,6 +73,7 @@ pub(super) static FILE: Table = Table {
         table("metrics", "[metrics]", Holds::Table(&METRICS)),
         table("tracing", "[tracing]", Holds::Table(&TRACING)),
         table("discovery", "[discovery]", Holds::Table(&DISCOVERY)),
+        table("cors", "[cors]", Holds::Table(&CORS)),
         table("ledger", "[ledger]", Holds::Table(&LEDGER)),
         table("route", "[[route]]", Holds::List(&ROUTE)),
     ],
@@ -212,6 +213,14 @@ static DISCOVERY: Table = Table {
         key("version", "version = \"1\""),
         key("description", "description = \"Readings of a sensor\""),
         key("categories", "categories = [\"machine-data\"]"),
+    ],
+};
+
+static CORS: Table = Table {
+    name: "[cors]",
+    keys: &[
+        key("origins", "origins = [\"https://app.example.com\"]"),
+        key("max_age_s", "max_age_s = 600"),
     ],
 };
 

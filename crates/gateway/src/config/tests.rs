@@ -253,6 +253,21 @@ const BROKEN_TABLES: &[(&str, usize, &str)] = &[
     ("[limits]\nsettle = 1", 12, "it belongs in [[route]]"),
     ("[metrics]\nlisten = \"9402\"", 12, "no address"),
     (
+        "[cors]\norigins = [\"https://app.example.com/\"]",
+        12,
+        "origin \"https://app.example.com/\" is none",
+    ),
+    (
+        "[cors]\norigins = [\"app.example.com\"]",
+        12,
+        "origin \"app.example.com\" is none",
+    ),
+    (
+        "[cors]\norigins = [\"*\", \"https://app.example.com\"]",
+        12,
+        "keep one or the other",
+    ),
+    (
         "[discovery]\ncategories = [\"Big\"]",
         12,
         "no lower-case word",
@@ -425,6 +440,8 @@ fn every_key_reaches_its_checked_value() {
         Some((2000, 2000))
     );
     assert_eq!(config.discovery.title, "Everything");
+    assert_eq!(config.cors.origins.len(), 2);
+    assert!(!config.cors.any);
     assert_eq!(config.discovery.categories, ["machine-data"]);
     let tracing = config.tracing.as_ref().unwrap();
     assert_eq!(tracing.sample_ratio_percent, 5);

@@ -24,6 +24,8 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) discovery: Discovery,
     #[serde(default)]
+    pub(super) cors: Cors,
+    #[serde(default)]
     pub(super) ledger: Ledger,
     #[serde(default, rename = "route")]
     pub(super) routes: Vec<Route>,
@@ -127,6 +129,14 @@ pub(super) struct Tracing {
     pub(super) otlp_endpoint: Spanned<String>,
     pub(super) service_name: Given<String>,
     pub(super) sample_ratio_percent: Given<u64>,
+}
+
+/// `[cors]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Cors {
+    pub(super) origins: Given<Vec<Spanned<String>>>,
+    pub(super) max_age_s: Given<u64>,
 }
 
 /// `[discovery]`

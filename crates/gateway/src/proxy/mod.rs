@@ -20,9 +20,9 @@ use stiver_server::{
 };
 use tower::{Layer, ServiceExt};
 
-pub(crate) use self::cors::Cors;
 use self::forward::Forward;
 use crate::{
+    config::cors::Cors,
     connections::{Peer, ResponseBody},
     path,
     routes::{Found, Routes, Serving},
@@ -74,10 +74,10 @@ impl Proxy {
         if !self.behind_proxy {
             strip_forwarded(&mut parts.headers);
         }
-        if let Some(asked) = Cors::asked(&parts)
+        if let Some(asked) = cors::asked(&parts)
             && let Found::Priced(..) = self.routes.find(asked, target.path())
         {
-            return self.cors.preflight(&parts.headers);
+            return cors::preflight(&self.cors, &parts.headers);
         }
         let found = self.routes.find(parts.method.as_str(), target.path());
         parts.uri = target;
@@ -92,7 +92,7 @@ impl Proxy {
                 self.forward.send(request, &serving).await
             }
             Found::Priced(serving, route) => {
-                let page = self.cors.allowed(&parts.headers);
+                let page = cors::allowed(&self.cors, &parts.headers);
                 parts.extensions.insert(Charged {
                     serving,
                     route,
@@ -104,7 +104,7 @@ impl Proxy {
                     Err(never) => match never {},
                 };
                 if let Some(page) = page {
-                    Cors::expose(page, response.headers_mut());
+                    cors::expose(page, response.headers_mut());
                 }
                 response
             }
@@ -176,6 +176,7 @@ struct Charged {
     serving: Arc<Serving>,
     route: Arc<Route>,
     /// For what depends on who asks.
+    #[expect(dead_code, reason = "free quotas by source read it")]
     peer: Peer,
 }
 

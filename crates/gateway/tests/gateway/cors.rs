@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{Request, StatusCode};
 use stiver_core::problem::ProblemKind;
 
-use crate::common::{World, get, paid, with};
+use crate::common::{World, get, paid, upstream::Upstream, with};
 
 fn preflight(path: &str, method: &str) -> Request<Bytes> {
     let mut request = get(path);
@@ -99,5 +99,36 @@ async fn list_of_headers_that_is_no_list_is_not_repeated() {
         let reply = world.ask(request).await;
         assert_eq!(reply.status, StatusCode::NO_CONTENT, "{asked:?}");
         assert_eq!(reply.header("access-control-allow-headers"), None);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pages_of_other_origins_may_not_read_what_is_for_one() {
+    let tables = format!(
+        "{}\n[cors]\norigins = [\"https://page.example\"]\nmax_age_s = 60\n",
+        crate::common::ROUTES
+    );
+    let world = World::configured(Upstream::start().await, "", &tables).await;
+    let reply = world.ask(preflight("/v1/reading", "GET")).await;
+    let origin = Some("https://page.example");
+    assert_eq!(reply.header("access-control-allow-origin"), origin);
+    assert_eq!(reply.header("access-control-max-age"), Some("60"));
+    let reply = world
+        .ask(with(get("/v1/reading"), "origin", "https://page.example"))
+        .await;
+    assert_eq!(reply.header("access-control-allow-origin"), origin);
+    assert_eq!(reply.header("vary"), Some("Origin"));
+    for other in [
+        "https://other.example",
+        "https://page.example.other",
+        "null",
+    ] {
+        let mut request = preflight("/v1/reading", "GET");
+        let value = other.parse().unwrap();
+        request.headers_mut().insert("origin", value);
+        let reply = world.ask(request).await;
+        assert_eq!(reply.problem().0, ProblemKind::NotFound, "{other}");
+        let reply = world.ask(with(get("/v1/reading"), "origin", other)).await;
+        assert_eq!(reply.header("access-control-allow-origin"), None, "{other}");
     }
 }

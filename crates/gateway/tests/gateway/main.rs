@@ -13,3 +13,7 @@ mod ledger_endpoint;
 mod life;
 mod logs;
 mod streams;
+mod tls;
+mod upgrade;
+mod uploads;
+mod upstreams;

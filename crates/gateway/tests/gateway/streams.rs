@@ -64,7 +64,7 @@ fn api(bodies: Vec<Fed>, media_type: &'static str) -> Upstream {
 }
 
 /// The next bytes of a body, whole.
-async fn next(body: &mut Incoming, length: usize) -> Bytes {
+pub(crate) async fn next(body: &mut Incoming, length: usize) -> Bytes {
     let mut bytes = Vec::new();
     while bytes.len() < length {
         let frame = body.frame().await.expect("the body goes on").unwrap();
@@ -73,7 +73,7 @@ async fn next(body: &mut Incoming, length: usize) -> Bytes {
     bytes.into()
 }
 
-async fn send(feed: &Feed, text: &'static str) {
+pub(crate) async fn send(feed: &Feed, text: &'static str) {
     let frame = Frame::data(Bytes::from_static(text.as_bytes()));
     feed.send(frame).await.unwrap();
 }

@@ -178,6 +178,16 @@ impl World {
         self.gateway.as_ref().expect("it runs").address()
     }
 
+    /// Where the gateway listens, listener by listener.
+    pub(crate) fn addresses(&self) -> Vec<std::net::SocketAddr> {
+        self.running().addresses().to_vec()
+    }
+
+    /// The gateway.
+    pub(crate) fn running(&self) -> &Gateway {
+        self.gateway.as_ref().expect("it runs")
+    }
+
     pub(crate) fn secret_file(&self) -> PathBuf {
         self.config.secret_file.clone()
     }
