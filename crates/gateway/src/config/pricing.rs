@@ -35,6 +35,20 @@ pub enum Price {
     Computed(Box<Pricing>),
 }
 
+impl Price {
+    /// True when what a request costs depends on its body.
+    pub fn depends_on_body(&self) -> bool {
+        let Self::Computed(pricing) = self else {
+            return false;
+        };
+        let in_body = |place: &Place| matches!(place, Place::Json(_));
+        pricing.terms.iter().any(|term| match &term.of {
+            Quantity::BodyBytes => true,
+            Quantity::Told(place) => in_body(place),
+        }) || pricing.choices.iter().any(|choice| in_body(&choice.of))
+    }
+}
+
 /// A price that depends on the request: `base`, and the terms, and the choices, at most the cap;
 /// or what the hook says, at most the cap. Every amount in it is of one currency.
 #[derive(Debug, Clone, PartialEq, Eq)]

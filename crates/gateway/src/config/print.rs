@@ -10,6 +10,7 @@ use toml::{Table, Value};
 
 use super::{
     Config, Discovery, LogFormat,
+    cors::Cors,
     limits::{Limits, Rate},
     listener::{Listener, Protocols},
     pricing::{Choice, HookFailure, Place, Price, Pricing, Quantity, Round, Term},
@@ -102,6 +103,7 @@ fn file(config: &Config) -> Table {
             }),
         ),
         ("discovery", Some(discovery(&config.discovery))),
+        ("cors", Some(cors(&config.cors))),
         ("ledger", Some(ledger(config))),
         ("route", list(config.routes.iter().map(route))),
     ]);
@@ -139,6 +141,24 @@ fn discovery(told: &Discovery) -> Value {
         ("version", text(&told.version)),
         ("description", told.description.as_ref().and_then(text)),
         ("categories", texts(&told.categories)),
+    ])
+}
+
+fn cors(cors: &Cors) -> Value {
+    let listed = cors
+        .origins
+        .iter()
+        .filter_map(|origin| origin.to_str().ok());
+    let origins: Vec<&str> = if cors.any {
+        vec!["*"]
+    } else {
+        listed.collect()
+    };
+    // Written out when it is empty too: nobody is not everybody.
+    let origins = origins.into_iter().map(Value::from).collect();
+    table([
+        ("origins", Some(Value::Array(origins))),
+        ("max_age_s", seconds(cors.max_age)),
     ])
 }
 

@@ -48,8 +48,8 @@ pub struct Route {
 pub enum BodyMode {
     /// They are held, up to the limit, and bound to the challenge by their digest.
     Spool,
-    /// They go through as they come: not bound to the challenge, and a failed delivery is not
-    /// tried again.
+    /// Those that are declared to be within the limit are held and bound. Others go through as they
+    /// come: not bound to the challenge, and a failed delivery is not tried again.
     Stream,
 }
 
@@ -169,7 +169,7 @@ fn resolve_route(
     let body_key = route.body_limit_bytes.as_ref();
     let body_key = body_key.or(known.gateway.body_limit_bytes.as_ref());
     let rate_limit = route.rate_limit.as_ref();
-    Ok(Route {
+    let resolved = Route {
         methods: methods(source, route.methods.as_ref())?,
         access: access(source, route, known)?,
         timeout: source.seconds(
@@ -191,7 +191,29 @@ fn resolve_route(
             .transpose()?,
         pattern,
         upstream,
-    })
+    };
+    check_bodies(source, route, &resolved)?;
+    if resolved.upgrade && leads_to.http2 {
+        let problem = "upgrade needs HTTP/1.1: give the route an upstream without http2 = true";
+        return Err(source.at(&route.path, problem));
+    }
+    Ok(resolved)
+}
+
+/// A body that streams past is bound to nothing: one could be priced, and another sent.
+fn check_bodies(source: &Source<'_>, wire: &wire::Route, route: &Route) -> Result<(), ConfigError> {
+    let priced_by_body = match &route.access {
+        Access::Priced(priced) => priced.price.depends_on_body(),
+        Access::Free | Access::Denied => false,
+    };
+    match &wire.body {
+        Some(body) if route.body == BodyMode::Stream && priced_by_body => {
+            let problem = "the price depends on the body, which is not bound when it streams: \
+                           leave out body = \"stream\"";
+            Err(source.at(body, problem))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The named upstream, or the one that needs no name.

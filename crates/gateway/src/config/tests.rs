@@ -160,6 +160,27 @@ const BROKEN: &[(&str, &str, usize, &str)] = &[
         "from 1 to",
     ),
     (
+        "price = \"0.01 USD\"",
+        "body = \"stream\"\n[route.pricing]\ncap = \"1 USD\"\n\
+         terms = [{ body_bytes = true, amount = \"0.01 USD\" }]",
+        10,
+        "not bound when it streams",
+    ),
+    (
+        "price = \"0.01 USD\"",
+        "body = \"stream\"\n[route.pricing]\ncap = \"1 USD\"\n\
+         choices = [{ json = \"/model\", values = { a = \"0.01 USD\" } }]",
+        10,
+        "not bound when it streams",
+    ),
+    (
+        "price = \"0.01 USD\"",
+        "access = \"free\"\nupgrade = true\nupstream = \"two\"\n[upstreams.two]\n\
+         url = \"http://127.0.0.1:1\"\nhttp2 = true",
+        8,
+        "upgrade needs HTTP/1.1",
+    ),
+    (
         "[gateway]",
         "[gateway]\nchallenge_lifetime_s = 9",
         3,
