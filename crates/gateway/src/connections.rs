@@ -1,5 +1,7 @@
 //! Accepts connections, and ends them without cutting a request off.
 
+mod stall;
+
 use std::{
     convert::Infallible,
     future::Future,
@@ -30,6 +32,7 @@ use stiver_env::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 
+use self::stall::Unstalled;
 use crate::tls::Protocols;
 
 /// A response on its way to the client.
@@ -142,6 +145,7 @@ impl Connections {
     }
 
     fn start(&self, stream: Box<dyn Stream>, peer: Peer, place: Place, watcher: Watcher) {
+        let stream: Box<dyn Stream> = Box::new(Unstalled::new(stream, &self.env.clock));
         let handler = Arc::clone(&self.handler);
         let spoken = Arc::new(AtomicBool::new(false));
         let heard = Arc::clone(&spoken);
