@@ -3,7 +3,7 @@ import { createServer } from 'node:http'
 import { createRequire } from 'node:module'
 import { createInterface } from 'node:readline'
 import { pathToFileURL } from 'node:url'
-import { Account, mismatch, settle } from './ledger.mjs'
+import { Account, mismatch, settle, unbase64url } from './ledger.mjs'
 
 const require = createRequire(`${process.env.STIVER_PEER_MODULES}/`)
 const load = (name) => import(pathToFileURL(require.resolve(name)).href)
@@ -80,13 +80,15 @@ const method = Method.toServer(charge('ledger'), {
     const wrong = mismatch(payload, challenge)
     if (wrong) throw new Errors.VerificationFailedError({ reason: wrong })
     // The ledger executes an order once, and answers again: that it is served once is the payee's.
-    if (served.has(challenge.id)) throw new Errors.InvalidChallengeError({ reason: 'already used' })
-    served.add(challenge.id)
+    // Orders are counted and not ids, since two payers may have been given one id.
+    const order = unbase64url(payload.order).toString('hex')
+    if (served.has(order)) throw new Errors.InvalidChallengeError({ reason: 'already used' })
+    served.add(order)
     let settled
     try {
       settled = await settle(setting.endpoint, payload)
     } catch (error) {
-      served.delete(challenge.id)
+      served.delete(order)
       throw new Errors.VerificationFailedError({ reason: error.message })
     }
     return Receipt.from(settled.receipt)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
-from ledger import Account, mismatch
+from ledger import Account, mismatch, unbase64url
 from mpp import Challenge, Credential, Receipt
 from mpp.client import ClientMethod, CredentialParams
 from mpp.client import Mpp as Client
@@ -131,13 +131,14 @@ async def verify(context: VerifyContext) -> Receipt:
     if wrong := mismatch(payload, challenge):
         raise VerificationFailedError(wrong)
     # The ledger executes an order once, and answers again: that it is served once is the payee's.
-    if challenge.id in SERVED:
+    order = unbase64url(payload.order)
+    if order in SERVED:
         raise InvalidChallengeError(challenge.id, "already used")
-    SERVED.add(challenge.id)
+    SERVED.add(order)
     try:
         receipt = await settle(payload)
     except BaseException:
-        SERVED.discard(challenge.id)
+        SERVED.discard(order)
         raise
     known = ("status", "timestamp", "reference", "method")
     return Receipt(

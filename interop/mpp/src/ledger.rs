@@ -17,6 +17,13 @@ pub struct Payload {
     pub signature: String,
 }
 
+impl Payload {
+    /// The order, which has one byte form; empty when it is none.
+    pub fn order_bytes(&self) -> Vec<u8> {
+        URL_SAFE_NO_PAD.decode(&self.order).unwrap_or_default()
+    }
+}
+
 #[derive(Clone, PartialEq, Eq)]
 enum Item {
     Number(u64),

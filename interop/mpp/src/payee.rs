@@ -31,7 +31,7 @@ use crate::{
 #[derive(Clone)]
 struct Ledger {
     endpoint: String,
-    served: Arc<Mutex<HashSet<String>>>,
+    served: Arc<Mutex<HashSet<Vec<u8>>>>,
     http: reqwest::Client,
 }
 
@@ -53,18 +53,21 @@ impl ChargeMethod for Ledger {
         }
         // The ledger executes an order once, and answers again: that it is served once is the
         // payee's.
-        let id = credential.challenge.id.clone();
+        let order = payload.order_bytes();
         if !self
             .served
             .lock()
             .expect("it does not panic")
-            .insert(id.clone())
+            .insert(order.clone())
         {
             let used = VerificationError::with_code("already used", ErrorCode::CredentialReplayed);
             return Err(used);
         }
         self.settle(&payload).await.map_err(|error| {
-            self.served.lock().expect("it does not panic").remove(&id);
+            self.served
+                .lock()
+                .expect("it does not panic")
+                .remove(&order);
             VerificationError::new(error)
         })
     }

@@ -57,7 +57,7 @@ The peers are mppx for Node, the `mpp` crate and pympp for Python, at the versio
 They know nothing of the method [`ledger`](spec/ledger-charge.md): each gets it by its own seam for
 methods, written from the specification in a few dozen lines without any code of Stiver, in
 [`interop/`](../interop/README.md). What a cell quotes as `402 invalid-challenge` is the status and
-the problem type of the answer.
+the problem type of the answer. [Against the peers](peers.md) puts the servers beside each other.
 ";
 
 const THEIRS: &str = "\
@@ -89,6 +89,6 @@ const SEAMS: &str = "\
 - mpp: `PaymentProvider` for clients, `ChargeMethod` and the axum extractors for servers. Making
   challenges is there for the crate's own methods only, so the peer's challenges are made with
   `PaymentChallenge::with_secret_key_full`, and with it go their expiry and their ids.
-- Counting each credential once is left to the method by all three: the peers keep a set of
-  challenge ids, as the `ledger` specification asks.
+- Serving each payment once is left to the method by all three: the peers keep a set of the orders
+  that they were paid with.
 ";

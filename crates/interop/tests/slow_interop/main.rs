@@ -1,8 +1,8 @@
 //! Stiver against implementations that nobody here wrote, both ways, as processes.
 //!
 //! `cargo xtask interop` installs the peers and runs this; so does `cargo xtask test`. What is
-//! found is `docs/interop.md`, which must be what the last run found: `cargo xtask interop --write`
-//! writes it.
+//! found is `docs/interop.md` and `docs/peers.md`, which must be what the last run found: `cargo
+//! xtask interop --write` writes them.
 #![expect(
     clippy::panic,
     clippy::unwrap_used,
@@ -12,6 +12,7 @@
 mod document;
 mod library;
 mod our_client;
+mod peers;
 mod quirks;
 mod stage;
 mod their_client;
@@ -116,6 +117,7 @@ fn document_is_what_the_run_found() {
     let (theirs, ours) = (all.map(their_client), all.map(our_client));
     let found = document::interop(&theirs, &ours, quirks(), validate());
     compare("interop.md", &found);
+    compare("peers.md", &peers::peers(&theirs, &ours));
 }
 
 /// The committed document must be this; where `cargo xtask interop --write` asks, it becomes this.
