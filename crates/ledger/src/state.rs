@@ -21,7 +21,7 @@ use stiver_core::{Amount, Currency, Timestamp};
 use self::{accounts::Accounts, orders::Orders};
 use crate::{
     id::{AccountId, HoldId, OrderHash},
-    rows::{CurrencyNumber, CurrencyRow, HoldRow, HoldRowState, Origin},
+    rows::{AccountRow, CurrencyNumber, CurrencyRow, HoldRow, HoldRowState, Origin},
 };
 #[cfg(test)]
 pub(crate) use rules::Room;
@@ -76,9 +76,18 @@ impl State {
     /// What an account could spend of a currency: posted, less held, plus what lapsed by now.
     /// Negative for an issuer.
     fn available(&self, id: &AccountId, currency: CurrencyNumber, now: Timestamp) -> i128 {
-        let Some(account) = self.stored.accounts.get(id) else {
-            return 0;
-        };
+        let account = self.stored.accounts.get(id);
+        account.map_or(0, |account| self.available_of(id, account, currency, now))
+    }
+
+    /// As [`State::available`], of an account that was found.
+    fn available_of(
+        &self,
+        id: &AccountId,
+        account: &AccountRow,
+        currency: CurrencyNumber,
+        now: Timestamp,
+    ) -> i128 {
         let (posted, held) = account.balance(currency);
         let lapsed = self.lapsed(now).fold(0_u128, |sum, (_, hold)| {
             if hold.payer == *id && hold.currency == currency {

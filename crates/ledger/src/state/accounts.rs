@@ -59,6 +59,30 @@ impl Accounts {
         self.entry_mut(id).map(|entry| &mut entry.row)
     }
 
+    /// The account of an id, to be changed, and where it is.
+    pub(super) fn find_mut(&mut self, id: &AccountId) -> Option<(Position, &mut AccountRow)> {
+        let position = self.position(id)?;
+        let entry = self.entries.get_mut(index(position))?;
+        Some((position, &mut entry.row))
+    }
+
+    /// Keeps a movement at hand for the account in a place.
+    pub(super) fn note(&mut self, account: Position, sequence: u64, order: Position) {
+        if let Some(entry) = self.entries.get_mut(index(account)) {
+            entry.movements.rows.push_back((sequence, Some(order)));
+        }
+    }
+
+    /// Where the account of an id is.
+    pub(super) fn position(&self, id: &AccountId) -> Option<Position> {
+        let is = |at| {
+            self.entries
+                .get(index(at))
+                .is_some_and(|entry| entry.id == *id)
+        };
+        self.by_id.find(self.by_id.hash_of(id.as_bytes()), is)
+    }
+
     /// Adds an account, unless there is one.
     pub(super) fn open(&mut self, id: AccountId, make: impl FnOnce() -> AccountRow) {
         if self.contains_key(&id) {
@@ -101,15 +125,6 @@ impl Accounts {
         self.entry_mut(id).map(|entry| &mut entry.movements)
     }
 
-    fn position(&self, id: &AccountId) -> Option<Position> {
-        let is = |at| {
-            self.entries
-                .get(index(at))
-                .is_some_and(|entry| entry.id == *id)
-        };
-        self.by_id.find(self.by_id.hash_of(id.as_bytes()), is)
-    }
-
     fn entry(&self, id: &AccountId) -> Option<&Entry> {
         self.entries.get(index(self.position(id)?))
     }
@@ -125,11 +140,6 @@ fn index(position: Position) -> usize {
 }
 
 impl Movements {
-    /// Adds the newest.
-    pub(super) fn push(&mut self, sequence: u64, order: Position) {
-        self.rows.push_back((sequence, Some(order)));
-    }
-
     /// Takes one out.
     pub(super) fn remove(&mut self, sequence: u64) {
         if let Ok(at) = self.rows.binary_search_by_key(&sequence, |row| row.0)
@@ -190,7 +200,8 @@ mod tests {
     fn movements_are_told_newest_first_whatever_was_forgotten() {
         let mut movements = Movements::default();
         for sequence in 1..=6 {
-            movements.push(sequence, u32::try_from(sequence).unwrap() * 10);
+            let order = u32::try_from(sequence).unwrap() * 10;
+            movements.rows.push_back((sequence, Some(order)));
         }
         movements.remove(3);
         movements.remove(4);

@@ -79,7 +79,7 @@ impl State {
             return Err(broken(format!("order {} executed twice", signed.hash())));
         }
         self.open_if_first(now, order);
-        self.post(&event.postings)?;
+        let posted = self.post(&event.postings)?;
         let memory_ms = match &self.stored.origin {
             Some(origin) => origin.memory_ms,
             None => return Err(broken("an order was executed before the ledger began")),
@@ -89,19 +89,12 @@ impl State {
             .ok_or_else(|| broken("the postings of an event are not those of its order"))?;
         self.apply_action(now, signed, &row.done)?;
         self.stored.sequence = sequence;
-        let moved = sides(&row.done);
         let position = self.stored.executed.insert(signed.hash(), row);
-        for account in moved.into_iter().flatten() {
-            self.note_movement(&account, sequence, position);
+        // Who is posted to is who the movement is between: its row was made of the postings.
+        for account in posted.into_iter().flatten() {
+            self.stored.accounts.note(account, sequence, position);
         }
         Ok(())
-    }
-
-    /// Keeps a movement at hand for its account.
-    pub(super) fn note_movement(&mut self, account: &AccountId, sequence: u64, order: Position) {
-        if let Some(movements) = self.stored.accounts.movements_mut(account) {
-            movements.push(sequence, order);
-        }
     }
 
     /// Mint and open make accounts.
@@ -124,8 +117,10 @@ impl State {
     }
 
     /// Adds the postings to the balances. Debits equal credits in each currency, or nothing does.
-    fn post(&mut self, postings: &[Posting]) -> Result<(), Broken> {
-        for posting in postings {
+    /// Tells where the accounts are.
+    fn post(&mut self, postings: &[Posting]) -> Result<[Option<Position>; 2], Broken> {
+        let mut positions = [None; 2];
+        for (index, posting) in postings.iter().enumerate() {
             let sum = postings
                 .iter()
                 .filter(|other| other.currency == posting.currency)
@@ -137,11 +132,14 @@ impl State {
                 return Err(broken("an event moves an unknown currency"));
             }
             let issuer = self.is_issuer(&posting.account, posting.currency);
-            let account = self
+            let (position, account) = self
                 .stored
                 .accounts
-                .get_mut(&posting.account)
+                .find_mut(&posting.account)
                 .ok_or_else(|| broken(format!("no account {}", posting.account)))?;
+            if let Some(slot) = positions.get_mut(index) {
+                *slot = Some(position);
+            }
             let row = account.balance_mut(posting.currency);
             row.posted = row
                 .posted
@@ -154,7 +152,7 @@ impl State {
                 )));
             }
         }
-        Ok(())
+        Ok(positions)
     }
 
     /// What an order does besides its postings.

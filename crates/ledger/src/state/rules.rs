@@ -55,6 +55,35 @@ struct Movement {
     units: u128,
 }
 
+impl Movement {
+    /// Its two postings, for the accounts it is between, unless a balance overflows.
+    fn postings(&self, [debit, credit]: [Option<&AccountRow>; 2]) -> Result<Vec<Posting>, Refusal> {
+        let delta = i128::try_from(self.units).map_err(|_| Refusal::Overflow)?;
+        let posting = |account: AccountId, row: Option<&AccountRow>, delta: i128| {
+            let posted = row.map_or(0, |row| row.balance(self.currency).0);
+            posted.checked_add(delta).ok_or(Refusal::Overflow)?;
+            Ok(Posting {
+                account,
+                currency: self.currency,
+                delta,
+            })
+        };
+        Ok(vec![
+            posting(self.debit, debit, -delta)?,
+            posting(self.credit, credit, delta)?,
+        ])
+    }
+}
+
+/// Whether what is available, which an issuer's debt makes negative, is as much as is needed.
+fn enough(needed: u128, available: i128) -> Result<(), Refusal> {
+    let available = u128::try_from(available).unwrap_or(0);
+    if needed > available {
+        return Err(Refusal::Insufficient { needed, available });
+    }
+    Ok(())
+}
+
 impl State {
     /// Rules on an order. Changes nothing.
     pub(crate) fn rule(&self, now: Timestamp, signed: &SignedOrder) -> Result<Ruling, Refusal> {
@@ -86,7 +115,7 @@ impl State {
         if order.expires > latest {
             return Err(Refusal::ExpiryTooFar { latest });
         }
-        self.authorise(signed)?;
+        let signer = self.authorise(signed)?;
         if known.is_some() {
             return Ok(Ruling::Repeated);
         }
@@ -94,7 +123,7 @@ impl State {
         if let Some(by) = executed.by_nonce(&order.account, &order.nonce) {
             return Err(Refusal::NonceUsed { by: *by });
         }
-        let postings = self.rule_action(now, origin, order)?;
+        let postings = self.rule_action(now, origin, order, signer)?;
         self.rule_room(now, origin, order, room)?;
         Ok(Ruling::Execute(postings))
     }
@@ -123,9 +152,9 @@ impl State {
         Err(Refusal::TooManyOrders)
     }
 
-    /// Whether the key may act for the account. An account that its own first key opens is not
-    /// there yet.
-    fn authorise(&self, signed: &SignedOrder) -> Result<(), Refusal> {
+    /// Whether the key may act for the account, and the account. One that its own first key opens
+    /// is not there yet.
+    fn authorise(&self, signed: &SignedOrder) -> Result<Option<&AccountRow>, Refusal> {
         let order = signed.order();
         let Some(account) = self.stored.accounts.get(&order.account) else {
             return match order.action {
@@ -133,7 +162,7 @@ impl State {
                     if first_key == signed.key()
                         && order.account == AccountId::of_first_key(&first_key) =>
                 {
-                    Ok(())
+                    Ok(None)
                 }
                 _ => Err(Refusal::UnknownAccount),
             };
@@ -156,7 +185,7 @@ impl State {
             | Action::Limit { .. } => Roles::ADMIN,
         };
         if key.roles.include(needed) {
-            Ok(())
+            Ok(Some(account))
         } else {
             Err(Refusal::KeyLacksRole { needed })
         }
@@ -167,6 +196,7 @@ impl State {
         now: Timestamp,
         origin: &Origin,
         order: &Order,
+        signer: Option<&AccountRow>,
     ) -> Result<Vec<Posting>, Refusal> {
         match &order.action {
             Action::Transfer {
@@ -174,7 +204,10 @@ impl State {
                 amount,
                 currency,
                 ..
-            } => self.rule_transfer(now, order, *payee, *amount, currency.as_str()),
+            } => {
+                let payer = signer.ok_or(Refusal::UnknownAccount)?;
+                self.rule_transfer(now, order, payer, *payee, *amount, currency.as_str())
+            }
             Action::Mint {
                 to,
                 amount,
@@ -241,7 +274,7 @@ impl State {
     }
 
     /// Whoever is paid: known, another account, not frozen.
-    fn rule_payee(&self, payer: &AccountId, payee: &AccountId) -> Result<(), Refusal> {
+    fn rule_payee(&self, payer: &AccountId, payee: &AccountId) -> Result<&AccountRow, Refusal> {
         let account = self
             .stored
             .accounts
@@ -253,7 +286,7 @@ impl State {
         if account.frozen {
             return Err(Refusal::PayeeFrozen);
         }
-        Ok(())
+        Ok(account)
     }
 
     /// Funds and overflow, then the two postings.
@@ -271,31 +304,14 @@ impl State {
         currency: CurrencyNumber,
         needed: u128,
     ) -> Result<(), Refusal> {
-        let available = self.available(payer, currency, now);
-        let available = u128::try_from(available).unwrap_or(0);
-        if needed > available {
-            return Err(Refusal::Insufficient { needed, available });
-        }
-        Ok(())
+        enough(needed, self.available(payer, currency, now))
     }
 
     fn postings(&self, movement: &Movement) -> Result<Vec<Posting>, Refusal> {
-        let delta = i128::try_from(movement.units).map_err(|_| Refusal::Overflow)?;
-        let posting = |account: AccountId, delta: i128| {
-            let posted = match self.stored.accounts.get(&account) {
-                Some(row) => row.balance(movement.currency).0,
-                None => 0,
-            };
-            posted.checked_add(delta).ok_or(Refusal::Overflow)?;
-            Ok(Posting {
-                account,
-                currency: movement.currency,
-                delta,
-            })
-        };
-        Ok(vec![
-            posting(movement.debit, -delta)?,
-            posting(movement.credit, delta)?,
+        let accounts = &self.stored.accounts;
+        movement.postings([
+            accounts.get(&movement.debit),
+            accounts.get(&movement.credit),
         ])
     }
 
@@ -303,22 +319,27 @@ impl State {
         &self,
         now: Timestamp,
         order: &Order,
+        payer: &AccountRow,
         payee: AccountId,
         units: u128,
         currency: &str,
     ) -> Result<Vec<Posting>, Refusal> {
-        let payer = self.thawed(&order.account)?;
+        if payer.frozen {
+            return Err(Refusal::AccountFrozen);
+        }
         let currency = self.rule_money(payer, units, currency)?;
-        self.rule_payee(&order.account, &payee)?;
-        self.rule_movement(
-            now,
-            &Movement {
-                debit: order.account,
-                credit: payee,
-                currency,
-                units,
-            },
-        )
+        let paid = self.rule_payee(&order.account, &payee)?;
+        let movement = Movement {
+            debit: order.account,
+            credit: payee,
+            currency,
+            units,
+        };
+        if !self.is_issuer(&order.account, currency) {
+            let available = self.available_of(&order.account, payer, currency, now);
+            enough(units, available)?;
+        }
+        movement.postings([Some(payer), Some(paid)])
     }
 
     fn rule_mint(

@@ -42,7 +42,9 @@ impl State {
         moved.sort_unstable_by_key(|(sequence, ..)| *sequence);
         for (sequence, position, accounts) in moved {
             for account in accounts.into_iter().flatten() {
-                self.note_movement(&account, sequence, position);
+                if let Some(account) = self.stored.accounts.position(&account) {
+                    self.stored.accounts.note(account, sequence, position);
+                }
             }
         }
         for (id, hold) in &self.stored.holds {
