@@ -140,6 +140,13 @@ fn checked_method(method: &Method) -> Result<(), Problem> {
 fn normal_target(uri: &Uri) -> Result<Uri, Problem> {
     let bad = |detail: String| Problem::new(ProblemKind::BadRequest, detail);
     let path = path::normalise(uri.path()).map_err(|error| bad(error.to_string()))?;
+    if path == uri.path() && uri.scheme().is_none() && uri.authority().is_none() {
+        let target = uri.path_and_query().map_or("", |target| target.as_str());
+        if target.len() <= path::TARGET_BYTES_MAX {
+            // Normal already, as nearly all are: nothing is to be put together anew.
+            return Ok(uri.clone());
+        }
+    }
     let target = match uri.query() {
         Some(query) => format!("{path}?{query}"),
         None => path,
