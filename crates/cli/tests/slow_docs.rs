@@ -73,7 +73,11 @@ fn blocks(text: &str) -> Vec<Block> {
                 if info == "sh" {
                     let (commands, printed) = (Vec::new(), Vec::new());
                     let line = index + 1;
-                    blocks.push(Block { line, commands, printed });
+                    blocks.push(Block {
+                        line,
+                        commands,
+                        printed,
+                    });
                 }
             }
             (Some(info), Some(_)) => {
@@ -167,7 +171,9 @@ fn check_printed(document: &str, block: &Block, output: &str) {
 
 /// Runs a document's commands, and compares what they print.
 fn follow(document: &str) {
-    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let _turn = ONE_AT_A_TIME
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
     let text = fs::read_to_string(root().join(document)).unwrap();
     let blocks = blocks(&text);
     assert!(!blocks.is_empty(), "{document} has no commands");
@@ -179,12 +185,19 @@ fn follow(document: &str) {
     let binary = Path::new(env!("CARGO_BIN_EXE_stiver"));
     let old_home = std::env::var("HOME").unwrap_or_default();
     let path = std::env::var("PATH").unwrap_or_default();
-    let log = File::options().append(true).create(true).open(&printed).unwrap();
+    let log = File::options()
+        .append(true)
+        .create(true)
+        .open(&printed)
+        .unwrap();
     let mut child = Command::new("timeout")
         .args(["--kill-after=5", DOCUMENT_SECONDS, "bash", "../script"])
         .current_dir(&home)
         .env("HOME", &home)
-        .env("PATH", format!("{}:{path}", binary.parent().unwrap().display()))
+        .env(
+            "PATH",
+            format!("{}:{path}", binary.parent().unwrap().display()),
+        )
         .env("PYENV_ROOT", format!("{old_home}/.pyenv"))
         .env("NO_COLOR", "1")
         .env_remove("STIVER_HOME")

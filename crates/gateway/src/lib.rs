@@ -15,6 +15,7 @@ pub mod keys;
 mod ledger_endpoint;
 pub mod limits;
 pub mod path;
+pub mod pricing;
 mod proxy;
 mod routes;
 mod run;

@@ -3,16 +3,19 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use http::{HeaderMap, header};
+use stiver_core::Amount;
+use stiver_env::Env;
 use stiver_method::payee::{PayeeCharge, QuoteError};
 use stiver_server::{
-    route::{Offer, Route, RouteError, UpstreamRepeats},
-    tower::BodyRule,
+    route::{Offer, Route, RouteError, Settle, UpstreamRepeats},
+    tower::{BodyRule, Shadow},
 };
 
 use crate::{
-    config::{Access, Config, Priced, pricing::Price, route::BodyMode},
+    config::{self, Access, Config, Priced, pricing::Price, route::BodyMode},
     path::Pattern,
-    upstream::UpstreamClient,
+    pricing::{PricedRoute, hook::HookClient, quota::Quota},
+    upstream::{UpstreamClient, UpstreamSetupError},
 };
 
 /// The routes of a gateway, in the order of its file.
@@ -36,7 +39,7 @@ pub(crate) enum Found {
     /// A free route.
     Free(Arc<Serving>),
     /// A route with a price.
-    Priced(Arc<Serving>, Arc<Route>),
+    Priced(Arc<Serving>, Arc<PricedRoute>),
 }
 
 /// How the requests of a route are served.
@@ -93,6 +96,7 @@ impl Routes {
         config: &Config,
         upstreams: &BTreeMap<String, UpstreamClient>,
         method: &Arc<dyn PayeeCharge>,
+        env: &Env,
     ) -> Result<Self, RoutesError> {
         let mut routes = Vec::with_capacity(config.routes.len());
         for route in &config.routes {
@@ -115,7 +119,10 @@ impl Routes {
             let found = match &route.access {
                 Access::Free => Found::Free(serving),
                 Access::Denied => Found::Denied,
-                Access::Priced(priced) => Found::Priced(serving, prepare(config, priced, method)?),
+                Access::Priced(priced) => {
+                    let route = prepare(config, priced, method, env)?;
+                    Found::Priced(serving, Arc::new(route))
+                }
             };
             let methods = route.methods.clone();
             routes.push(Entry {
@@ -151,11 +158,46 @@ fn prepare(
     config: &Config,
     priced: &Priced,
     method: &Arc<dyn PayeeCharge>,
-) -> Result<Arc<Route>, RoutesError> {
-    let amount = match &priced.price {
-        Price::Fixed(amount) => amount,
-        Price::Computed(_) => return Err(RoutesError::Computed),
-    };
+    env: &Env,
+) -> Result<PricedRoute, RoutesError> {
+    let shadow = priced.shadow.then_some(match config.shadow_header {
+        true => Shadow::Told,
+        false => Shadow::Silent,
+    });
+    unshadowed(config, priced, method, env).map(|route| route.shadow(shadow))
+}
+
+fn unshadowed(
+    config: &Config,
+    priced: &Priced,
+    method: &Arc<dyn PayeeCharge>,
+    env: &Env,
+) -> Result<PricedRoute, RoutesError> {
+    let quota = priced.free_quota.map(Quota::new);
+    match &priced.price {
+        Price::Fixed(amount) => Ok(PricedRoute::fixed(
+            policy(config, priced, method, amount)?,
+            quota,
+        )),
+        Price::Computed(pricing) => {
+            let policy = policy(config, priced, method, &pricing.cap)?;
+            let hook = match &pricing.hook {
+                Some(hook) => Some(HookClient::new(hook, pricing, env).map_err(RoutesError::Hook)?),
+                None => None,
+            };
+            let computed = (pricing.as_ref().clone(), Arc::clone(method));
+            Ok(PricedRoute::computed(policy, quota, computed, hook))
+        }
+    }
+}
+
+/// What a priced route asks and promises, at this price.
+fn policy(
+    config: &Config,
+    priced: &Priced,
+    method: &Arc<dyn PayeeCharge>,
+    amount: &Amount,
+) -> Result<Route, RoutesError> {
     let offer =
         Offer::new(Arc::clone(method), amount.clone()).map_err(|source| RoutesError::Price {
             price: amount.to_string(),
@@ -173,11 +215,15 @@ fn prepare(
         .attempts_max(priced.max_attempts)
         .resume_window(priced.resume_window)
         .store_responses(priced.keep_responses)
-        .upstream_repeats(repeats);
+        .upstream_repeats(repeats)
+        .settle(match priced.settle {
+            config::route::Settle::Before => Settle::Before,
+            config::route::Settle::After => Settle::After,
+        });
     if let Some(description) = &priced.description {
         route = route.description(description);
     }
-    Ok(Arc::new(route))
+    Ok(route)
 }
 
 /// Why the routes are not ready.
@@ -192,9 +238,9 @@ pub enum RoutesError {
         #[source]
         source: QuoteError,
     },
-    /// A price that is worked out for each request.
-    #[error("[route.pricing] is not there yet")]
-    Computed,
+    /// A pricing hook that cannot be asked at all.
+    #[error("the pricing hook cannot be asked")]
+    Hook(#[source] UpstreamSetupError),
     /// A route that the gate refuses.
     #[error("a route is not valid")]
     Route(#[source] RouteError),

@@ -89,7 +89,7 @@ impl Gateway {
             .build()
             .map_err(StartError::Gate)?;
         let upstreams = upstream_clients(config, env)?;
-        let routes = Routes::new(config, &upstreams, &method).map_err(StartError::Routes)?;
+        let routes = Routes::new(config, &upstreams, &method, env).map_err(StartError::Routes)?;
         let limits = Limits {
             spool_total_bytes: config.spool_total_bytes,
             behind_proxy: config.behind_tls_proxy,

@@ -321,6 +321,15 @@ impl Route {
         }
     }
 
+    /// The same route with other offers: the price of a single request, for example.
+    ///
+    /// # Errors
+    /// As [`Route::new`].
+    pub fn offering(self, offers: Vec<Offer>) -> Result<Self, RouteError> {
+        let offers = Self::new(offers)?.offers;
+        Ok(Self { offers, ..self })
+    }
+
     /// The offers.
     pub fn offers(&self) -> &[Offer] {
         &self.offers

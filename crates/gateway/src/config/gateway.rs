@@ -68,6 +68,7 @@ pub(super) fn resolve(text: &str, file: &Path, folder: &Path) -> Result<Config, 
         realm: realm(&source, gateway)?,
         behind_tls_proxy: gateway.behind_tls_proxy == Some(true),
         shadow: gateway.shadow == Some(true),
+        shadow_header: gateway.shadow_header == Some(true),
         public_url: public_url(&source, gateway)?,
         trusted_proxies: trusted_proxies(&source, gateway)?,
         log_format: source.word(

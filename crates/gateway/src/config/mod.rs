@@ -98,6 +98,8 @@ pub struct Config {
     pub tracing: Option<Tracing>,
     /// The default of [`Priced::shadow`].
     pub shadow: bool,
+    /// Answers in shadow mode tell what would have been charged.
+    pub shadow_header: bool,
     /// What the gateway tells of itself.
     pub discovery: Discovery,
     /// Whose pages may use priced routes.

@@ -21,6 +21,14 @@ pub const VALUES_MAX: usize = 1024;
 pub const UNITS_MAX: u64 = i64::MAX.unsigned_abs();
 /// Longest JSON pointer or name of a query parameter, bytes.
 pub const NAME_BYTES_MAX: usize = 256;
+/// Headers that hold credentials.
+const SECRET_HEADERS: [&str; 5] = [
+    "authorization",
+    "cookie",
+    "payment-authorization",
+    "proxy-authorization",
+    "set-cookie",
+];
 /// How long a pricing hook may take unless the file says otherwise.
 pub const HOOK_TIMEOUT_DEFAULT: Duration = Duration::from_millis(500);
 /// The longest time a pricing hook may be given, milliseconds.
@@ -129,6 +137,8 @@ pub struct Hook {
     pub timeout: Duration,
     /// What happens when it gives no usable answer in time.
     pub on_failure: HookFailure,
+    /// The header fields that it is told, and that a challenge is bound to. Never a credential.
+    pub headers: Vec<HeaderName>,
 }
 
 /// What happens when a pricing hook gives no usable answer.
@@ -377,7 +387,36 @@ impl Parts<'_> {
             on_failure: self
                 .source
                 .word("on_failure", on_failure, HookFailure::Deny, &failures)?,
+            headers: self.hook_headers(wire.headers.as_ref())?,
         })
+    }
+
+    fn hook_headers(
+        &self,
+        list: Option<&Spanned<Vec<String>>>,
+    ) -> Result<Vec<HeaderName>, ConfigError> {
+        let Some(list) = list else {
+            return Ok(Vec::new());
+        };
+        let names = list.get_ref();
+        let offset = list.span().start;
+        self.source
+            .at_most("headers", names.len(), PARTS_MAX, offset)?;
+        let mut headers: Vec<HeaderName> = Vec::with_capacity(names.len());
+        for text in names {
+            let name: HeaderName = text.parse().map_err(|_| {
+                let problem = format!("header {text:?} is no name of a header");
+                self.source.at(list, problem)
+            })?;
+            if SECRET_HEADERS.contains(&name.as_str()) {
+                let problem = format!("header {text:?} holds credentials: no hook is told it");
+                return Err(self.source.at(list, problem));
+            }
+            headers.push(name);
+        }
+        headers.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
+        headers.dedup();
+        Ok(headers)
     }
 }
 

@@ -124,6 +124,7 @@ fn gateway(config: &Config) -> Value {
         ("secret_file", path(&config.secret_file)),
         ("behind_tls_proxy", flag(config.behind_tls_proxy)),
         ("shadow", flag(config.shadow)),
+        ("shadow_header", flag(config.shadow_header)),
         ("public_url", config.public_url.as_ref().and_then(text)),
         ("trusted_proxies", texts(&config.trusted_proxies)),
         ("log_format", text(log_format)),
@@ -330,6 +331,7 @@ fn computed(row: &Pricing) -> Value {
             ("url", text(&hook.url)),
             ("timeout_ms", number(hook.timeout.as_millis())),
             ("on_failure", text(on_failure)),
+            ("headers", texts(&hook.headers)),
         ])
     });
     let parts = |values: Vec<Value>| (!values.is_empty()).then_some(Value::Array(values));

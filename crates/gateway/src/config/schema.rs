@@ -89,6 +89,7 @@ static GATEWAY: Table = Table {
         key("secret_file", "secret_file = \"challenge.secret\""),
         key("behind_tls_proxy", "behind_tls_proxy = true"),
         key("shadow", "shadow = true"),
+        key("shadow_header", "shadow_header = true"),
         key("public_url", "public_url = \"https://api.example.com\""),
         key("trusted_proxies", "trusted_proxies = [\"127.0.0.1/32\"]"),
         key("log_format", "log_format = \"json\""),
@@ -340,6 +341,10 @@ static HOOK: Table = Table {
         key(
             "on_failure",
             "hook = { url = \"http://127.0.0.1:9000/price\", on_failure = \"cap\" }",
+        ),
+        key(
+            "headers",
+            "hook = { url = \"http://127.0.0.1:9000/price\", headers = [\"x-tier\"] }",
         ),
     ],
 };

@@ -42,6 +42,7 @@ pub(super) struct Gateway {
     pub(super) secret_file: Given<String>,
     pub(super) behind_tls_proxy: Option<bool>,
     pub(super) shadow: Option<bool>,
+    pub(super) shadow_header: Option<bool>,
     pub(super) public_url: Given<String>,
     pub(super) trusted_proxies: Given<Vec<Spanned<String>>>,
     pub(super) log_format: Given<String>,
@@ -240,4 +241,5 @@ pub(super) struct Hook {
     pub(super) url: Spanned<String>,
     pub(super) timeout_ms: Given<u64>,
     pub(super) on_failure: Given<String>,
+    pub(super) headers: Given<Vec<String>>,
 }

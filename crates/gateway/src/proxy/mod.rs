@@ -9,14 +9,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header, request::Parts};
-use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
+use http_body_util::{BodyExt, Either, Full, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
 use stiver_core::{Problem, problem::ProblemKind};
 use stiver_env::BoxFuture;
 use stiver_server::{
     Pricing,
-    route::Route,
-    tower::{BodyRule, Payment, PaymentLayer, Price, ReadBody, RequestBody, remove_credentials},
+    tower::{
+        BodyRule, Payment, PaymentLayer, Price, ReadBody, RequestBody, Shadow, remove_credentials,
+    },
 };
 use tower::{Layer, ServiceExt};
 
@@ -24,7 +25,12 @@ use self::forward::Forward;
 use crate::{
     config::cors::Cors,
     connections::{Peer, ResponseBody},
+    limits::Source,
     path,
+    pricing::{
+        PricedRoute,
+        quota::{self, Left},
+    },
     routes::{Found, Routes, Serving},
     upstream::strip_forwarded,
 };
@@ -88,11 +94,21 @@ impl Proxy {
             }
             Found::Free(serving) => {
                 remove_credentials(&mut parts.headers);
-                let request = Request::from_parts(parts, RequestBody::Right(body));
+                let request = Request::from_parts(parts, RequestBody::Right(Either::Left(body)));
                 self.forward.send(request, &serving).await
             }
             Found::Priced(serving, route) => {
                 let page = cors::allowed(&self.cors, &parts.headers);
+                if let Some(left) = self.take_free(&route, &parts, peer) {
+                    let request =
+                        Request::from_parts(parts, RequestBody::Right(Either::Left(body)));
+                    let mut response = self.forward.send(request, &serving).await;
+                    left.write(response.headers_mut());
+                    if let Some(page) = page {
+                        cors::expose(page, response.headers_mut());
+                    }
+                    return response;
+                }
                 parts.extensions.insert(Charged {
                     serving,
                     route,
@@ -109,6 +125,23 @@ impl Proxy {
                 response
             }
         }
+    }
+}
+
+impl Proxy {
+    /// Takes one of the free requests that the source of an unpaid one has on a route.
+    fn take_free(&self, route: &PricedRoute, parts: &Parts, peer: Peer) -> Option<Left> {
+        // In shadow mode nothing is counted.
+        let quota = route.quota.as_ref().filter(|_| route.shadow.is_none())?;
+        if quota::pays(&parts.headers) {
+            return None;
+        }
+        let source = parts.extensions.get::<Source>().copied();
+        let source = source.unwrap_or_else(|| {
+            let address = peer.address.map(|address| address.ip());
+            address.map_or(Source::Local, Source::of)
+        });
+        quota.take(source, self.forward.clock.now())
     }
 }
 
@@ -181,7 +214,7 @@ pub(crate) fn problem_response(problem: &Problem) -> Response<ResponseBody> {
 #[derive(Clone)]
 struct Charged {
     serving: Arc<Serving>,
-    route: Arc<Route>,
+    route: Arc<PricedRoute>,
     /// For what depends on who asks.
     #[expect(dead_code, reason = "free quotas by source read it")]
     peer: Peer,
@@ -198,20 +231,35 @@ impl Price for RoutePrice {
         }
     }
 
-    fn is_never_free(&self, _: &Parts) -> bool {
-        true
+    fn is_never_free(&self, parts: &Parts) -> bool {
+        let charged = parts.extensions.get::<Charged>();
+        charged.is_none_or(|charged| charged.route.is_never_free())
     }
 
-    fn reads_body(&self, _: &Parts) -> bool {
-        false
+    fn shadow(&self, parts: &Parts) -> Option<Shadow> {
+        parts.extensions.get::<Charged>()?.route.shadow
     }
 
-    fn price<'a>(&'a self, parts: &'a Parts, _: &'a ReadBody) -> BoxFuture<'a, Pricing> {
-        let pricing = match parts.extensions.get::<Charged>() {
-            Some(charged) => Pricing::Priced(Arc::clone(&charged.route)),
-            // Only priced routes come here: whatever else does is not served.
-            None => Pricing::Denied(Problem::new(ProblemKind::Internal, "no route")),
-        };
+    fn reads_body(&self, parts: &Parts) -> bool {
+        let charged = parts.extensions.get::<Charged>();
+        charged.is_some_and(|charged| charged.route.reads_body())
+    }
+
+    fn price<'a>(&'a self, parts: &'a Parts, body: &'a ReadBody) -> BoxFuture<'a, Pricing> {
+        match parts.extensions.get::<Charged>() {
+            Some(charged) => Box::pin(charged.route.price(parts, body)),
+            None => Box::pin(std::future::ready(no_route())),
+        }
+    }
+
+    fn honour<'a>(&'a self, parts: &'a Parts, _: &'a ReadBody) -> BoxFuture<'a, Pricing> {
+        let charged = parts.extensions.get::<Charged>();
+        let pricing = charged.map_or_else(no_route, |charged| charged.route.honour(parts));
         Box::pin(std::future::ready(pricing))
     }
+}
+
+/// Only priced routes are priced: whatever else comes is not served.
+fn no_route() -> Pricing {
+    Pricing::Denied(Problem::new(ProblemKind::Internal, "no route"))
 }

@@ -12,6 +12,7 @@ mod forward;
 mod ledger_endpoint;
 mod life;
 mod logs;
+mod pricing;
 mod streams;
 mod tls;
 mod upgrade;

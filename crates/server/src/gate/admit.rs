@@ -4,6 +4,7 @@ use stiver_core::{
     Credential, Problem, Timestamp,
     credential::{Presented, presented, token_hash},
     limits::CREDENTIAL_BYTES_MAX,
+    problem::ProblemKind,
 };
 
 use super::{Gate, settle::Claimed};
@@ -12,7 +13,7 @@ use crate::{
     events::Event,
     grant::Grant,
     idempotency::IdempotencyKey,
-    limits::{SETTLING_MAX, TARGET_BYTES_MAX},
+    limits::{RETRY_AFTER_SLOW_SECONDS, SETTLING_MAX, TARGET_BYTES_MAX},
     outcome::{Outcome, Refused},
     request::Request,
     route::{Pricing, Route},
@@ -28,12 +29,12 @@ pub(super) struct Asked {
 }
 
 /// What the fields of a paying request say.
-struct Fields<'r> {
-    token: &'r [u8],
-    credential: Credential,
-    key: Option<IdempotencyKey>,
+pub(super) struct Fields<'r> {
+    pub(super) token: &'r [u8],
+    pub(super) credential: Credential,
+    pub(super) key: Option<IdempotencyKey>,
     /// The challenge is of this gate and of a secret that is on its ring.
-    bound: bool,
+    pub(super) bound: bool,
 }
 
 /// The price of one request, worked out at most once and only when it is needed.
@@ -186,7 +187,7 @@ impl Gate {
         let route = match pricing.honoured().await {
             Pricing::Priced(route) => route,
             Pricing::Free => return Ok(Outcome::Free),
-            Pricing::Denied(problem) => return Ok(Outcome::Refuse(Refused::plain(problem))),
+            Pricing::Denied(problem) => return Ok(Outcome::Refuse(denied(problem))),
         };
         let checked = self.check(request, &route, &credential, key, now)?;
         let _place = self
@@ -208,7 +209,7 @@ impl Gate {
 
     /// The checks that need no body: limits, one credential, its form, binding and realm. `None`
     /// when there is no credential.
-    fn read_fields<'r>(
+    pub(super) fn read_fields<'r>(
         &self,
         request: &Request<'r>,
         now: Timestamp,
@@ -340,7 +341,7 @@ impl Gate {
     {
         match pricing.get().await {
             Pricing::Free => Ok(Outcome::Free),
-            Pricing::Denied(problem) => Ok(Outcome::Refuse(Refused::plain(problem))),
+            Pricing::Denied(problem) => Ok(Outcome::Refuse(denied(problem))),
             Pricing::Priced(_) => {
                 IdempotencyKey::parse(request.idempotency_key)
                     .map_err(GateError::IdempotencyKey)?;
@@ -370,9 +371,7 @@ impl Gate {
         match pricing.get().await {
             // Whatever is wrong with the credential: nobody asks for one.
             Pricing::Free => Outcome::Free,
-            Pricing::Denied(problem) if meaning.challenge => {
-                Outcome::Refuse(Refused::plain(problem))
-            }
+            Pricing::Denied(problem) if meaning.challenge => Outcome::Refuse(denied(problem)),
             Pricing::Priced(route) if meaning.challenge => {
                 let challenges = match self.challenges(request, &route).await {
                     Ok(challenges) => challenges,
@@ -401,6 +400,18 @@ impl GateError {
             challenges: Vec::new(),
             retry_after: meaning.retry_after,
         }
+    }
+}
+
+/// What a price list refuses, paid or not.
+fn denied(problem: Problem) -> Refused {
+    let later = [ProblemKind::Unavailable, ProblemKind::TooManyRequests];
+    let retry_after = later
+        .contains(&problem.kind)
+        .then_some(RETRY_AFTER_SLOW_SECONDS);
+    Refused {
+        retry_after,
+        ..Refused::plain(problem)
     }
 }
 

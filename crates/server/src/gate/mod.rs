@@ -38,6 +38,7 @@
 //! settled, delivered).
 
 mod admit;
+mod assess;
 mod builder;
 pub(crate) mod capture;
 mod challenge;
@@ -66,6 +67,7 @@ use crate::{
 };
 
 pub(crate) use admit::log;
+pub use assess::Assessed;
 pub use builder::{BuildError, GateBuilder, PriceError};
 pub use recover::Recovered;
 

@@ -164,7 +164,7 @@ impl Gate {
     }
 
     /// Whether the asker is the one whose claim this is.
-    fn whose(&self, asked: &Asked, claim: &Claim) -> Result<(), GateError> {
+    pub(super) fn whose(&self, asked: &Asked, claim: &Claim) -> Result<(), GateError> {
         if claim.credential_hash != asked.credential_hash {
             return Err(GateError::ChallengeTaken);
         }

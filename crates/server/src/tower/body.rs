@@ -25,8 +25,9 @@ use crate::{
     limits::{RETRY_AFTER_SLOW_SECONDS, SPOOL_MS_MAX},
 };
 
-/// The body that the inner service gets: read in full, or the original that still streams.
-pub type RequestBody<B> = Either<Full<Bytes>, B>;
+/// The body that the inner service gets: read in full, the original that still streams, or its
+/// beginning and then the rest.
+pub type RequestBody<B> = Either<Full<Bytes>, Either<B, Prefixed<B>>>;
 
 /// The body that leaves: ours, the inner service's, or its beginning and then the rest.
 pub type ResponseBody<R> = Either<Full<Bytes>, Either<R, Prefixed<R>>>;
@@ -190,7 +191,7 @@ where
     if body.is_end_stream() {
         return Ok(Spooled {
             read: ReadBody::none(),
-            body: Either::Right(body),
+            body: Either::Right(Either::Left(body)),
             share,
         });
     }
@@ -198,7 +199,7 @@ where
         BodyRule::Stream => {
             return Ok(Spooled {
                 read: ReadBody::streaming(),
-                body: Either::Right(body),
+                body: Either::Right(Either::Left(body)),
                 share,
             });
         }
@@ -213,6 +214,71 @@ where
     Ok(Spooled {
         read,
         body: Either::Left(Full::new(bytes)),
+        share,
+    })
+}
+
+/// Reads a request body by the rule, as [`spool`] does, but never refuses it: one that is too long,
+/// too slow or too much goes on as it comes, and its price is not known by its body.
+pub(super) async fn peek<B>(
+    body: B,
+    rule: BodyRule,
+    clock: &dyn Clock,
+    (total, total_max): (&Arc<AtomicUsize>, usize),
+) -> Result<Spooled<B>, Refused>
+where
+    B: Body<Data = Bytes>,
+{
+    let mut share = Share {
+        total: Arc::clone(total),
+        taken: 0,
+    };
+    let BodyRule::Digest { bytes_max } = rule else {
+        return Ok(Spooled {
+            read: ReadBody::streaming(),
+            body: Either::Right(Either::Left(body)),
+            share,
+        });
+    };
+    let mut rest = Box::pin(body);
+    let mut pieces = Pieces::default();
+    let mut late = clock.sleep(Duration::from_millis(SPOOL_MS_MAX));
+    let left = loop {
+        match select(rest.frame(), late).await {
+            Raced::Left((None, _)) => {
+                let bytes = pieces.join();
+                return Ok(Spooled {
+                    read: ReadBody::whole(bytes.clone()),
+                    body: Either::Left(Full::new(bytes)),
+                    share,
+                });
+            }
+            // What came so far must not look like all of it.
+            Raced::Left((Some(Err(_)), _)) => {
+                return Err(unread("the body broke off before its end"));
+            }
+            Raced::Left((Some(Ok(frame)), still)) => {
+                late = still;
+                let fits = frame.data_ref().is_some_and(|data| {
+                    let length = pieces.len().saturating_add(data.len());
+                    length <= bytes_max && share.take(data.len(), total_max)
+                });
+                match frame.into_data() {
+                    Ok(data) if fits => pieces.push(data),
+                    Ok(data) => break Some(Frame::data(data)),
+                    Err(trailers) => break Some(trailers),
+                }
+            }
+            Raced::Right(_) => break None,
+        }
+    };
+    let first = std::iter::once(Frame::data(pieces.join())).chain(left);
+    Ok(Spooled {
+        read: ReadBody::streaming(),
+        body: Either::Right(Either::Right(Prefixed {
+            first: first.collect(),
+            rest,
+        })),
         share,
     })
 }

@@ -30,6 +30,7 @@ use super::{
     cache::make_private,
     layer::Shared,
     note::{Answered, Notes},
+    shadow,
 };
 use crate::{
     BodyState, GateError, Grant, Outcome, Refused, Replay, Request,
@@ -86,6 +87,9 @@ where
     R::Error: Into<BoxError>,
 {
     let (mut parts, body) = request.into_parts();
+    if let Some(how) = layer.price.shadow(&parts) {
+        return shadow::pass(layer, inner, parts, body, how).await;
+    }
     let notes = Notes::of(&parts);
     if !body.is_end_stream()
         && layer.price.is_never_free(&parts)
@@ -277,14 +281,14 @@ where
 }
 
 /// The field lines that the gate reads.
-struct Fields<'h> {
+pub(super) struct Fields<'h> {
     authorization: Vec<&'h [u8]>,
     accept_payment: Vec<&'h [u8]>,
     idempotency_key: Vec<&'h [u8]>,
 }
 
 impl<'h> Fields<'h> {
-    fn of(headers: &'h HeaderMap) -> Self {
+    pub(super) fn of(headers: &'h HeaderMap) -> Self {
         let lines = |name: HeaderName| headers.get_all(name).into_iter().map(HeaderValue::as_bytes);
         Self {
             authorization: lines(AUTHORIZATION)
@@ -295,7 +299,12 @@ impl<'h> Fields<'h> {
         }
     }
 
-    fn request<'a>(&'a self, parts: &'a Parts, target: &'a str, body: BodyState) -> Request<'a> {
+    pub(super) fn request<'a>(
+        &'a self,
+        parts: &'a Parts,
+        target: &'a str,
+        body: BodyState,
+    ) -> Request<'a> {
         Request {
             method: parts.method.as_str(),
             target,
@@ -405,7 +414,7 @@ fn paid_headers(headers: &mut HeaderMap, receipt: Option<&str>) {
 }
 
 /// A refusal as an HTTP response.
-fn refusal<R>(refused: &Refused) -> Answer<R> {
+pub(super) fn refusal<R>(refused: &Refused) -> Answer<R> {
     let mut response = http::Response::new(ours(refused.body().into()));
     *response.status_mut() =
         StatusCode::from_u16(refused.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

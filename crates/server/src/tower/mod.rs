@@ -35,6 +35,7 @@ mod future;
 mod layer;
 mod note;
 mod price;
+mod shadow;
 
 use std::{
     future::Future,
@@ -51,7 +52,7 @@ pub use body::{Prefixed, ReadBody, RequestBody, ResponseBody};
 pub use future::remove_credentials;
 pub use layer::PaymentLayer;
 pub use note::{Answered, Note};
-pub use price::{AsyncPrice, BodyRule, FixedPrice, Price};
+pub use price::{AsyncPrice, BodyRule, FixedPrice, Price, Shadow};
 
 /// Any error.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -35,6 +35,13 @@ pub trait Price: Send + Sync + 'static {
         true
     }
 
+    /// Whether the request passes whatever it costs, and only what it would have cost is told.
+    /// Default: no.
+    fn shadow(&self, parts: &Parts) -> Option<Shadow> {
+        let _ = parts;
+        None
+    }
+
     /// What the request costs. Unpaid requests ask too: it must change no state.
     fn price<'a>(&'a self, parts: &'a Parts, body: &'a ReadBody) -> BoxFuture<'a, Pricing>;
 
@@ -45,6 +52,16 @@ pub trait Price: Send + Sync + 'static {
     fn honour<'a>(&'a self, parts: &'a Parts, body: &'a ReadBody) -> BoxFuture<'a, Pricing> {
         self.price(parts, body)
     }
+}
+
+/// How a request passes that is priced and not charged: credentials are taken out of it, and its
+/// response carries no other payment field than this.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shadow {
+    /// The client is told nothing.
+    Silent,
+    /// The client is told by `Stiver-Shadow`, for example `would-charge="0.01 USD"`.
+    Told,
 }
 
 /// What to do with a request body before the gate decides.

@@ -4,7 +4,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use stiver_env::BoxFuture;
 use stiver_method::artefact::RefusalKind;
-use stiver_server::{Offer, route::Settle, tower::Price};
+use stiver_server::{
+    Offer,
+    route::Settle,
+    tower::{Price, Shadow},
+};
 use stiver_testkit::{fixtures, rail::Step};
 
 use super::*;
@@ -202,4 +206,95 @@ fn long_response_streams_once_its_payment_is_settled() {
     assert_eq!(got.status, 200);
     assert_eq!(got.body.as_ref().unwrap(), &long);
     assert_eq!(site.world.payments(), 1);
+}
+
+/// A fixed price that is only told.
+struct Shadowed(Arc<Route>);
+
+impl Price for Shadowed {
+    fn shadow(&self, _: &Parts) -> Option<Shadow> {
+        Some(Shadow::Told)
+    }
+
+    fn price<'a>(&'a self, _: &'a Parts, _: &'a ReadBody) -> BoxFuture<'a, Pricing> {
+        Box::pin(ready(Pricing::Priced(Arc::clone(&self.0))))
+    }
+}
+
+#[test]
+fn shadow_mode_checks_credentials_and_writes_nothing() {
+    let world = World::new(6);
+    let charging = PaymentLayer::fixed(world.gate.clone(), world.route());
+    let route = Arc::new(world.route());
+    let shadowed = PaymentLayer::new(world.gate.clone(), Shadowed(route));
+    let mut site = Site::with(world, charging);
+    let credential = site.pay(get());
+    site.layer = shadowed;
+    let before = site.world.front.writes();
+    let got = site.send(paid(get(), &credential));
+    assert_eq!(got.status, 200);
+    assert!(
+        got.header("stiver-shadow")
+            .unwrap()
+            .starts_with("would-charge=")
+    );
+    assert!(got.header("payment-receipt").is_none());
+    assert_eq!(site.world.front.writes(), before, "nothing is claimed");
+    {
+        let seen = site.seen.lock().unwrap();
+        assert!(seen.paid[0].is_none());
+        assert!(!seen.headers[0].contains_key("authorization"));
+    }
+    let (target, gate) = (get().uri().to_string(), site.world.gate.clone());
+    let route = Arc::new(site.world.route());
+    let assess = move |authorization: Vec<String>| {
+        let (target, gate, route) = (target.clone(), gate.clone(), Arc::clone(&route));
+        async move {
+            let lines: Vec<&[u8]> = authorization.iter().map(|line| line.as_bytes()).collect();
+            let request = stiver_server::Request {
+                method: "GET",
+                target: &target,
+                authorization: &lines,
+                accept_payment: &[],
+                idempotency_key: &[],
+                body: BodyState::None,
+            };
+            gate.assess(&request, || ready(Pricing::Priced(route)))
+                .await
+        }
+    };
+    let problem = |authorization: &[&str]| {
+        let lines = authorization.iter().map(|it| (*it).to_owned()).collect();
+        site.world.run(assess(lines)).problem
+    };
+    assert_eq!(problem(&[]), Some(ProblemKind::PaymentRequired));
+    assert_eq!(problem(&[&credential]), None, "it would be served");
+    let twice = [credential.as_str(), credential.as_str()];
+    assert_eq!(problem(&twice), Some(ProblemKind::MultipleCredentials));
+    assert_eq!(
+        problem(&["Payment e30"]),
+        Some(ProblemKind::MalformedCredential)
+    );
+    assert_eq!(site.world.front.writes(), before);
+}
+
+#[test]
+fn body_that_is_too_long_or_too_much_for_shadow_mode_goes_on_whole() {
+    let world = World::new(7);
+    let layer = PaymentLayer::new(world.gate.clone(), Shadowed(Arc::new(world.route())));
+    let site = Site::with(world, layer.spooled_total_bytes_max(10));
+    let long = Bytes::from(vec![b'x'; SPOOLED_BODY_BYTES_MAX + 1]);
+    for pieces_of in [vec!["abcdefgh".into(), "ijklmnop".into()], vec![long]] {
+        let whole: Vec<u8> = pieces_of
+            .iter()
+            .flat_map(|piece: &Bytes| piece.to_vec())
+            .collect();
+        let body = pieces(pieces_of.into_iter().map(Ok).collect());
+        assert_eq!(site.send(request("POST", "/order", body)).status, 200);
+        assert_eq!(site.seen.lock().unwrap().bodies.pop().unwrap(), whole);
+    }
+    let cut = pieces(vec![Ok("abc".into()), Err(Cut)]);
+    site.send(request("POST", "/order", cut))
+        .is_problem(ProblemKind::BadRequest);
+    assert!(site.seen.lock().unwrap().bodies.is_empty());
 }
