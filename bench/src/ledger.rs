@@ -139,24 +139,22 @@ pub fn apply(setting: &Setting, found: &mut dyn FnMut(Finding)) -> Result<()> {
     let mut sides: [Side<'_>; 2] = [
         Box::new(|| {
             let mut took = 0.0;
+            let mut signed = orders.transfers(TRANSFERS)?.into_iter();
             for _ in 0..TRANSFERS / BATCH {
-                let orders = orders.transfers(BATCH)?;
+                let orders = signed.by_ref().take(BATCH).collect();
                 took += decide_and_evolve(&mut machine, now, orders, &mut shared.borrow_mut())?;
             }
             Ok(took / TRANSFERS as f64 / 1e3)
         }),
         Box::new(|| {
-            let mut took = 0.0;
-            for batch in shared.take().chunks(BATCH) {
-                let events = batch.iter().map(|bytes| LedgerMachine::decode_event(bytes));
-                let events: Vec<Event> = events.collect::<Result<_, _>>()?;
-                let start = cpu_of_thread()?;
-                for event in &events {
-                    replayed.evolve(now, event)?;
-                }
-                took += cpu_of_thread()? - start;
+            let log = shared.take();
+            let events = log.iter().map(|bytes| LedgerMachine::decode_event(bytes));
+            let events: Vec<Event> = events.collect::<Result<_, _>>()?;
+            let start = cpu_of_thread()?;
+            for event in &events {
+                replayed.evolve(now, event)?;
             }
-            Ok(took / TRANSFERS as f64 / 1e3)
+            Ok((cpu_of_thread()? - start) / TRANSFERS as f64 / 1e3)
         }),
     ];
     let medians = interleave(setting.rounds, &mut sides)?;
@@ -265,25 +263,8 @@ pub fn durable(setting: &Setting, found: &mut dyn FnMut(Finding)) -> Result<()> 
 
 /// Executes orders together, and waits until all of them are durable.
 async fn execute(ledger: &Ledger, orders: Vec<VerifiedOrder>) -> Result<()> {
-    let mut running: Vec<_> = orders
-        .into_iter()
-        .map(|order| Box::pin(ledger.execute(order)))
-        .collect();
-    let mut failure = None;
-    std::future::poll_fn(|context| {
-        running.retain_mut(|execution| match execution.as_mut().poll(context) {
-            std::task::Poll::Pending => true,
-            std::task::Poll::Ready(Ok(_)) => false,
-            std::task::Poll::Ready(Err(error)) => {
-                failure = Some(error);
-                false
-            }
-        });
-        match running.is_empty() {
-            true => std::task::Poll::Ready(()),
-            false => std::task::Poll::Pending,
-        }
-    })
-    .await;
-    failure.map_or(Ok(()), |error| Err(error.into()))
+    for outcome in ledger.execute_all(orders).await {
+        outcome?;
+    }
+    Ok(())
 }

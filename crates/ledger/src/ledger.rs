@@ -212,12 +212,24 @@ impl Ledger {
     /// [`ExecuteFailure::Refused`]: nothing moved. [`ExecuteFailure::Unknown`]: it may have been
     /// executed; ask [`Ledger::status`] when the ledger is open again.
     pub async fn execute(&self, order: VerifiedOrder) -> Result<Outcome, ExecuteFailure> {
-        match self.ask(Command::Execute(Box::new(order))).await {
-            Ok(Reply::Executed(Ok(outcome))) => Ok(outcome),
-            Ok(Reply::Executed(Err(refusal))) => Err(ExecuteFailure::Refused(refusal)),
-            Ok(_) => Err(ExecuteFailure::Unknown(LedgerError::Internal)),
-            Err(error) => Err(ExecuteFailure::Unknown(error)),
-        }
+        executed(self.ask(Command::Execute(Box::new(order))).await)
+    }
+
+    /// Executes orders in their order, each as [`Ledger::execute`] does, whatever becomes of the
+    /// others. Those that fit into one batch of the log are made durable together.
+    ///
+    /// # Errors
+    ///
+    /// Each order has its own outcome.
+    pub async fn execute_all(
+        &self,
+        orders: Vec<VerifiedOrder>,
+    ) -> Vec<Result<Outcome, ExecuteFailure>> {
+        let commands = orders.into_iter().map(MachineCommand::execute).collect();
+        let replies = self.engine.submit_all(commands).await.into_iter();
+        replies
+            .map(|reply| executed(reply.map(|it| it.0).map_err(LedgerError::Engine)))
+            .collect()
     }
 
     /// What became of an order. Reads the log when the order is older than the ledger's memory,
@@ -478,6 +490,16 @@ impl Ledger {
             }),
         );
         receiver.await.map_err(|_| LedgerError::Internal)?
+    }
+}
+
+/// What an answer says of an order.
+fn executed(reply: Result<Reply, LedgerError>) -> Result<Outcome, ExecuteFailure> {
+    match reply {
+        Ok(Reply::Executed(Ok(outcome))) => Ok(outcome),
+        Ok(Reply::Executed(Err(refusal))) => Err(ExecuteFailure::Refused(refusal)),
+        Ok(_) => Err(ExecuteFailure::Unknown(LedgerError::Internal)),
+        Err(error) => Err(ExecuteFailure::Unknown(error)),
     }
 }
 

@@ -10,7 +10,7 @@ use stiver_env::{BoxFuture, Env, disk::Disk};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
-    config::Config,
+    config::{BATCH_COMMANDS_MAX, Config},
     error::{EngineError, OpenError},
     history::Reading,
     machine::Machine,
@@ -193,6 +193,42 @@ impl<M: Machine> Engine<M> {
                 // Only a writer that panicked drops a command without an answer.
                 Err(_) => Err(inner.status.fail(WRITER_GONE)),
             }
+        })
+    }
+
+    /// Submits commands together: they are decided in this order, and those that fit into one batch
+    /// are made durable by one sync. Each has an answer of its own, as [`Engine::submit`] gives it.
+    pub fn submit_all(
+        &self,
+        commands: Vec<M::Command>,
+    ) -> BoxFuture<'static, Vec<Result<M::Reply, EngineError>>> {
+        let inner = self.inner.clone();
+        Box::pin(async move {
+            let mut replies = Vec::with_capacity(commands.len());
+            let mut batches = Vec::new();
+            let mut commands = commands.into_iter().peekable();
+            while commands.peek().is_some() {
+                let batch = commands.by_ref().take(BATCH_COMMANDS_MAX);
+                let (several, answers): (Vec<_>, Vec<_>) = batch
+                    .map(|command| {
+                        let (reply, answer) = oneshot::channel();
+                        ((command, reply), answer)
+                    })
+                    .unzip();
+                let sent = inner.sender.send(Message::Several(several)).await;
+                batches.push((sent.is_ok(), answers));
+            }
+            for (sent, answers) in batches {
+                for answer in answers {
+                    replies.push(match answer.await {
+                        Ok(answer) => answer,
+                        // Only a writer that panicked drops a command without an answer.
+                        Err(_) if sent => Err(inner.status.fail(WRITER_GONE)),
+                        Err(_) => Err(inner.refusal()),
+                    });
+                }
+            }
+            replies
         })
     }
 

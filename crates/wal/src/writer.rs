@@ -21,6 +21,8 @@ type Answer<M> = oneshot::Sender<Result<<M as Machine>::Reply, EngineError>>;
 /// What the writer is sent.
 pub(crate) enum Message<M: Machine> {
     Command(M::Command, Answer<M>),
+    /// Commands that came together, so that one sync does for all of them where they fit.
+    Several(Vec<(M::Command, Answer<M>)>),
     Close,
 }
 
@@ -63,6 +65,7 @@ impl<M: Machine> Writer<M> {
     /// Runs until closed, failed, or dropped by all users.
     pub(crate) async fn run(mut self) {
         let mut waiting = Vec::with_capacity(BATCH_COMMANDS_MAX);
+        let mut queue = Vec::with_capacity(BATCH_COMMANDS_MAX);
         let mut batch = Batch {
             frame: FrameBuilder::new(),
             answers: Vec::with_capacity(BATCH_COMMANDS_MAX),
@@ -70,7 +73,16 @@ impl<M: Machine> Writer<M> {
         let mut closing = false;
         // After `close` the inbox still gives what was accepted, then 0.
         while self.inbox.recv_many(&mut waiting, BATCH_COMMANDS_MAX).await > 0 {
-            let mut commands = waiting.drain(..);
+            for message in waiting.drain(..) {
+                match message {
+                    Message::Several(several) => {
+                        let several = several.into_iter();
+                        queue.extend(several.map(|(one, answer)| Message::Command(one, answer)));
+                    }
+                    message => queue.push(message),
+                }
+            }
+            let mut commands = queue.drain(..);
             while commands.len() > 0 {
                 match self.serve(&mut commands, &mut batch) {
                     Ok(Seen::Commands) => {}
@@ -111,7 +123,8 @@ impl<M: Machine> Writer<M> {
                     seen = Seen::Close;
                     continue;
                 }
-                None => break,
+                // Taken apart before they come here.
+                Some(Message::Several(_)) | None => break,
             };
             let (reply, event) = self.machine.decide(now, command);
             if let Some(event) = event {
@@ -146,7 +159,12 @@ impl<M: Machine> Writer<M> {
     fn end_failed(mut self, error: &EngineError) {
         self.inbox.close();
         while let Ok(message) = self.inbox.try_recv() {
-            if let Message::Command(_, answer) = message {
+            let answers = match message {
+                Message::Command(_, answer) => vec![answer],
+                Message::Several(several) => several.into_iter().map(|(_, it)| it).collect(),
+                Message::Close => Vec::new(),
+            };
+            for answer in answers {
                 let _ = answer.send(Err(error.clone()));
             }
         }

@@ -56,6 +56,29 @@ fn commands_that_wait_together_are_synced_once() {
 }
 
 #[test]
+fn commands_submitted_together_are_synced_once_and_answered_each() {
+    let simulation = Simulation::new(3);
+    let engine = open_with(&simulation, stiver_wal::Config::new(FOLDER)).unwrap();
+    add(&simulation, &engine, 0..1);
+    let before = simulation.disk.syncs();
+    let commands = (1..101).map(|number| Command::Add { number, bytes: 10 });
+    let replies = simulation.block_on(engine.submit_all(commands.collect()));
+    assert_eq!(replies.len(), 100);
+    assert!(replies.iter().all(Result::is_ok));
+    assert_eq!(engine.durable(), 101);
+    assert_eq!(simulation.disk.syncs() - before, 1);
+    assert_eq!(entries(&simulation, &engine), Vec::from_iter(0..101));
+
+    simulation.block_on(engine.close()).unwrap();
+    let late = vec![Command::Add {
+        number: 101,
+        bytes: 10,
+    }];
+    let replies = simulation.block_on(engine.submit_all(late));
+    assert!(matches!(replies[..], [Err(EngineError::Closed)]));
+}
+
+#[test]
 fn question_without_an_event_writes_nothing() {
     let simulation = Simulation::new(4);
     let engine = open(&simulation).unwrap();
