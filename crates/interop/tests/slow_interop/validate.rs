@@ -44,10 +44,7 @@ fn found(stage: &Stage, more: &[&str]) -> Result<Cell, String> {
     if endpoints == 0 || summary["passed"].as_u64() < Some(9) {
         return Err(format!("{endpoints} endpoints: {summary}"));
     }
-    Ok(Cell::fact(format!(
-        "{} checks passed, none failed, no warning",
-        summary["passed"]
-    )))
+    Ok(Cell::fact("every check passed, no warning"))
 }
 
 /// Every check of a report, wherever it stands.
