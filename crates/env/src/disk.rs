@@ -19,6 +19,8 @@ pub trait Disk: Send + Sync {
     /// Makes a folder and its parents, mode 0700 for the last one. One that is there stays as it
     /// is.
     fn create_folder(&self, folder: &Path) -> io::Result<()>;
+    /// True when nobody but its owner may read or write a file.
+    fn is_private(&self, path: &Path) -> io::Result<bool>;
     /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Makes a folder's entries durable.

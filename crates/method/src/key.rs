@@ -37,6 +37,28 @@ impl Ed25519Key {
         self.key.sign(message).to_bytes()
     }
 
+    /// The 32-byte seed. Whoever has it can sign.
+    pub fn to_seed(&self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(*self.key.as_bytes())
+    }
+
+    /// The secret as text: the 32-byte seed in base64url, 43 characters. Whoever has it can sign.
+    pub fn to_secret_text(&self) -> Zeroizing<String> {
+        Zeroizing::new(base64url::encode(self.key.as_bytes()))
+    }
+
+    /// Reads a secret that [`Ed25519Key::to_secret_text`] wrote.
+    ///
+    /// # Errors
+    ///
+    /// [`SecretTextError`], which holds nothing of the text.
+    pub fn from_secret_text(text: &str) -> Result<Self, SecretTextError> {
+        let seed = base64url::decode(text.as_bytes()).map_err(|_| SecretTextError)?;
+        let seed = Zeroizing::new(seed);
+        let seed: &[u8; 32] = seed.as_slice().try_into().map_err(|_| SecretTextError)?;
+        Ok(Self::from_seed(seed))
+    }
+
     /// The text of a key file: three lines, the last one secret. Keep it in a file that only its
     /// owner can read.
     ///
@@ -46,7 +68,7 @@ impl Ed25519Key {
     /// secret <base64url of the 32-byte seed>
     /// ```
     pub fn to_file_text(&self) -> Zeroizing<String> {
-        let secret = Zeroizing::new(base64url::encode(self.key.as_bytes()));
+        let secret = self.to_secret_text();
         Zeroizing::new(format!(
             "{FILE_HEADER}\npublic {}\nsecret {}\n",
             self.did(),
@@ -70,16 +92,10 @@ impl Ed25519Key {
             .and_then(|text| text.parse().ok())
             .ok_or(KeyFileError::Public)?;
         let secret = field(lines.next(), "secret ").ok_or(KeyFileError::Secret)?;
-        let seed = base64url::decode(secret.as_bytes()).map_err(|_| KeyFileError::Secret)?;
-        let seed = Zeroizing::new(seed);
-        let seed: &[u8; 32] = seed
-            .as_slice()
-            .try_into()
-            .map_err(|_| KeyFileError::Secret)?;
+        let key = Self::from_secret_text(secret).map_err(|SecretTextError| KeyFileError::Secret)?;
         if lines.next().is_some() {
             return Err(KeyFileError::Trailing);
         }
-        let key = Self::from_seed(seed);
         if key.did() == public {
             Ok(key)
         } else {
@@ -101,6 +117,11 @@ impl Signer for Ed25519Key {
         Box::pin(std::future::ready(Ok(self.sign_message(request.message))))
     }
 }
+
+/// The text is no secret key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a secret key is 32 bytes in base64url without padding: 43 characters")]
+pub struct SecretTextError;
 
 /// Why a key file was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -135,6 +156,19 @@ mod tests {
         let again = Ed25519Key::from_file_text(&key.to_file_text()).unwrap();
         assert_eq!(again.did(), key.did());
         assert_eq!(again.sign_message(b"m"), key.sign_message(b"m"));
+    }
+
+    #[test]
+    fn a_secret_text_gives_back_the_key_and_nothing_else_is_one() {
+        let key = Ed25519Key::from_seed(&[9; 32]);
+        let text = key.to_secret_text();
+        assert_eq!(text.len(), 43);
+        let again = Ed25519Key::from_secret_text(&text).unwrap();
+        assert_eq!(again.did(), key.did());
+        for wrong in ["", "A", &text[1..], &format!("{}A", text.as_str()), "!"] {
+            let error = Ed25519Key::from_secret_text(wrong).err();
+            assert_eq!(error, Some(SecretTextError), "{wrong}");
+        }
     }
 
     #[test]

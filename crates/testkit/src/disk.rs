@@ -207,6 +207,13 @@ impl Disk for SimulatedDisk {
         Ok(())
     }
 
+    fn is_private(&self, path: &Path) -> io::Result<bool> {
+        // One owner, and nobody else: the simulated machine has no other users.
+        let state = self.lock_state();
+        state.content(path).ok_or(io::ErrorKind::NotFound)?;
+        Ok(true)
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.lock_state().remove(path)
     }

@@ -4,7 +4,7 @@ use std::{
     ffi::OsString,
     fs,
     io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -14,6 +14,8 @@ use crate::disk::{Disk, File, Lock};
 
 /// Owner may read and write, nobody else anything.
 const MODE_PRIVATE: u32 = 0o600;
+/// What the group and others may do.
+const MODE_OTHERS: u32 = 0o077;
 /// Owner may read and write, all may read; the process's mask still applies.
 const MODE_PUBLIC: u32 = 0o644;
 /// Owner may enter, nobody else.
@@ -90,6 +92,10 @@ impl Disk for SystemDisk {
             Err(error) => Err(error),
             Ok(()) => self.sync_folder(parent),
         }
+    }
+
+    fn is_private(&self, path: &Path) -> io::Result<bool> {
+        Ok(fs::metadata(path)?.permissions().mode() & MODE_OTHERS == 0)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
