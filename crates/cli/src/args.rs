@@ -2,12 +2,17 @@
 
 pub(crate) mod data;
 pub(crate) mod get;
+pub(crate) mod wallet;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use get::Get;
+pub(crate) use wallet::{
+    Export, Format, History, HomeChoice, Import, KeepChoice, MoveKey, Named, Passwd, StateChoice,
+    Wallet, WalletChoice,
+};
 
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
@@ -133,63 +138,6 @@ pub(crate) struct Serve {
     /// The configuration file that `stiver init` wrote.
     #[arg(short, long, default_value = "stiver.toml", value_name = "FILE")]
     pub(crate) config: PathBuf,
-}
-
-/// Which wallet.
-#[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Wallet")]
-pub(crate) struct WalletChoice {
-    /// The wallet to pay with.
-    #[arg(
-        long,
-        default_value = "default",
-        env = "STIVER_WALLET",
-        value_name = "NAME"
-    )]
-    pub(crate) wallet: String,
-    /// The folder of wallets; ~/.stiver when not given.
-    #[arg(long, env = "STIVER_HOME", value_name = "FOLDER")]
-    pub(crate) home: Option<PathBuf>,
-}
-
-/// `stiver wallet ...`
-#[derive(Debug, Subcommand)]
-pub(crate) enum Wallet {
-    /// Make a key, and print what an issuer needs to fund it.
-    New {
-        /// Its name.
-        #[arg(default_value = "default")]
-        name: String,
-        /// The folder of wallets; ~/.stiver when not given.
-        #[arg(long, env = "STIVER_HOME", value_name = "FOLDER")]
-        home: Option<PathBuf>,
-    },
-    /// List the wallets.
-    List {
-        /// The folder of wallets; ~/.stiver when not given.
-        #[arg(long, env = "STIVER_HOME", value_name = "FOLDER")]
-        home: Option<PathBuf>,
-    },
-    /// Bind a wallet to the ledger of a gateway, to pay with what it has there.
-    Join {
-        /// Any URL of the gateway.
-        gateway: String,
-        #[command(flatten)]
-        wallet: WalletChoice,
-    },
-    /// Ask the ledger for the balance.
-    Balance {
-        #[command(flatten)]
-        wallet: WalletChoice,
-    },
-    /// List payments, newest first.
-    History {
-        /// At most so many.
-        #[arg(short = 'n', long, default_value_t = 20)]
-        limit: usize,
-        #[command(flatten)]
-        wallet: WalletChoice,
-    },
 }
 
 /// `stiver ledger ...`

@@ -8,6 +8,7 @@ mod config;
 mod demo;
 mod failure;
 mod output;
+mod passphrase;
 mod payer;
 mod words;
 

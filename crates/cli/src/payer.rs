@@ -1,6 +1,6 @@
 //! A wallet made ready to pay: its key, its account, its journal, and a client over them.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{env::VarError, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::anyhow;
 use http::StatusCode;
@@ -11,17 +11,19 @@ use stiver_core::{
 use stiver_env::{BoxFuture, Env};
 use stiver_gateway::LEDGER_PATH;
 use stiver_ledger::id::{AccountId, LedgerId};
-use stiver_method::{artefact::RailUnavailable, payer::Payer};
+use stiver_method::{artefact::RailUnavailable, key::Ed25519Key, payer::Payer};
 use stiver_method_ledger::{
     LedgerPayer, LedgerPayerConfig,
-    query::{Answer, QueryRefusal, QueryTransport, Question, RemoteLedger},
+    query::{Answer, AskError, QueryTransport, Question, RemoteLedger},
 };
-use stiver_wallet::{Account, Home, Wallet, WalletName};
+use stiver_wallet::{Account, Home, SystemKeyring, Wallet, WalletError, WalletName};
+use zeroize::Zeroizing;
 
 use crate::{
-    args::WalletChoice,
+    args::{HomeChoice, WalletChoice},
     commands::get::Connect,
     failure::{Failure, FailureKind, UsageContext},
+    passphrase::{Asked, KEY_VARIABLE},
 };
 
 /// Longest answer of a ledger's endpoint, bytes.
@@ -40,14 +42,56 @@ pub(crate) fn home_folder(given: Option<&PathBuf>) -> Result<PathBuf, Failure> {
     }
 }
 
-/// Opens a wallet.
+/// The wallets of a folder, with what the command line says about passphrases.
+pub(crate) fn open_home(
+    choice: &HomeChoice,
+    passphrases: Asked,
+    env: &Env,
+) -> Result<Home, Failure> {
+    let folder = home_folder(choice.home.as_ref())?;
+    Ok(Home::new(folder, env.clone())
+        .with_passphrases(Arc::new(passphrases))
+        .with_keyring(Arc::new(SystemKeyring::default())))
+}
+
+/// The key in the environment, if there is one.
+pub(crate) fn environment_key() -> Result<Option<Ed25519Key>, Failure> {
+    let text = match std::env::var(KEY_VARIABLE) {
+        Ok(text) => Zeroizing::new(text),
+        Err(VarError::NotPresent) => return Ok(None),
+        Err(VarError::NotUnicode(_)) => {
+            return Err(Failure::usage(format!("{KEY_VARIABLE} is not text")));
+        }
+    };
+    let key = Ed25519Key::from_secret_text(text.trim()).usage(KEY_VARIABLE)?;
+    Ok(Some(key))
+}
+
+/// Opens a wallet: by the key of the environment when there is one.
 pub(crate) fn open_wallet(choice: &WalletChoice, env: &Env) -> Result<(Home, Wallet), Failure> {
-    let home = Home::new(home_folder(choice.home.as_ref())?, env.clone());
+    let home = open_home(&choice.home, Asked::new(&choice.home), env)?;
+    let home = match environment_key()? {
+        Some(key) => home.with_given_key(key),
+        None => home,
+    };
     let name = WalletName::new(&choice.wallet).usage(format!("--wallet {:?}", choice.wallet))?;
-    let wallet = home
-        .wallet(&name)
-        .map_err(|error| Failure::new(FailureKind::Usage, error))?;
+    let wallet = home.wallet(&name).map_err(wallet_failure)?;
     Ok((home, wallet))
+}
+
+/// A wallet that cannot be used is for the user to put right; a disk that fails is not.
+pub(crate) fn wallet_failure(error: WalletError) -> Failure {
+    match error {
+        WalletError::Disk { .. } | WalletError::Locked { .. } => {
+            Failure::new(FailureKind::Other, error)
+        }
+        error => Failure::new(FailureKind::Usage, error),
+    }
+}
+
+/// A wallet's key. It may ask the terminal or the keyring, and so keep this thread waiting.
+pub(crate) fn key_of(wallet: &Wallet) -> Result<Arc<Ed25519Key>, Failure> {
+    tokio::task::block_in_place(|| wallet.key()).map_err(wallet_failure)
 }
 
 /// The account a wallet is bound to, or what to do about it.
@@ -107,7 +151,7 @@ pub(crate) fn ledger_payer(
     let ledger: LedgerId = account.ledger.parse()?;
     let id: AccountId = account.account.parse()?;
     let payer = LedgerPayer::new(LedgerPayerConfig {
-        signer: Arc::new(wallet.key()?),
+        signer: wallet.signer(),
         account: Some(id),
         ledgers: vec![ledger],
         currencies: account.currencies.clone(),
@@ -136,7 +180,7 @@ pub(crate) fn remote_ledger(
     Ok(RemoteLedger {
         ledger: account.ledger.parse()?,
         account: account.account.parse()?,
-        signer: Arc::new(wallet.key()?),
+        signer: wallet.signer(),
         transport: Arc::new(HttpTransport {
             http: plain_client(&url, connect)?,
             url,
@@ -160,7 +204,7 @@ pub(crate) async fn funds(ledger: &RemoteLedger) -> Result<Funds, Failure> {
         Ok(_) => {
             return Err(anyhow!("the ledger answered something else than it was asked").into());
         }
-        Err(error) if error.0.contains(&QueryRefusal::NoAccount.to_string()) => {
+        Err(error) if error.is_no_account() => {
             return Ok(Funds {
                 balances: Vec::new(),
                 frozen: false,
@@ -210,7 +254,7 @@ async fn read(mut response: reqwest::Response) -> reqwest::Result<(StatusCode, V
 }
 
 impl QueryTransport for HttpTransport {
-    fn post(&self, body: Vec<u8>) -> BoxFuture<'_, Result<Vec<u8>, RailUnavailable>> {
+    fn post(&self, body: Vec<u8>) -> BoxFuture<'_, Result<Vec<u8>, AskError>> {
         Box::pin(async move {
             let unavailable = |error: reqwest::Error| RailUnavailable(error.to_string());
             let request = self
@@ -223,11 +267,14 @@ impl QueryTransport for HttpTransport {
             if status.is_success() {
                 return Ok(body);
             }
-            let problem = stiver_core::problem::ReceivedProblem::parse(&body).ok();
-            let detail = problem
-                .and_then(|problem| problem.detail)
+            let told: Refused = Object::parse(&body)
+                .and_then(|object| object.deserialize())
                 .unwrap_or_default();
-            Err(RailUnavailable(format!("{status}: {}", Untrusted(&detail))))
+            let detail = told.detail.unwrap_or_default();
+            Err(AskError::Refused {
+                code: told.code,
+                detail: format!("{status}: {}", Untrusted(&detail)),
+            })
         })
     }
 }
@@ -266,6 +313,13 @@ pub(crate) async fn discover(gateway: &str, wallet: &Wallet) -> Result<Account, 
         query_url: Some(url),
         receipt_key: Some(receipt_key.to_string()),
     })
+}
+
+/// What a ledger's endpoint says when it refuses: a problem, with a code of its own.
+#[derive(Default, serde::Deserialize)]
+struct Refused {
+    detail: Option<String>,
+    code: Option<String>,
 }
 
 /// What a ledger's endpoint says of itself.

@@ -192,7 +192,7 @@ async fn shop(home: &Path, url: &str, env: &Env) -> Arc<Shop> {
     let wallet = home.wallet(&WalletName::new("default").unwrap()).unwrap();
     let account = wallet.account().unwrap().expect("it has joined");
     let payer = LedgerPayer::new(LedgerPayerConfig {
-        signer: Arc::new(wallet.key().unwrap()),
+        signer: wallet.key().unwrap(),
         account: Some(account.account.parse().unwrap()),
         ledgers: vec![account.ledger.parse().unwrap()],
         currencies: account.currencies.clone(),

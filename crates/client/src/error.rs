@@ -26,6 +26,17 @@ pub enum MoneyMoved {
     Yes,
 }
 
+impl MoneyMoved {
+    /// `no`, `maybe` or `yes`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::No => "no",
+            Self::Maybe => "maybe",
+            Self::Yes => "yes",
+        }
+    }
+}
+
 impl fmt::Display for MoneyMoved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -319,6 +319,24 @@ fn history_is_filtered_and_summed() {
         }),
         [id(1)]
     );
+    for (states, expected) in [
+        (vec![State::Paid], vec![id(1)]),
+        (vec![State::Paid, State::Sent], vec![id(1), id(2)]),
+        (vec![State::Void], vec![]),
+    ] {
+        assert_eq!(pick(HistoryFilter { states, ..usual() }), expected);
+    }
+    let authority = entries[0].resource.origin.split_once("://").unwrap().1;
+    for (host, matches) in [
+        (authority, 3),
+        (&authority.to_uppercase(), 3),
+        (&format!("x{authority}"), 0),
+        ("", 0),
+    ] {
+        let host = Some(host.to_owned());
+        let picked = pick(HistoryFilter { host, ..usual() });
+        assert_eq!(picked.len(), matches);
+    }
     let origin = Some("https://other.example".to_owned());
     assert!(pick(HistoryFilter { origin, ..usual() }).is_empty());
     assert_eq!(entries[2].money_moved(), MoneyMoved::No);

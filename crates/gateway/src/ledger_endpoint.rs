@@ -94,7 +94,7 @@ impl LedgerEndpoint {
         }
         match query::serve(&body, self.ledger.ledger(), self.clock.now()).await {
             Ok(answer) => json_response(answer),
-            Err(refusal) => problem_response(&Problem::new(kind(&refusal), refusal.to_string())),
+            Err(refusal) => refused(&refusal),
         }
     }
 
@@ -120,6 +120,18 @@ fn submit_kind(refusal: &SubmitRefusal) -> ProblemKind {
         SubmitRefusal::Kind | SubmitRefusal::Denied => ProblemKind::Forbidden,
         _ => ProblemKind::Unavailable,
     }
+}
+
+/// A problem with the refusal's code as an extension member.
+fn refused(refusal: &QueryRefusal) -> Response<ResponseBody> {
+    let problem = Problem::new(kind(refusal), refusal.to_string());
+    let mut response = problem_response(&problem);
+    if let Ok(mut members) = serde_json::from_str::<serde_json::Value>(&problem.to_json()) {
+        members["code"] = json!(refusal.code());
+        let body = Full::new(Bytes::from(members.to_string()));
+        *response.body_mut() = UnsyncBoxBody::new(body.map_err(|never| match never {}));
+    }
+    response
 }
 
 fn kind(refusal: &QueryRefusal) -> ProblemKind {

@@ -8,7 +8,11 @@ use std::{
 
 use stiver_client::outbox::{Entry, HistoryFilter, LaneOutbox, OutboxError, history};
 use stiver_core::did::DidKey;
-use stiver_method::key::Ed25519Key;
+use stiver_method::{
+    BoxFuture,
+    key::Ed25519Key,
+    signer::{SignError, SignRequest, Signer},
+};
 
 use crate::{
     Account, Home, Keep, Kept, WalletError, WalletName,
@@ -95,6 +99,12 @@ impl Wallet {
         let file = self.home.read_file(&self.name)?;
         let key = Arc::new(self.open(file)?);
         Ok(Arc::clone(held.insert(key)))
+    }
+
+    /// Signs with its key, which is read at the first signature: what needs none asks for no
+    /// passphrase. Signing may block as [`Wallet::key`] may.
+    pub fn signer(&self) -> Arc<dyn Signer> {
+        Arc::new(WalletSigner(self.clone()))
     }
 
     /// Opens a key file of any kind. It must be the key this wallet was opened with.
@@ -220,5 +230,29 @@ impl Wallet {
     fn account_path(&self) -> PathBuf {
         let file = format!("{}.json", self.name);
         self.home.folder().join("accounts").join(file)
+    }
+}
+
+/// A wallet's key, read when it is needed.
+struct WalletSigner(Wallet);
+
+impl Signer for WalletSigner {
+    fn public_key(&self) -> [u8; 32] {
+        *self.0.did.public_key()
+    }
+
+    fn sign<'a>(&'a self, request: SignRequest<'a>) -> BoxFuture<'a, Result<[u8; 64], SignError>> {
+        Box::pin(async move {
+            let key = self.0.key().map_err(|error| {
+                let mut text = error.to_string();
+                let mut cause = std::error::Error::source(&error);
+                while let Some(error) = cause {
+                    text = format!("{text}: {error}");
+                    cause = error.source();
+                }
+                SignError::Unavailable(text)
+            })?;
+            key.sign(request).await
+        })
     }
 }

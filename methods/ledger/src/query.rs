@@ -35,7 +35,7 @@ use stiver_method::signer::{Purpose, SignError, SignRequest, Signer};
 
 pub use self::{
     answer::{AccountAnswer, Answer, AnswerError, BalanceAnswer, OrderAnswer, TransferAnswer},
-    remote::{QueryTransport, RemoteLedger},
+    remote::{AskError, QueryTransport, RemoteLedger},
     serve::{QueryRefusal, serve},
 };
 

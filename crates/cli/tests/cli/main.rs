@@ -18,3 +18,6 @@ mod look;
 mod mint;
 mod serve;
 mod wallet;
+mod wallet_history;
+mod wallet_keyring;
+mod wallet_keys;

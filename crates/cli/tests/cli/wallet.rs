@@ -143,7 +143,7 @@ fn balance_and_history_tell_what_was_paid() {
     assert_eq!(row["url"], url.as_str());
     assert_eq!(row["method"], "GET");
     assert_eq!(row["reference"], paid["payment"]["receipt"]["reference"]);
-    assert_eq!(row["moneyMoved"], "money moved");
+    assert_eq!(row["moneyMoved"], "yes");
     stage.json(&["get", "--max-amount", "0.01 USD", &url]);
     let one = stage.json(&["wallet", "history", "-n", "1"]);
     let one = one["payments"].as_array().unwrap();

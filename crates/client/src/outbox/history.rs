@@ -9,7 +9,7 @@ use stiver_core::{Amount, Timestamp};
 use stiver_env::Env;
 
 use super::{
-    CallId, Entry, Event, OutboxError, OutboxMachine,
+    CallId, Entry, Event, OutboxError, OutboxMachine, State,
     lanes::{lane_folder, lane_numbers},
 };
 use crate::MoneyMoved;
@@ -23,6 +23,10 @@ pub struct HistoryFilter {
     pub since: Option<Timestamp>,
     /// Only those that began before this instant.
     pub until: Option<Timestamp>,
+    /// Only those of this host, with or without its port: `api.example`, `127.0.0.1:8402`.
+    pub host: Option<String>,
+    /// Only those in one of these states; all when empty.
+    pub states: Vec<State>,
     /// Only those that are not final.
     pub unresolved: bool,
     /// At most this many, the newest.
@@ -35,6 +39,11 @@ impl HistoryFilter {
         self.origin
             .as_ref()
             .is_none_or(|origin| *origin == entry.resource.origin)
+            && self
+                .host
+                .as_ref()
+                .is_none_or(|host| is_of_host(&entry.resource.origin, host))
+            && (self.states.is_empty() || self.states.contains(&entry.state))
             && self.since.is_none_or(|since| entry.begun_at >= since)
             && self.until.is_none_or(|until| entry.begun_at < until)
             && !(self.unresolved && entry.state.is_final())
@@ -49,6 +58,16 @@ impl HistoryFilter {
         }
         entries
     }
+}
+
+/// `https://api.example:8443` is of the hosts `api.example` and `api.example:8443`.
+fn is_of_host(origin: &str, host: &str) -> bool {
+    let authority = origin.split_once("://").map_or(origin, |(_, rest)| rest);
+    let without_port = match authority.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => authority,
+    };
+    authority.eq_ignore_ascii_case(host) || without_port.eq_ignore_ascii_case(host)
 }
 
 /// Reads the calls of an outbox folder, oldest first. Takes no lock: other processes may be paying

@@ -13,13 +13,46 @@ use stiver_method::{
     signer::Signer,
 };
 
-use super::{Answer, Query, Question};
+use super::{Answer, Query, Question, serve::NO_ACCOUNT};
 use crate::api::OrderQuery;
 
 /// Carries a question to a ledger and its answer back, by HTTP or otherwise.
 pub trait QueryTransport: Send + Sync {
     /// Sends a body, gives the answer's body. An answer that is no success is an error.
-    fn post(&self, body: Vec<u8>) -> BoxFuture<'_, Result<Vec<u8>, RailUnavailable>>;
+    fn post(&self, body: Vec<u8>) -> BoxFuture<'_, Result<Vec<u8>, AskError>>;
+}
+
+/// Why a question has no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AskError {
+    /// The ledger refused it.
+    #[error("the ledger refused: {detail}")]
+    Refused {
+        /// [`super::QueryRefusal::code`], when one came.
+        code: Option<String>,
+        /// In its words: print them through [`stiver_core::untrusted::Untrusted`].
+        detail: String,
+    },
+    /// Nothing is known.
+    #[error(transparent)]
+    Unavailable(#[from] RailUnavailable),
+}
+
+impl AskError {
+    /// True when the ledger has no such account yet: nobody has funded it.
+    pub fn is_no_account(&self) -> bool {
+        matches!(self, Self::Refused { code: Some(code), .. } if code == NO_ACCOUNT)
+    }
+}
+
+impl From<AskError> for RailUnavailable {
+    fn from(error: AskError) -> Self {
+        match error {
+            AskError::Unavailable(error) => error,
+            refused => Self(refused.to_string()),
+        }
+    }
 }
 
 /// A ledger that is asked over a transport, about one account.
@@ -41,8 +74,8 @@ impl RemoteLedger {
     ///
     /// # Errors
     ///
-    /// [`RailUnavailable`]: nothing is known.
-    pub async fn ask(&self, question: Question) -> Result<Answer, RailUnavailable> {
+    /// [`AskError`]: refused, or nothing is known.
+    pub async fn ask(&self, question: Question) -> Result<Answer, AskError> {
         let query = Query {
             ledger: self.ledger,
             account: self.account,
@@ -54,7 +87,8 @@ impl RemoteLedger {
             .await
             .map_err(|error| RailUnavailable(error.to_string()))?;
         let body = self.transport.post(body).await?;
-        Answer::parse(&body, self.ledger).map_err(|error| RailUnavailable(error.to_string()))
+        let answer = Answer::parse(&body, self.ledger);
+        Ok(answer.map_err(|error| RailUnavailable(error.to_string()))?)
     }
 }
 

@@ -12,6 +12,9 @@ use super::{
     asked_order, open,
 };
 
+/// The code of [`QueryRefusal::NoAccount`].
+pub(super) const NO_ACCOUNT: &str = "no-account";
+
 /// Answers a question: a body in, a body out. `now` is the host's clock.
 ///
 /// # Errors
@@ -101,6 +104,21 @@ pub enum QueryRefusal {
     /// The ledger does not answer. (HTTP: 503)
     #[error("the ledger does not answer")]
     Ledger(#[source] LedgerError),
+}
+
+impl QueryRefusal {
+    /// A stable name for it, to travel beside the words: programs tell refusals apart by it.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed-query",
+            Self::OtherLedger => "other-ledger",
+            Self::Skewed => "skewed-clock",
+            Self::Denied => "denied",
+            Self::NoAccount => NO_ACCOUNT,
+            Self::Busy => "busy",
+            Self::Ledger(_) => "ledger-failed",
+        }
+    }
 }
 
 impl From<LedgerError> for QueryRefusal {

@@ -31,7 +31,7 @@ use crate::{EmbeddedLedger, api::OrderQuery};
 struct Direct(EmbeddedLedger);
 
 impl QueryTransport for Direct {
-    fn post(&self, body: Vec<u8>) -> BoxFuture<'_, Result<Vec<u8>, RailUnavailable>> {
+    fn post(&self, body: Vec<u8>) -> BoxFuture<'_, Result<Vec<u8>, AskError>> {
         Box::pin(async move {
             let ledger = self.0.ledger();
             let now = ledger
@@ -39,7 +39,10 @@ impl QueryTransport for Direct {
                 .await
                 .map_err(|e| RailUnavailable(e.to_string()))?;
             let answer = serve(&body, ledger, now).await;
-            answer.map_err(|error| RailUnavailable(error.to_string()))
+            answer.map_err(|refusal| AskError::Refused {
+                code: Some(refusal.code().to_owned()),
+                detail: refusal.to_string(),
+            })
         })
     }
 }
@@ -366,7 +369,7 @@ struct Lying {
 }
 
 impl QueryTransport for Lying {
-    fn post(&self, body: Vec<u8>) -> BoxFuture<'_, Result<Vec<u8>, RailUnavailable>> {
+    fn post(&self, body: Vec<u8>) -> BoxFuture<'_, Result<Vec<u8>, AskError>> {
         Box::pin(async move {
             let answer = String::from_utf8(self.direct.post(body).await?).unwrap();
             assert!(answer.contains(&self.from), "{answer}");

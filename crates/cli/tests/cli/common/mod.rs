@@ -100,6 +100,13 @@ pub(crate) fn command(home: &Path) -> Command {
         "NO_PROXY",
         "no_proxy",
         "STIVER_LOG",
+        "STIVER_KEY",
+        "STIVER_PASSPHRASE",
+        "STIVER_PASSPHRASE_FILE",
+        "STIVER_PASSPHRASE_COMMAND",
+        "STIVER_NEW_PASSPHRASE",
+        "DBUS_SESSION_BUS_ADDRESS",
+        "XDG_RUNTIME_DIR",
         "NO_COLOR",
     ] {
         command.env_remove(name);

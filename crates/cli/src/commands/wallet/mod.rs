@@ -1,74 +1,62 @@
 //! `stiver wallet`: keys and accounts to pay with.
 
-use std::path::PathBuf;
+mod history;
+mod keys;
 
 use serde_json::{Value, json};
-use stiver_client::outbox::{Entry, HistoryFilter};
-use stiver_core::untrusted::Untrusted;
 use stiver_env::Env;
-use stiver_ledger::id::AccountId;
-use stiver_wallet::{Home, WalletName};
 
 use crate::{
-    args::{Wallet, WalletChoice},
+    args::{HomeChoice, Wallet, WalletChoice},
     commands::get::Connect,
-    failure::{Failure, FailureKind, UsageContext},
+    failure::Failure,
     output::{DIM, GOOD, Output, STRONG},
-    payer::{Funds, bound_account, discover, funds, home_folder, open_wallet, remote_ledger},
+    passphrase::{Asked, KEY_VARIABLE},
+    payer::{
+        Funds, bound_account, discover, environment_key, funds, open_home, open_wallet,
+        remote_ledger, wallet_failure,
+    },
 };
 
 /// Runs one of the wallet's commands.
 pub(crate) async fn run(command: Wallet, env: &Env, output: Output) -> Result<(), Failure> {
     match command {
-        Wallet::New { name, home } => new(&name, home.as_ref(), env, output).await,
-        Wallet::List { home } => list(home.as_ref(), env, output),
+        Wallet::New { wallet, keep } => keys::new(&wallet, keep, env, output).await,
+        Wallet::List { home } => list(&home, env, output),
         Wallet::Join { gateway, wallet } => join(&gateway, &wallet, env, output).await,
         Wallet::Balance { wallet } => balance(&wallet, env, output).await,
-        Wallet::History { limit, wallet } => history(limit, &wallet, env, output),
+        Wallet::History(args) => history::run(&args, env, output),
+        Wallet::Import(args) => keys::import(&args, env, output).await,
+        Wallet::Export(args) => keys::export(&args, env, output),
+        Wallet::Move(args) => keys::move_key(&args, env, output).await,
+        Wallet::Passwd(args) => keys::passwd(&args, env, output).await,
     }
 }
 
-async fn new(name: &str, home: Option<&PathBuf>, env: &Env, output: Output) -> Result<(), Failure> {
-    let home = Home::new(home_folder(home)?, env.clone());
-    let name = WalletName::new(name).usage(format!("the name {name:?}"))?;
-    let wallet = home
-        .create(&name)
-        .await
-        .map_err(|error| Failure::new(FailureKind::Usage, error))?;
-    let key = wallet.did().to_string();
-    let account = AccountId::of_first_key(&wallet.did()).to_string();
-    output.line(&format!(
-        "made the wallet {}",
-        output.paint(STRONG, name.as_str())
-    ))?;
-    output.line(&format!("{} {key}", output.paint(DIM, "key    ")))?;
-    output.line(&format!("{} {account}", output.paint(DIM, "account")))?;
-    output.line(&format!(
-        "its secret is in {}: whoever has it can spend the money",
-        home.folder().display()
-    ))?;
-    output.line("next: `stiver wallet join URL`, and have an issuer fund the key")?;
-    output.object(&json!({"ok": true, "name": name.as_str(), "key": key, "account": account}))?;
-    Ok(())
-}
-
-fn list(home: Option<&PathBuf>, env: &Env, output: Output) -> Result<(), Failure> {
-    let home = Home::new(home_folder(home)?, env.clone());
+fn list(choice: &HomeChoice, env: &Env, output: Output) -> Result<(), Failure> {
+    let home = open_home(choice, Asked::new(choice), env)?;
+    let given = environment_key()?.map(|key| key.did().to_string());
     let mut rows: Vec<Value> = Vec::new();
-    for wallet in home.wallets()? {
+    for wallet in home.wallets().map_err(wallet_failure)? {
         let ledger = wallet.account()?.map(|account| account.ledger);
         let (name, key) = (wallet.name().as_str(), wallet.did().to_string());
         let bound = ledger.as_deref().unwrap_or("no ledger");
+        let kept = wallet.kept().as_str();
         output.line(&format!(
-            "{} {key}  {bound}",
+            "{} {key}  {kept:<14}  {bound}",
             output.paint(STRONG, &format!("{name:<16}"))
         ))?;
-        rows.push(json!({"name": name, "key": key, "ledger": ledger}));
+        rows.push(json!({"name": name, "key": key, "keptIn": kept, "ledger": ledger}));
     }
     if rows.is_empty() {
         output.line("no wallets: `stiver wallet new` makes one")?;
     }
-    output.object(&json!({"wallets": rows}))?;
+    if let Some(key) = &given {
+        output.note(&format!(
+            "{KEY_VARIABLE} is set: every command that pays uses its key {key}"
+        ))?;
+    }
+    output.object(&json!({"wallets": rows, "environmentKey": given}))?;
     Ok(())
 }
 
@@ -154,50 +142,4 @@ async fn balance(choice: &WalletChoice, env: &Env, output: Output) -> Result<(),
         .collect();
     output.object(&json!({"account": account.account, "frozen": frozen, "balances": rows}))?;
     Ok(())
-}
-
-fn history(limit: usize, choice: &WalletChoice, env: &Env, output: Output) -> Result<(), Failure> {
-    let (_, wallet) = open_wallet(choice, env)?;
-    let filter = HistoryFilter {
-        newest: Some(limit),
-        ..HistoryFilter::default()
-    };
-    let mut entries = wallet.history(&filter)?;
-    entries.reverse();
-    for entry in &entries {
-        output.line(&format!(
-            "{}  {:>14}  {:<10}  {} {}  {}",
-            entry.begun_at.to_rfc3339(),
-            entry.terms.amount.to_string(),
-            entry.state.as_str(),
-            entry.resource.method,
-            Untrusted(&entry.resource.url),
-            output.paint(DIM, &entry.id.to_string())
-        ))?;
-    }
-    if entries.is_empty() {
-        output.line("no payments yet")?;
-    }
-    let rows: Vec<Value> = entries.iter().map(row).collect();
-    output.object(&json!({"payments": rows}))?;
-    Ok(())
-}
-
-fn row(entry: &Entry) -> Value {
-    json!({
-        "call": entry.id.to_string(),
-        "state": entry.state.as_str(),
-        "moneyMoved": entry.money_moved().to_string(),
-        "begunAt": entry.begun_at.to_rfc3339(),
-        "method": entry.resource.method,
-        "url": entry.resource.url,
-        "amount": entry.terms.amount.to_wire(),
-        "currency": entry.terms.amount.currency().code(),
-        "display": entry.terms.amount.to_string(),
-        "payee": entry.terms.payee,
-        "realm": entry.terms.realm,
-        "challengeId": entry.terms.challenge_id,
-        "reference": entry.reference,
-        "note": entry.note,
-    })
 }

@@ -1,0 +1,139 @@
+//! Keys in the operating system's keyring: a session bus and a Secret Service of the test's own.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+use crate::common::{Done, command, finish, run};
+
+/// A private session bus with an unlocked keyring on it. All of it ends with the test.
+struct Keyring {
+    root: tempfile::TempDir,
+    bus: String,
+    children: Vec<Child>,
+}
+
+impl Keyring {
+    fn start() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let mut bus = isolated("dbus-daemon", root.path(), "");
+        bus.args(["--session", "--nofork", "--print-address=1"]);
+        bus.stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut bus = bus.spawn().expect("dbus-daemon is there (Debian: dbus)");
+        let address = first_line(&mut bus, |line| !line.is_empty());
+        let mut keyring = Self {
+            bus: address.trim_end().to_owned(),
+            children: vec![bus],
+            root,
+        };
+        keyring.unlock();
+        keyring
+    }
+
+    /// Starts the Secret Service, and waits until the bus says that it is there.
+    fn unlock(&mut self) {
+        let owner = "type='signal',member='NameOwnerChanged',arg0='org.freedesktop.secrets'";
+        let mut monitor = isolated("dbus-monitor", self.root.path(), &self.bus);
+        monitor.args(["--session", owner]).stdout(Stdio::piped());
+        let monitor = monitor.spawn();
+        let mut monitor = monitor.expect("dbus-monitor is there (Debian: dbus-bin)");
+        let mut heard = BufReader::new(monitor.stdout.take().unwrap()).lines();
+        self.children.push(monitor);
+        let mut wait_for = |word: &str| {
+            let found = heard.by_ref().any(|line| line.unwrap().contains(word));
+            assert!(found, "the bus never said {word}");
+        };
+        wait_for("member=NameLost");
+        let mut service = isolated("gnome-keyring-daemon", self.root.path(), &self.bus);
+        service.args(["--unlock", "--foreground", "--components=secrets"]);
+        service.stdin(Stdio::piped()).stdout(Stdio::null());
+        let service = service.stderr(Stdio::null()).spawn();
+        let mut service = service.expect("gnome-keyring-daemon is there (Debian: gnome-keyring)");
+        let mut password = service.stdin.take().unwrap();
+        self.children.push(service);
+        password.write_all(b"password of the login keyring").unwrap();
+        drop(password);
+        wait_for("member=NameOwnerChanged");
+    }
+
+    fn run(&self, home: &Path, args: &[&str]) -> Done {
+        let mut stiver = command(home);
+        finish(stiver.args(args).env("DBUS_SESSION_BUS_ADDRESS", &self.bus))
+    }
+}
+
+impl Drop for Keyring {
+    fn drop(&mut self) {
+        for child in self.children.iter_mut().rev() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// A command that sees no desktop but the test's.
+fn isolated(program: &str, root: &Path, bus: &str) -> Command {
+    let mut command = Command::new(program);
+    command
+        .env_remove("DISPLAY")
+        .env("HOME", root)
+        .env("XDG_DATA_HOME", root)
+        .env("XDG_RUNTIME_DIR", root)
+        .env("DBUS_SESSION_BUS_ADDRESS", bus);
+    command
+}
+
+fn first_line(child: &mut Child, wanted: impl Fn(&str) -> bool) -> String {
+    let out = BufReader::new(child.stdout.take().unwrap());
+    let mut lines = out.lines().map(Result::unwrap);
+    lines.find(|line| wanted(line)).expect("it says something")
+}
+
+#[test]
+fn key_in_the_keyring_signs_and_leaves_no_secret_in_the_folder() {
+    let keyring = Keyring::start();
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    let made = keyring.run(home, &["--json", "wallet", "new", "--keyring"]);
+    let made = made.ends_with(0).json();
+    assert_eq!(made["keptIn"], "keyring");
+    let file = home.join("keys/default.key");
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(text.starts_with("stiver-keyring-key 1 ed25519\n"), "{text}");
+    let export = ["wallet", "export", "--plain", "--yes"];
+    let secret = keyring.run(home, &export).ends_with(0).out;
+    assert!(!text.contains(secret.trim()));
+    // Another program finds it under the service and the key's name.
+    let list = run(home, &["--json", "wallet", "list"]).ends_with(0).json();
+    assert_eq!(list["wallets"][0]["keptIn"], "keyring");
+    // Out of the keyring and back: it is the same key.
+    keyring
+        .run(home, &["wallet", "move", "--plain"])
+        .ends_with(0);
+    assert_eq!(run(home, &export).ends_with(0).out, secret);
+    keyring
+        .run(home, &["wallet", "move", "--keyring"])
+        .ends_with(0);
+    assert_eq!(keyring.run(home, &export).ends_with(0).out, secret);
+    assert!(!std::fs::read_to_string(&file).unwrap().contains(secret.trim()));
+}
+
+#[test]
+fn missing_keyring_is_told_with_the_package_that_helps() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    let none = |args: &[&str]| {
+        let mut stiver = command(home);
+        stiver.args(args).env("XDG_RUNTIME_DIR", home);
+        let bus = format!("unix:path={}", home.join("nobody").display());
+        finish(stiver.env("DBUS_SESSION_BUS_ADDRESS", bus))
+    };
+    none(&["wallet", "new", "--keyring"]).fails(2, "gnome-keyring");
+    assert!(!home.join("keys/default.key").exists());
+    run(home, &["wallet", "new"]).ends_with(0);
+    let before = std::fs::read(home.join("keys/default.key")).unwrap();
+    none(&["wallet", "move", "--keyring"]).fails(2, "gnome-keyring");
+    assert_eq!(std::fs::read(home.join("keys/default.key")).unwrap(), before);
+}
