@@ -153,15 +153,18 @@ mod tests {
                 "stiver-sealed-key 2",
                 BadKeyFile::Sealed(SealedKeyError::Version),
             ),
-            (
-                &good.replace("key 1", "key 2"),
-                BadKeyFile::KeyringVersion,
-            ),
+            (&good.replace("key 1", "key 2"), BadKeyFile::KeyringVersion),
             (&good.replace("z6Mk", "z6Mj"), BadKeyFile::Keyring),
             (lines[0], BadKeyFile::Keyring),
             (&good.replace("item did", "item  did"), BadKeyFile::Keyring),
-            (&format!("{}\n{}\nitem \n", lines[0], lines[1]), BadKeyFile::Keyring),
-            (&format!("{}\n{}\n{long}", lines[0], lines[1]), BadKeyFile::Keyring),
+            (
+                &format!("{}\n{}\nitem \n", lines[0], lines[1]),
+                BadKeyFile::Keyring,
+            ),
+            (
+                &format!("{}\n{}\n{long}", lines[0], lines[1]),
+                BadKeyFile::Keyring,
+            ),
             (&format!("{good}\n"), BadKeyFile::Keyring),
             (good.trim_end(), BadKeyFile::Keyring),
         ] {

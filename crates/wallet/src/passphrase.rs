@@ -35,7 +35,10 @@ pub enum PassphraseError {
     #[error("no passphrase was given")]
     NotGiven,
     /// Too short for a new one.
-    #[error("a passphrase needs at least {} bytes", crate::sealed::PASSPHRASE_BYTES_MIN)]
+    #[error(
+        "a passphrase needs at least {} bytes",
+        crate::sealed::PASSPHRASE_BYTES_MIN
+    )]
     TooShort,
     /// The two that were typed are not the same.
     #[error("the two passphrases differ")]

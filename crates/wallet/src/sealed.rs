@@ -147,7 +147,10 @@ impl SealedKey {
             .decrypt(&self.nonce.into(), payload)
             .map(Zeroizing::new)
             .map_err(|_| SealedKeyError::Passphrase)?;
-        let seed: &[u8; 32] = seed.as_slice().try_into().map_err(|_| SealedKeyError::Box)?;
+        let seed: &[u8; 32] = seed
+            .as_slice()
+            .try_into()
+            .map_err(|_| SealedKeyError::Box)?;
         let key = Ed25519Key::from_seed(seed);
         if key.did() == self.public {
             Ok(key)

@@ -48,7 +48,9 @@ fn two_wallets_have_two_keys_and_are_listed_by_name() {
     let home = home(&simulation);
     assert!(home.wallets().unwrap().is_empty());
     for text in ["zoe", "adam"] {
-        simulation.block_on(home.create(&name(text), Keep::PlainFile)).unwrap();
+        simulation
+            .block_on(home.create(&name(text), Keep::PlainFile))
+            .unwrap();
     }
     // Other files are nobody's wallet.
     let keys = Path::new(HOME).join("keys");
@@ -65,7 +67,9 @@ fn two_wallets_have_two_keys_and_are_listed_by_name() {
 fn a_key_is_never_replaced_not_even_a_damaged_one() {
     let simulation = Simulation::new(1);
     let home = home(&simulation);
-    let wallet = simulation.block_on(home.create(&name("main"), Keep::PlainFile)).unwrap();
+    let wallet = simulation
+        .block_on(home.create(&name("main"), Keep::PlainFile))
+        .unwrap();
     let path = Path::new(HOME).join("keys/main.key");
     for damage in [None, Some(b"rubbish".as_slice()), Some(b"")] {
         if let Some(bytes) = damage {
@@ -96,7 +100,9 @@ fn a_wallet_that_is_not_there_is_told_how_to_make() {
 fn errors_about_a_key_file_hold_nothing_of_it() {
     let simulation = Simulation::new(1);
     let home = home(&simulation);
-    simulation.block_on(home.create(&name("main"), Keep::PlainFile)).unwrap();
+    simulation
+        .block_on(home.create(&name("main"), Keep::PlainFile))
+        .unwrap();
     let path = Path::new(HOME).join("keys/main.key");
     let good = String::from_utf8(simulation.disk.bytes(&path).unwrap()).unwrap();
     let secret = good.lines().nth(2).unwrap().split(' ').nth(1).unwrap();
@@ -119,7 +125,9 @@ fn errors_about_a_key_file_hold_nothing_of_it() {
 fn an_account_is_bound_read_back_and_replaced() {
     let simulation = Simulation::new(1);
     let home = home(&simulation);
-    let wallet = simulation.block_on(home.create(&name("main"), Keep::PlainFile)).unwrap();
+    let wallet = simulation
+        .block_on(home.create(&name("main"), Keep::PlainFile))
+        .unwrap();
     assert_eq!(wallet.account().unwrap(), None);
     let mut account = Account {
         ledger: "L1".into(),
@@ -140,7 +148,9 @@ fn an_account_is_bound_read_back_and_replaced() {
 fn damaged_account_files_are_refused_with_the_reason() {
     let simulation = Simulation::new(1);
     let home = home(&simulation);
-    let wallet = simulation.block_on(home.create(&name("main"), Keep::PlainFile)).unwrap();
+    let wallet = simulation
+        .block_on(home.create(&name("main"), Keep::PlainFile))
+        .unwrap();
     let path = Path::new(HOME).join("accounts/main.json");
     let good = r#"{"version":1,"ledger":"L","account":"a","currencies":[]}"#;
     let table = [
@@ -179,7 +189,9 @@ fn wallets_keep_journals_of_their_own() {
     let home = home(&simulation);
     let all = HistoryFilter::default();
     for (n, text) in [(1, "one"), (2, "two")] {
-        let wallet = simulation.block_on(home.create(&name(text), Keep::PlainFile)).unwrap();
+        let wallet = simulation
+            .block_on(home.create(&name(text), Keep::PlainFile))
+            .unwrap();
         assert!(wallet.history(&all).unwrap().is_empty());
         let outbox = simulation.block_on(wallet.outbox()).unwrap();
         let call = CallId::from_bytes([n; 16]);
@@ -301,7 +313,12 @@ fn an_encrypted_key_is_asked_for_once_and_only_when_it_is_needed() {
     assert_eq!(home.wallets().unwrap()[0].kept(), made.kept());
     assert_eq!(wallet.did(), made.did());
     assert_eq!(wallet.account().unwrap(), None);
-    assert!(wallet.history(&HistoryFilter::default()).unwrap().is_empty());
+    assert!(
+        wallet
+            .history(&HistoryFilter::default())
+            .unwrap()
+            .is_empty()
+    );
     assert_eq!(passphrases.asked.load(Ordering::Relaxed), 0);
     for _ in 0..2 {
         assert_eq!(wallet.clone().key().unwrap().did(), made.did());
@@ -312,7 +329,10 @@ fn an_encrypted_key_is_asked_for_once_and_only_when_it_is_needed() {
 #[test]
 fn a_mistyped_passphrase_is_asked_for_again_as_often_as_it_is_worth() {
     let simulation = Simulation::new(1);
-    let passphrases = told(&["mistyped", "long enough", "no", "no", "no"], "long enough");
+    let passphrases = told(
+        &["mistyped", "long enough", "no", "no", "no"],
+        "long enough",
+    );
     let home = sealed_home(&simulation, &passphrases);
     simulation
         .block_on(home.create(&name("main"), Keep::EncryptedFile))
@@ -412,7 +432,10 @@ fn a_given_key_is_used_for_any_wallet_but_one_of_another_key() {
     let key = || Ed25519Key::from_seed(&[5; 32]);
     let given = home(&simulation).with_given_key(key());
     let wallet = given.wallet(&name("nobody")).unwrap();
-    assert_eq!((wallet.did(), wallet.kept()), (key().did(), Kept::Environment));
+    assert_eq!(
+        (wallet.did(), wallet.kept()),
+        (key().did(), Kept::Environment)
+    );
     assert_eq!(wallet.key().unwrap().did(), key().did());
     assert!(given.wallets().unwrap().is_empty());
     let plain = home(&simulation);
@@ -424,7 +447,10 @@ fn a_given_key_is_used_for_any_wallet_but_one_of_another_key() {
     simulation
         .block_on(plain.import(&name("same"), key(), Keep::PlainFile))
         .unwrap();
-    assert_eq!(given.wallet(&name("same")).unwrap().kept(), Kept::Environment);
+    assert_eq!(
+        given.wallet(&name("same")).unwrap().kept(),
+        Kept::Environment
+    );
 }
 
 fn begun() -> Step {

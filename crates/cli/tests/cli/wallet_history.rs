@@ -8,7 +8,11 @@ use crate::common::Stage;
 fn paid() -> (Stage, Vec<Value>) {
     let stage = Stage::funded();
     for path in ["/v1/temperature", "/v1/calibrate", "/v1/nothing"] {
-        let method = if path == "/v1/calibrate" { "POST" } else { "GET" };
+        let method = if path == "/v1/calibrate" {
+            "POST"
+        } else {
+            "GET"
+        };
         let url = stage.at(path);
         let done = stage.run(&["get", "-X", method, "--max-amount", "1 USD", &url]);
         assert!([0, 6].contains(&done.code), "{done:?}");

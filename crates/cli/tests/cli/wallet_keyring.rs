@@ -53,7 +53,9 @@ impl Keyring {
         let mut service = service.expect("gnome-keyring-daemon is there (Debian: gnome-keyring)");
         let mut password = service.stdin.take().unwrap();
         self.children.push(service);
-        password.write_all(b"password of the login keyring").unwrap();
+        password
+            .write_all(b"password of the login keyring")
+            .unwrap();
         drop(password);
         wait_for("member=NameOwnerChanged");
     }
@@ -117,7 +119,11 @@ fn key_in_the_keyring_signs_and_leaves_no_secret_in_the_folder() {
         .run(home, &["wallet", "move", "--keyring"])
         .ends_with(0);
     assert_eq!(keyring.run(home, &export).ends_with(0).out, secret);
-    assert!(!std::fs::read_to_string(&file).unwrap().contains(secret.trim()));
+    assert!(
+        !std::fs::read_to_string(&file)
+            .unwrap()
+            .contains(secret.trim())
+    );
 }
 
 #[test]
@@ -135,5 +141,8 @@ fn missing_keyring_is_told_with_the_package_that_helps() {
     run(home, &["wallet", "new"]).ends_with(0);
     let before = std::fs::read(home.join("keys/default.key")).unwrap();
     none(&["wallet", "move", "--keyring"]).fails(2, "gnome-keyring");
-    assert_eq!(std::fs::read(home.join("keys/default.key")).unwrap(), before);
+    assert_eq!(
+        std::fs::read(home.join("keys/default.key")).unwrap(),
+        before
+    );
 }

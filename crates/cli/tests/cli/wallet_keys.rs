@@ -57,13 +57,20 @@ fn encrypted_wallet_pays_with_its_passphrase_and_not_without() {
     let paid = with(&home, "STIVER_PASSPHRASE", PASSPHRASE, &get).ends_with(0);
     let command = format!("head -1 {file}");
     let paid_again = with(&home, "STIVER_PASSPHRASE_COMMAND", &command, &get).ends_with(0);
-    let before = files(&home);
+    let left = stage.left_with(PASSPHRASE);
     let wrong = with(&home, "STIVER_PASSPHRASE", "correct horse batterx", &get);
-    let wrong = wrong.fails(2, "passphrase is wrong");
-    let failed = with(&home, "STIVER_PASSPHRASE_COMMAND", "exit 3", &get).fails(2, "command");
-    let missing = with(&home, "STIVER_PASSPHRASE_FILE", "/nowhere", &get).fails(2, "/nowhere");
-    assert_eq!(files(&home), before);
-    assert_eq!(stage.payments().len(), 2);
+    let wrong = wrong.fails(4, "passphrase is wrong");
+    let failed = with(&home, "STIVER_PASSPHRASE_COMMAND", "exit 3", &get).fails(4, "command");
+    let missing = with(&home, "STIVER_PASSPHRASE_FILE", "/nowhere", &get).fails(4, "/nowhere");
+    assert_eq!(stage.left_with(PASSPHRASE), left);
+    let moved: Vec<_> = stage
+        .payments()
+        .into_iter()
+        .filter(|row| row["moneyMoved"] != "no")
+        .collect();
+    assert_eq!(moved.len(), 2, "{moved:?}");
+    // What costs nothing needs no key.
+    stage.run(&["get", &stage.at("/v1/history")]).ends_with(0);
     for done in [paid, paid_again, wrong, failed, missing] {
         for text in [&done.out, &done.err] {
             assert!(!text.contains(PASSPHRASE), "{done:?}");
@@ -122,7 +129,11 @@ fn exported_keys_are_imported_elsewhere_and_only_plainly_when_told_twice() {
     let secret = std::fs::read_to_string(&file).unwrap();
     assert!(!plain.out.contains(secret.trim()), "{plain:?}");
     // A file that is there is never written over.
-    run(home, &["wallet", "export", "one", "--plain", "--yes", "-o", path]).fails(2, path);
+    run(
+        home,
+        &["wallet", "export", "one", "--plain", "--yes", "-o", path],
+    )
+    .fails(2, path);
     let from_file = ["--json", "wallet", "import", "two", "--from", path];
     let done = run(home, &from_file).ends_with(0);
     assert!(done.err.contains("another copy"), "{done:?}");
@@ -131,20 +142,31 @@ fn exported_keys_are_imported_elsewhere_and_only_plainly_when_told_twice() {
     import.args(["--json", "wallet", "import", "three", "--encrypt", "--from"]);
     let sealed_file = home.join("sealed.key");
     std::fs::write(&sealed_file, &sealed.out).unwrap();
-    import.arg(&sealed_file).env("STIVER_PASSPHRASE", PASSPHRASE);
+    import
+        .arg(&sealed_file)
+        .env("STIVER_PASSPHRASE", PASSPHRASE);
     assert_eq!(finish(&mut import).ends_with(0).json()["key"], key);
     let stdin = ["--json", "wallet", "import", "four", "--from", "-"];
     let done = run_with(home, &stdin, key_file(home, "one").as_bytes()).ends_with(0);
     assert_eq!(done.json()["key"], key);
-    for rubbish in ["", "rubbish", "stiver-key 1 ed25519\n", "stiver-sealed-key 9\n"] {
+    for rubbish in [
+        "",
+        "rubbish",
+        "stiver-key 1 ed25519\n",
+        "stiver-sealed-key 9\n",
+    ] {
         let before = files(home);
         let stdin = ["wallet", "import", "five", "--from", "-"];
         run_with(home, &stdin, rubbish.as_bytes()).fails(2, "error: -: ");
         assert_eq!(files(home), before);
     }
     let before = key_file(home, "one");
-    run_with(home, &["wallet", "import", "one", "--from", "-"], secret.as_bytes())
-        .fails(2, "already");
+    run_with(
+        home,
+        &["wallet", "import", "one", "--from", "-"],
+        secret.as_bytes(),
+    )
+    .fails(2, "already");
     assert_eq!(key_file(home, "one"), before);
 }
 
@@ -155,8 +177,13 @@ fn key_of_the_environment_pays_and_is_written_nowhere() {
     let export = ["wallet", "export", "--plain", "--yes"];
     let secret = run(&home, &export).ends_with(0).out.trim().to_owned();
     std::fs::remove_file(home.join("keys/default.key")).unwrap();
-    let get = ["get", "--max-amount", "0.01 USD", &stage.at("/v1/temperature")];
-    run(&home, &get).fails(2, "stiver wallet new");
+    let get = [
+        "get",
+        "--max-amount",
+        "0.01 USD",
+        &stage.at("/v1/temperature"),
+    ];
+    run(&home, &get).fails(4, "stiver wallet new");
     let paid = with(&home, "STIVER_KEY", &secret, &get).ends_with(0);
     let list = with(&home, "STIVER_KEY", &secret, &["--json", "wallet", "list"]).ends_with(0);
     assert!(list.json()["environmentKey"].is_string());
@@ -218,7 +245,9 @@ fn terminal_is_asked_twice_for_a_new_passphrase_and_shows_nothing() {
             script.env_remove(name);
         }
         script.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = script.spawn().expect("`script` is there (Debian: bsdutils)");
+        let mut child = script
+            .spawn()
+            .expect("`script` is there (Debian: bsdutils)");
         let mut keys = child.stdin.take().unwrap();
         let mut screen = child.stdout.take().unwrap();
         let mut shown = Vec::new();
@@ -236,7 +265,10 @@ fn terminal_is_asked_twice_for_a_new_passphrase_and_shows_nothing() {
         let ended = child.wait().unwrap().success();
         (String::from_utf8(shown).unwrap(), ended)
     };
-    let (shown, made) = ask("wallet new --encrypt", &[PASSPHRASE, "correct horse batterx"]);
+    let (shown, made) = ask(
+        "wallet new --encrypt",
+        &[PASSPHRASE, "correct horse batterx"],
+    );
     assert!(!made && shown.contains("differ"), "{shown}");
     let (shown, made) = ask("wallet new --encrypt", &[PASSPHRASE, PASSPHRASE]);
     assert!(made && shown.contains("made the wallet default"), "{shown}");

@@ -43,7 +43,10 @@ fn a_file_of_another_implementation_opens() {
     let text = include_str!("vector.key");
     let sealed = SealedKey::from_file_text(text).unwrap();
     let key = sealed.open("pass\u{e9}phrase").unwrap();
-    assert_eq!(*key.to_seed(), std::array::from_fn(|at| u8::try_from(at).unwrap()));
+    assert_eq!(
+        *key.to_seed(),
+        std::array::from_fn(|at| u8::try_from(at).unwrap())
+    );
     let random = SealRandom {
         salt: [7; 16],
         nonce: [8; 12],
@@ -110,8 +113,14 @@ fn damaged_files_are_refused_by_line() {
         (good.replace("m=8", "m=7"), cost(7, 1, 1)),
         (good.replace("m=8", "m=1048577"), cost(1_048_577, 1, 1)),
         (good.replace("t=1", "t=17"), cost(8, 17, 1)),
-        (good.replace("m=8 t=1 p=1", "m=999 t=1 p=17"), cost(999, 1, 17)),
-        (good.replace("chacha20poly1305 ", "chacha20poly1305 A"), E::Box),
+        (
+            good.replace("m=8 t=1 p=1", "m=999 t=1 p=17"),
+            cost(999, 1, 17),
+        ),
+        (
+            good.replace("chacha20poly1305 ", "chacha20poly1305 A"),
+            E::Box,
+        ),
         (good.replace("chacha20poly1305", "aes"), E::Box),
         (good.trim_end().to_owned(), E::Trailing),
         (format!("{good}\n"), E::Trailing),

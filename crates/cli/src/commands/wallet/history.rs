@@ -69,7 +69,9 @@ pub(super) fn run(args: &History, env: &Env, output: Output) -> Result<(), Failu
     let format = match (args.format, output.is_json()) {
         (Format::Text, true) => Format::Json,
         (Format::Csv, true) => {
-            return Err(Failure::usage("--json and --format csv contradict each other"));
+            return Err(Failure::usage(
+                "--json and --format csv contradict each other",
+            ));
         }
         (format, _) => format,
     };

@@ -371,6 +371,14 @@ impl Stage {
         }
     }
 
+    /// What is left in a wallet that is under a passphrase, base units.
+    pub(crate) fn left_with(&self, passphrase: &str) -> String {
+        let mut balance = command(&self.home());
+        balance.args(["--json", "wallet", "balance"]);
+        let told = finish(balance.env("STIVER_PASSPHRASE", passphrase)).ends_with(0);
+        told.json()["balances"][0]["available"].to_string()
+    }
+
     /// How many payments the wallet's journal knows.
     pub(crate) fn payments(&self) -> Vec<Value> {
         let history = self.json(&["wallet", "history"]);
