@@ -1,5 +1,6 @@
 //! The command line as it is typed. Nothing is resolved here.
 
+mod about;
 pub(crate) mod data;
 pub(crate) mod get;
 pub(crate) mod wallet;
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use about::{Man, Schema};
 pub(crate) use get::Get;
 pub(crate) use wallet::{
     Export, Format, History, HomeChoice, Import, KeepChoice, MoveKey, Named, Passwd, StateChoice,
@@ -26,12 +28,46 @@ Exit codes:
    7  money moved, or may have, and no answer came: run `stiver get --resume`, do not pay again
   10  a dry run is complete: nothing was paid";
 
+const COMPLETIONS: &str = "\
+To have them in every shell:
+  bash        stiver completions bash > ~/.local/share/bash-completion/completions/stiver
+  zsh         stiver completions zsh > \"${fpath[1]}/_stiver\"
+  fish        stiver completions fish > ~/.config/fish/completions/stiver.fish
+  elvish      stiver completions elvish >> ~/.config/elvish/rc.elv
+  powershell  stiver completions powershell >> $PROFILE";
+
+const TOUR: &str = "\
+To pay for an API:
+  stiver wallet new                                   make a key
+  stiver wallet join https://api.example              say which ledger it pays on
+  stiver get --dry-run https://api.example/v1/data    see what it costs
+  stiver get --max-amount \"0.05 USD\" https://api.example/v1/data
+  stiver wallet history                               see what was paid
+
+To charge for an API:
+  stiver init --upstream http://127.0.0.1:3000        write stiver.toml, keys and a data folder
+  stiver serve                                        stand in front of the API
+  stiver ledger issue did:key:z6Mk... \"10 USD\"      fund a payer's key
+
+`stiver COMMAND --help` tells more of each, `stiver schema COMMAND` what it prints with --json.
+";
+
+fn after_help() -> String {
+    format!("{TOUR}\n{EXIT_CODES}")
+}
+
 /// Charge and pay over HTTP: machine payments with 402 Payment Required.
 ///
 /// `stiver demo` shows all of it on this machine. `stiver init` and `stiver serve` put a price on
 /// an API, `stiver wallet new` and `stiver get` pay for one.
 #[derive(Debug, Parser)]
-#[command(name = "stiver", version, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(
+    name = "stiver",
+    version,
+    after_help = EXIT_CODES,
+    after_long_help = after_help(),
+    max_term_width = 100
+)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -88,7 +124,12 @@ pub(crate) enum Command {
     Inspect(Inspect),
     /// Make a challenge by hand.
     Mint(Mint),
+    /// Print the JSON Schema of what a command prints with --json.
+    Schema(Schema),
+    /// Print the manual page, or write all of them.
+    Man(Man),
     /// Print a shell's completion script.
+    #[command(after_help = COMPLETIONS)]
     Completions {
         /// The shell.
         shell: clap_complete::Shell,

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use serde_json::{Value, json};
-use stiver_client::MoneyMoved;
+use stiver_client::{CallError, MoneyMoved};
+use stiver_wallet::WalletError;
 
 /// Why the command failed: decides the exit code. The codes are stable and listed in `--help`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,21 +95,6 @@ pub(crate) enum Again {
     No,
 }
 
-impl Advice {
-    /// Puts it into the object of an error.
-    pub(crate) fn add_to(&self, error: &mut Value) {
-        let (again, call) = match &self.again {
-            Again::Safe => ("safe", None),
-            Again::Resume(call) => ("resume", Some(call)),
-            Again::No => ("no", None),
-        };
-        error["moneyMoved"] = json!(self.moved.to_string());
-        error["retry"] = json!(again);
-        error["call"] = json!(call);
-        error["next"] = json!(self.next);
-    }
-}
-
 impl Failure {
     /// A failure of a kind.
     pub(crate) fn new(kind: FailureKind, error: impl Into<anyhow::Error>) -> Self {
@@ -130,6 +116,45 @@ impl Failure {
     /// Wrong usage, in one sentence.
     pub(crate) fn usage(message: impl fmt::Display) -> Self {
         Self::new(FailureKind::Usage, anyhow::anyhow!("{message}"))
+    }
+
+    /// What programs read: `stiver schema error` describes it.
+    pub(crate) fn object(&self) -> Value {
+        let advice = self.advice.as_ref();
+        let again = advice.map(|advice| &advice.again);
+        let (retry, call) = match (again, self.kind) {
+            (Some(Again::Safe), _) | (None, FailureKind::Network) => (Some("safe"), None),
+            (Some(Again::Resume(call)), _) => (Some("resume"), Some(call)),
+            (Some(Again::No), _) | (None, FailureKind::Usage) => (Some("no"), None),
+            (None, _) => (None, None),
+        };
+        let moved = match (advice, self.kind) {
+            (Some(advice), _) => Some(advice.moved),
+            (None, FailureKind::Usage | FailureKind::Network) => Some(MoneyMoved::No),
+            (None, _) => None,
+        };
+        let hint = advice.map(|advice| advice.next.as_str());
+        json!({"error": {
+            "code": self.code(),
+            "kind": self.kind.name(),
+            "message": self.message(),
+            "exitCode": self.kind.exit_code(),
+            "moneyMoved": moved.map(MoneyMoved::as_str),
+            "retry": retry,
+            "call": call,
+            "hint": hint.filter(|hint| !hint.is_empty()),
+        }})
+    }
+
+    /// What happened, more precisely than the kind where the error says so.
+    fn code(&self) -> &'static str {
+        let wallet = self.error.downcast_ref::<WalletError>();
+        let call = self.error.downcast_ref::<CallError>();
+        match (wallet, call) {
+            (Some(error), _) => error.code(),
+            (None, Some(error)) => error.code(),
+            (None, None) => self.kind.name(),
+        }
     }
 
     /// The whole chain in one line, with the advice that is not in it.

@@ -10,12 +10,12 @@ mod failure;
 mod output;
 mod passphrase;
 mod payer;
+mod schema;
 mod words;
 
-use std::{io::Write, process::ExitCode};
+use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
-use serde_json::json;
+use clap::Parser;
 
 use crate::{
     args::{Cli, Command},
@@ -40,24 +40,12 @@ fn main() -> ExitCode {
     }
 }
 
-/// Says what went wrong: to people on standard error, to programs as an object on standard output
-/// too.
+/// Says what went wrong on standard error: in words, or as an object.
 fn report(failure: &Failure, output: Output) -> ExitCode {
     let code = failure.kind.exit_code();
     if !failure.kind.is_said() {
-        let message = failure.message();
-        let mut error = json!({
-            "kind": failure.kind.name(),
-            "message": message,
-            "exitCode": code,
-        });
-        if let Some(advice) = &failure.advice {
-            advice.add_to(&mut error);
-        }
-        let object = json!({"ok": false, "error": error});
-        // Nobody reads along when these fail: the exit code still tells.
-        let _ = output.object(&object);
-        let _ = output.error(&message, &object);
+        // Nobody reads along when this fails: the exit code still tells.
+        let _ = output.error(&failure.message(), &failure.object());
     }
     ExitCode::from(code)
 }
@@ -74,11 +62,9 @@ async fn run(command: Command, output: Output) -> Result<(), Failure> {
         Command::Ledger(args) => commands::ledger::run(args, &env, output).await,
         Command::Inspect(args) => commands::inspect::run(&args, output),
         Command::Mint(args) => commands::mint::run(&args, &env, output),
-        Command::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "stiver", &mut script);
-            Ok(std::io::stdout().write_all(&script)?)
-        }
+        Command::Schema(args) => commands::about::schema(&args, output),
+        Command::Man(args) => commands::about::man(&args, output),
+        Command::Completions { shell } => commands::about::completions(shell),
         Command::DemoSensor => demo::sensor::run().await,
     }
 }

@@ -117,7 +117,7 @@ impl Output {
 
     /// Prints an error to standard error, as text or as the object, as programs read it.
     pub(crate) fn error(self, text: &str, object: &Value) -> io::Result<()> {
-        if self.lines {
+        if self.lines || self.json {
             writeln!(io::stderr().lock(), "{object}")
         } else if self.err_colour {
             writeln!(io::stderr().lock(), "{BAD}error:{BAD:#} {text}")

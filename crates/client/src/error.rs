@@ -199,6 +199,29 @@ pub enum CallError {
 }
 
 impl CallError {
+    /// A stable name for what happened, for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Origin(_) => "bad-url",
+            Self::PlainHttp(_) => "plain-http",
+            Self::CredentialPresent => "credential-present",
+            Self::RequestBody(_) => "request-body",
+            Self::Transport { .. } => "unreachable",
+            Self::RedirectElsewhere { .. } => "redirect-elsewhere",
+            Self::TooManyRedirects { .. } => "too-many-redirects",
+            Self::PaymentElsewhere { .. } => "payment-elsewhere",
+            Self::NotPayable { .. } => "not-payable",
+            Self::Declined { .. } => "declined",
+            Self::ExpiredMeanwhile { .. } => "expired",
+            Self::Pins { .. } => "pins-failed",
+            Self::Journal { .. } => "journal-failed",
+            Self::Pay { .. } => "not-signed",
+            Self::Refused { .. } => "payment-refused",
+            Self::Unknown { .. } => "outcome-unknown",
+            Self::NotResumable { .. } => "not-resumable",
+        }
+    }
+
     /// Whether money moved.
     pub fn money_moved(&self) -> MoneyMoved {
         match self {

@@ -119,3 +119,26 @@ pub enum WalletError {
         path: PathBuf,
     },
 }
+
+impl WalletError {
+    /// A stable name for what happened, for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NoSuchWallet { .. } => "no-such-wallet",
+            Self::Exists { .. } => "wallet-exists",
+            Self::NotPrivate { .. } => "key-file-not-private",
+            Self::Key { .. } => "key-file-damaged",
+            Self::Sealed {
+                source: SealedKeyError::Passphrase,
+                ..
+            } => "wrong-passphrase",
+            Self::Sealed { .. } => "key-file-damaged",
+            Self::Passphrase { .. } => "no-passphrase",
+            Self::Keyring { .. } => "keyring-failed",
+            Self::KeyringMismatch { .. } | Self::OtherKey { .. } => "other-key",
+            Self::Account { .. } => "account-file-damaged",
+            Self::Disk { .. } => "disk-failed",
+            Self::Locked { .. } => "wallet-in-use",
+        }
+    }
+}

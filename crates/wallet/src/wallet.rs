@@ -113,7 +113,7 @@ impl Wallet {
         let key = match file {
             KeyFile::Plain(key) => *key,
             KeyFile::Sealed(sealed) => self.unseal(&sealed)?,
-            KeyFile::Keyring(item) => self.from_keyring(&item)?,
+            KeyFile::Keyring(item) => self.load_from_keyring(&item)?,
         };
         if key.did() == self.did {
             Ok(key)
@@ -144,7 +144,7 @@ impl Wallet {
         }
     }
 
-    fn from_keyring(&self, item: &KeyringItem) -> Result<Ed25519Key, WalletError> {
+    fn load_from_keyring(&self, item: &KeyringItem) -> Result<Ed25519Key, WalletError> {
         let secret = self.home.keyring.load(&item.item);
         let key = secret.and_then(|secret| {
             Ed25519Key::from_secret_text(&secret).map_err(|_| crate::KeyringError::NotAKey {

@@ -1,5 +1,6 @@
 //! One file for each command.
 
+pub(crate) mod about;
 pub(crate) mod get;
 pub(crate) mod init;
 pub(crate) mod inspect;

@@ -33,7 +33,7 @@ fn price_is_paid_and_the_body_alone_goes_to_standard_output() {
     assert_eq!(body["reading"], 1);
     let payment = done.told("payment");
     assert_eq!(payment["display"], "0.001 USD");
-    assert_eq!(payment["moneyMoved"], "money moved");
+    assert_eq!(payment["moneyMoved"], "yes");
     for (key, start) in [("payee", "acct_"), ("reference", ""), ("call", "")] {
         assert!(
             payment[key].as_str().unwrap().starts_with(start),
@@ -60,7 +60,7 @@ fn json_tells_answer_payment_and_receipt() {
         ("amount", "1000"),
         ("currency", "usd"),
         ("display", "0.001 USD"),
-        ("moneyMoved", "money moved"),
+        ("moneyMoved", "yes"),
     ] {
         assert_eq!(payment[key], expected);
     }
@@ -203,7 +203,7 @@ fn unknown_outcome_is_exit_7_and_resume_finishes_it_without_paying_again() {
     let mut all = vec!["--json"];
     all.extend(get(&["-m", "5", &url]));
     let done = stage.run(&all).fails(7, "money may have moved");
-    let error = &done.json()["error"];
+    let error = &done.told("error");
     assert_eq!(
         (&error["kind"], &error["retry"]),
         (&"unknown".into(), &"resume".into())

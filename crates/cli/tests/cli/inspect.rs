@@ -133,7 +133,7 @@ fn garbage_is_refused_with_what_was_looked_for() {
     for (text, needle) in table {
         let done = inspect(text).fails(2, needle);
         assert!(!done.err.contains('\u{1b}'), "{text:?}: {done:?}");
-        let error = &done.json()["error"];
+        let error = &done.told("error");
         assert_eq!(error["exitCode"], 2, "{text:?}");
         assert_eq!(error["kind"], "usage", "{text:?}");
     }

@@ -4,6 +4,7 @@
 
 mod common;
 
+mod about;
 mod books;
 mod get;
 mod get_allowed;

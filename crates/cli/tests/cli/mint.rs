@@ -174,7 +174,7 @@ fn hostile_input_is_refused_by_the_name_of_its_option() {
         options.retain(|(known, _)| *known != name);
         options.push((name, value));
         let done = mint(&[7; 32], &options).fails(2, needle);
-        let error = &done.json()["error"];
+        let error = &done.told("error");
         assert_eq!(error["kind"], "usage", "{name} {value:?}");
     }
     mint(b"", &good).fails(2, "is empty");

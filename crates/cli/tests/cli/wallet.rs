@@ -159,5 +159,5 @@ fn balance_without_the_gateway_is_a_network_failure() {
     let mut stage = Stage::funded();
     stage.stop();
     let done = stage.run(&["--json", "wallet", "balance"]).fails(3, "");
-    assert_eq!(done.json()["error"]["kind"], "network");
+    assert_eq!(done.told("error")["kind"], "network");
 }

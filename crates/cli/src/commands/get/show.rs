@@ -310,7 +310,7 @@ fn terms_json(payment: &Payment) -> Value {
         "payee": payment.terms.payee,
         "method": payment.terms.method,
         "challengeId": payment.terms.challenge_id,
-        "moneyMoved": payment.moved.to_string(),
+        "moneyMoved": payment.moved.as_str(),
     })
 }
 

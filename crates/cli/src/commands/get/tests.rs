@@ -178,8 +178,7 @@ fn declined() -> CallError {
 
 fn line(told: &mut String, error: CallError, scene: &Scene<'_>) {
     let failure = failure(error, scene);
-    let mut object = serde_json::json!({});
-    failure.advice.as_ref().unwrap().add_to(&mut object);
+    let object = failure.object()["error"].clone();
     let retry = object["retry"].as_str().unwrap();
     let kind = failure.kind;
     writeln!(
@@ -200,7 +199,7 @@ fn line(told: &mut String, error: CallError, scene: &Scene<'_>) {
     }
     told.push('\n');
     assert!(failure.message().contains("money"), "{}", failure.message());
-    assert!(!object["next"].as_str().unwrap().is_empty());
+    assert!(!object["hint"].as_str().unwrap().is_empty());
 }
 
 #[test]

@@ -193,16 +193,24 @@ fn field(value: &Value) -> String {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
-    let guard = if text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
-        "'"
-    } else {
-        ""
-    };
+    let guard = if is_formula(&text) { "'" } else { "" };
     let quoted = !guard.is_empty() || text.contains([',', '"', '\r', '\n']);
     if quoted {
         format!("\"{guard}{}\"", text.replace('"', "\"\""))
     } else {
         text
+    }
+}
+
+/// True when a spreadsheet might compute something of it. An id that begins with a hyphen is none.
+fn is_formula(text: &str) -> bool {
+    let is_word = |rest: &str| {
+        let mut bytes = rest.bytes();
+        bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+    };
+    match text.strip_prefix('-') {
+        Some(rest) => !is_word(rest),
+        None => text.starts_with(['=', '+', '@', '\t', '\r']),
     }
 }
 
@@ -221,7 +229,9 @@ mod tests {
             (json!("two\nlines"), "\"two\nlines\""),
             (json!("=1+1"), "\"'=1+1\""),
             (json!("@SUM(A1)"), "\"'@SUM(A1)\""),
-            (json!("-1"), "\"'-1\""),
+            (json!("-1+cmd|x"), "\"'-1+cmd|x\""),
+            (json!("-1"), "-1"),
+            (json!("-zJ_4-id"), "-zJ_4-id"),
         ] {
             assert_eq!(field(&value), expected, "{value}");
         }

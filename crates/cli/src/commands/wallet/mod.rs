@@ -3,6 +3,8 @@
 mod history;
 mod keys;
 
+#[cfg(test)]
+pub(crate) use history::COLUMNS;
 use serde_json::{Value, json};
 use stiver_env::Env;
 

@@ -1,5 +1,6 @@
 //! Runs the command, and sets a stage: the demo's sensor, a gateway in front of it, a wallet.
 
+pub(crate) mod schema;
 pub(crate) mod site;
 pub(crate) mod tap;
 pub(crate) mod terminal;
@@ -133,13 +134,18 @@ pub(crate) fn run_with(home: &Path, args: &[&str], input: &[u8]) -> Done {
     let mut child = command.spawn().unwrap();
     // It may refuse to read to the end: that shows in how it ends.
     let _ = child.stdin.take().unwrap().write_all(input);
-    finish_child(child)
+    let done = finish_child(child);
+    schema::check(&command, &done);
+    done
 }
 
 /// Runs a prepared command to its end.
+#[track_caller]
 pub(crate) fn finish(command: &mut Command) -> Done {
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    finish_child(command.spawn().unwrap())
+    let done = finish_child(command.spawn().unwrap());
+    schema::check(command, &done);
+    done
 }
 
 /// Waits for a command that must end by itself: one that does not is killed.
