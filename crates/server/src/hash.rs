@@ -1,6 +1,7 @@
 //! SHA-256 over labelled, length-prefixed parts: no two lists of parts share a hash.
 
 use sha2::{Digest, Sha256};
+use stiver_core::Amount;
 
 /// The hash of these parts under this label.
 pub(crate) fn of(label: &str, parts: &[&[u8]]) -> [u8; 32] {
@@ -11,6 +12,22 @@ pub(crate) fn of(label: &str, parts: &[&[u8]]) -> [u8; 32] {
         hasher.update(part);
     }
     hasher.finalize().into()
+}
+
+/// The key of a refund of a part: the same payment, amount and reason are the same refund.
+pub(crate) fn part_refund_key(attempt: &[u8; 16], part: &Amount, reason: &str) -> [u8; 16] {
+    let units = part.to_wire();
+    let code = part.currency().code();
+    let parts: [&[u8]; 4] = [
+        attempt,
+        units.as_bytes(),
+        code.as_bytes(),
+        reason.as_bytes(),
+    ];
+    let hash = of("stiver refund of a part", &parts);
+    let mut key = [0; 16];
+    key.copy_from_slice(&hash[..16]);
+    key
 }
 
 #[cfg(test)]

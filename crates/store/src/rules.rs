@@ -230,6 +230,10 @@ pub(crate) fn apply(claim: &Claim, change: &Change, now: Timestamp) -> Result<Cl
             if next.state.is_terminal() && !claim.state.is_terminal() {
                 next.retain_until = retained(&next, now);
             }
+            if claim.state.is_terminal() && !next.state.is_terminal() {
+                // There is work again, and nobody has taken it yet.
+                next.lease_until = now.min(claim.lease_until);
+            }
         }
     }
     Ok(next)
@@ -313,6 +317,10 @@ fn next_state(state: &ClaimState, change: &Change) -> Result<ClaimState, Illegal
             Change::Refund { artefact },
         ) => ClaimState::Refunding {
             settlement: settlement.clone(),
+            artefact: artefact.clone(),
+        },
+        (ClaimState::Delivered(delivery), Change::Refund { artefact }) => ClaimState::Refunding {
+            settlement: delivery.settlement.clone(),
             artefact: artefact.clone(),
         },
         (ClaimState::Refunding { settlement, .. }, Change::Refunded { refund }) => {

@@ -75,7 +75,7 @@ fn pipe_is_never_asked_and_the_command_that_it_tells_pays() {
     let done = stage.run(&["get", "-H", "x-a: b c", &url]);
     let done = done.fails(5, "nothing allows that; no money moved");
     let error = done.told("error");
-    let next = error["next"].as_str().unwrap();
+    let next = error["hint"].as_str().unwrap();
     let line = next.strip_prefix("allow it with: stiver ").unwrap();
     let mut shell = Command::new("sh");
     let told = format!("{} {line}", env!("CARGO_BIN_EXE_stiver"));

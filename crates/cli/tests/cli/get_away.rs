@@ -75,8 +75,8 @@ fn nothing_is_paid_where_a_redirect_led_unless_that_is_asked_for() {
         let get = [&["get", "-L"][..], consent, &[&site.url]].concat();
         let done = stage.run(&get).fails(5, "asks for payment");
         let error = done.told("error");
-        assert_eq!(error["moneyMoved"], "no money moved");
-        assert!(error["next"].as_str().unwrap().contains(&url), "{done:?}");
+        assert_eq!(error["moneyMoved"], "no");
+        assert!(error["hint"].as_str().unwrap().contains(&url), "{done:?}");
     }
     assert!(stage.payments().is_empty());
     assert_eq!(stage.left(), 10_000_000);

@@ -36,19 +36,19 @@ fn price_without_a_wallet_names_the_commands_that_lead_to_one() {
     let get = ["get", "--max-amount", "1 USD", &url];
     let done = run(home, &get).fails(4, "it asks for 0.001 USD by ledger");
     let error = done.told("error");
-    assert_eq!(error["moneyMoved"], "no money moved");
-    let told = commands(error["next"].as_str().unwrap());
+    assert_eq!(error["moneyMoved"], "no");
+    let told = commands(error["hint"].as_str().unwrap());
     let join = format!("stiver wallet join {}", stage.url);
     assert_eq!(told, ["stiver wallet new".to_owned(), join.clone()]);
     type_it(home, &told[0]);
     let done = run(home, &get).fails(4, "it asks for 0.001 USD by ledger");
     assert_eq!(
-        commands(done.told("error")["next"].as_str().unwrap()),
+        commands(done.told("error")["hint"].as_str().unwrap()),
         [join]
     );
     type_it(home, &told[1]);
     let done = run(home, &get).fails(4, "the wallet has 0.00 USD");
-    let told = commands(done.told("error")["next"].as_str().unwrap());
+    let told = commands(done.told("error")["hint"].as_str().unwrap());
     assert_eq!(
         told,
         ["stiver wallet list", "stiver ledger issue KEY AMOUNT"]
@@ -71,7 +71,7 @@ fn wallet_of_another_ledger_is_told_to_stay_and_another_to_be_made() {
     let url = theirs.at("/v1/temperature");
     let get = ["get", "--max-amount", "1 USD", &url];
     let done = mine.run(&get).fails(4, "no account on ledger");
-    let told = commands(done.told("error")["next"].as_str().unwrap());
+    let told = commands(done.told("error")["hint"].as_str().unwrap());
     let join = format!("stiver wallet join {} --wallet OTHER", theirs.url);
     assert_eq!(told, ["stiver wallet new OTHER".to_owned(), join]);
     assert!(mine.payments().is_empty());

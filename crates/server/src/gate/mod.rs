@@ -43,6 +43,7 @@ mod builder;
 pub(crate) mod capture;
 mod challenge;
 mod check;
+mod give_back;
 pub(crate) mod journal;
 mod lease;
 mod nonce;
@@ -69,6 +70,7 @@ use crate::{
 pub(crate) use admit::log;
 pub use assess::Assessed;
 pub use builder::{BuildError, GateBuilder, PriceError};
+pub use give_back::{RefundFailure, RefundOutcome};
 pub use recover::Recovered;
 
 /// The gate. Cheap to clone; all clones are one gate.

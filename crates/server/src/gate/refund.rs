@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use stiver_method::{
     artefact::{Artefact, Settled},
-    payee::{PayeeCharge, RefundError, RefundRequest},
+    payee::{PayeeCharge, RefundError},
 };
 use stiver_store::{Advance, ClaimState, SecretBytes};
 
@@ -34,21 +34,22 @@ impl Gate {
         let ended = match details.on_failure {
             OnFailure::Keep => self.keep(hold, details, settled).await,
             OnFailure::Retry | OnFailure::Refund => {
-                self.refund(hold, method, details, settled).await
+                self.refund_undelivered(hold, method, details, settled)
+                    .await
             }
         };
         ended.unwrap_or_else(|error| error)
     }
 
     /// Gives the payment back, where the method can; else keeps it.
-    async fn refund(
+    async fn refund_undelivered(
         &self,
         mut hold: Hold,
         method: &Arc<dyn PayeeCharge>,
         details: &Details,
         settled: &Settled,
     ) -> Result<GateError, GateError> {
-        let artefact = match self.prepare_refund(&hold, method, settled).await {
+        let artefact = match self.prepare_whole(&hold, method, settled).await {
             Ok(artefact) => artefact,
             Err(error @ (RefundError::Unsupported | RefundError::Refused(_))) => {
                 tracing::warn!(method = %method.name(), %error, "no refund: the payment is kept");
@@ -68,20 +69,15 @@ impl Gate {
         })
     }
 
-    async fn prepare_refund(
+    async fn prepare_whole(
         &self,
         hold: &Hold,
         method: &Arc<dyn PayeeCharge>,
         settled: &Settled,
     ) -> Result<Artefact, RefundError> {
-        let request = RefundRequest {
-            settled,
-            amount: &settled.amount,
-            reason: REASON,
-            key: hold.claim.attempt,
-            now: self.now(),
-        };
-        method.prepare_refund(request).await
+        let key = hold.claim.attempt;
+        self.prepare_refund(key, method, settled, &settled.amount, REASON)
+            .await
     }
 
     /// Executes the one refund of a claim in `Refunding`. One that has lapsed is prepared again,
@@ -148,7 +144,7 @@ impl Gate {
         method: &Arc<dyn PayeeCharge>,
         settled: &Settled,
     ) -> Result<Option<Artefact>, GateError> {
-        let artefact = match self.prepare_refund(hold, method, settled).await {
+        let artefact = match self.prepare_whole(hold, method, settled).await {
             Ok(artefact) => artefact,
             Err(error) => {
                 tracing::warn!(method = %method.name(), %error, "no other refund was prepared");

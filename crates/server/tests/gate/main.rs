@@ -9,6 +9,7 @@ mod common;
 mod concurrency;
 mod disconnects;
 mod events;
+mod give_back;
 mod http_layer;
 mod idempotency;
 mod power;

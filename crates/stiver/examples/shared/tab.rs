@@ -104,6 +104,7 @@ impl PayeeCharge for Bar {
         proof
             .verify_slice(&tag)
             .map_err(|_| no("signed by somebody else"))?;
+        let expires = presented.challenge.params.expires.as_ref();
         let at = presented.now.to_rfc3339();
         let line = Line {
             guest: guest.clone(),
@@ -115,7 +116,7 @@ impl PayeeCharge for Bar {
         let artefact = artefact(&line.guest, &line.call, &line);
         Ok(Plan {
             replay_keys: vec![artefact.rail_key.clone()],
-            replayable_until: Timestamp::MAX,
+            replayable_until: expires.map_or(Timestamp::MAX, |expires| expires.instant()),
             payer: Some(guest),
             artefact,
         })

@@ -237,6 +237,9 @@ impl Model {
             }
             _ => {}
         }
+        if was_terminal && !claim.state.is_terminal() && claim.lease_until > now {
+            claim.lease_until = now;
+        }
         if claim.state.is_terminal() && !was_terminal {
             let least = now.plus_millis(TERMINAL_RETAIN_MS);
             claim.retain_until = claim.retain_until.max(least);
@@ -424,6 +427,12 @@ fn next(
         | (ClaimState::Refunding { settlement, .. }, Advance::Refund { artefact }) => {
             Some(ClaimState::Refunding {
                 settlement,
+                artefact,
+            })
+        }
+        (ClaimState::Delivered(delivery), Advance::Refund { artefact }) => {
+            Some(ClaimState::Refunding {
+                settlement: delivery.settlement,
                 artefact,
             })
         }

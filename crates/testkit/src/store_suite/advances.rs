@@ -105,7 +105,7 @@ fn leads_to(from: &str, to: &Advance) -> Option<&'static str> {
         ("serving", "capture") => Some("capturing"),
         ("capturing", "captured") => Some("delivered"),
         ("settled", "deliver") => Some("delivering"),
-        ("settled" | "delivering", "refund") => Some("refunding"),
+        ("settled" | "delivering" | "delivered", "refund") => Some("refunding"),
         ("delivering", "delivered") => Some("delivered"),
         ("delivering", "delivery failed") => Some("settled"),
         ("refunding", "refunded") => Some("refunded"),

@@ -1,0 +1,273 @@
+//! Refunds that the payee asks for: by a library call, for what was delivered or is stuck.
+
+use std::sync::Arc;
+
+use stiver_core::Amount;
+use stiver_method::{
+    artefact::Settled,
+    payee::{PayeeCharge, RefundError, RefundRequest},
+};
+use stiver_store::{Advance, Claim, ClaimState, Command, Reply};
+
+use super::{Gate, settle::Fate};
+use crate::{
+    error::GateError,
+    hash::part_refund_key,
+    record::{self, Details},
+};
+
+/// What became of a refund that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RefundOutcome {
+    /// The money went back.
+    Refunded {
+        /// How much.
+        amount: Amount,
+        /// The rail's id of the movement.
+        reference: String,
+    },
+    /// It is under way, and nobody knows yet: [`Gate::recover`] goes on with a whole refund; ask
+    /// again, in the same words, for a part.
+    Pending,
+}
+
+/// Why nothing was given back.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RefundFailure {
+    /// No payment answers this challenge, or it is too long ago: the journal has let it go.
+    #[error("no payment of the challenge {challenge_id} is known any more")]
+    NoSuchPayment {
+        /// The challenge.
+        challenge_id: String,
+    },
+    /// No money of it can be given back in this state.
+    #[error("a payment that is {state} cannot be refunded")]
+    State {
+        /// The claim's state, as [`ClaimState::name`] says it.
+        state: &'static str,
+    },
+    /// It is being settled or delivered just now. Ask again later.
+    #[error("the payment is being settled or delivered: ask again later")]
+    Busy,
+    /// More than was paid, nothing, or another currency.
+    #[error("a refund is of the payment's currency, and more than nothing and at most {paid}")]
+    Amount {
+        /// What was paid.
+        paid: Amount,
+    },
+    /// The method does not give it back.
+    #[error("the method prepared no refund")]
+    Method(#[source] RefundError),
+    /// The rail refuses for good.
+    #[error("the rail refused the refund: {0}")]
+    Refused(String),
+    /// The journal, or a record in it.
+    #[error("the journal did not take the refund: ask again")]
+    Gate(#[source] GateError),
+}
+
+impl From<GateError> for RefundFailure {
+    fn from(error: GateError) -> Self {
+        Self::Gate(error)
+    }
+}
+
+impl Gate {
+    /// Gives a payment back: the whole of it, or with `amount` a part. `reason` is for the payer's
+    /// statement.
+    ///
+    /// A whole refund is in the journal before the rail hears of it, under the payment's own key:
+    /// asked for twice, from two instances or after a crash, it is made once, and
+    /// [`Gate::recover`] finishes it. The answer that was paid for is not repeated afterwards.
+    ///
+    /// A part is for what was delivered. It is not in the journal: its key is made of the payment,
+    /// the amount and the reason, so that the same words are the same refund on the rail, and
+    /// other words another. The rail bounds their sum.
+    ///
+    /// # Errors
+    /// [`RefundFailure`]. After [`RefundFailure::Gate`] the refund may have been made: ask again.
+    pub async fn refund(
+        &self,
+        challenge_id: &str,
+        amount: Option<&Amount>,
+        reason: &str,
+    ) -> Result<RefundOutcome, RefundFailure> {
+        let found = self
+            .find(challenge_id)
+            .await
+            .map_err(GateError::JournalLost)?;
+        let claim = found.ok_or_else(|| RefundFailure::NoSuchPayment {
+            challenge_id: challenge_id.to_owned(),
+        })?;
+        let settlement = match &claim.state {
+            ClaimState::Settled { settlement }
+            | ClaimState::Delivering { settlement }
+            | ClaimState::Refunding { settlement, .. } => settlement,
+            ClaimState::Delivered(delivery) => &delivery.settlement,
+            ClaimState::Refunded { refund, .. } => return refunded(refund),
+            state => {
+                let state = state.name();
+                return Err(RefundFailure::State { state });
+            }
+        };
+        let settled = record::decode_settled(settlement).map_err(GateError::Record)?;
+        let details = Details::decode(&claim.details).map_err(GateError::Record)?;
+        let method = self.method(&details.method).map_err(GateError::Record)?;
+        match amount {
+            Some(part) if *part != settled.amount => {
+                self.refund_part(&claim, &method, &settled, part, reason)
+                    .await
+            }
+            _ => self.refund_whole(&claim, &method, &settled, reason).await,
+        }
+    }
+
+    async fn refund_whole(
+        &self,
+        claim: &Claim,
+        method: &Arc<dyn PayeeCharge>,
+        settled: &Settled,
+        reason: &str,
+    ) -> Result<RefundOutcome, RefundFailure> {
+        let delivered = match &claim.state {
+            ClaimState::Delivered(_) => true,
+            ClaimState::Refunding { .. } => false,
+            // Its handler may be at work: only whoever holds the claim may decide.
+            _ => return self.refund_stuck(claim, method, settled, reason).await,
+        };
+        if delivered {
+            let artefact = self
+                .prepare_refund(claim.attempt, method, settled, &settled.amount, reason)
+                .await
+                .map_err(RefundFailure::Method)?;
+            let command = Command::Advance {
+                challenge_id: claim.challenge_id.clone(),
+                epoch: claim.epoch,
+                to: Advance::Refund {
+                    artefact: record::encode_artefact(&artefact).into(),
+                },
+            };
+            match self.ask(command).await.map_err(GateError::JournalLost)? {
+                Reply::Advanced(_) => {}
+                Reply::Fenced => return Err(RefundFailure::Busy),
+                _ => return Err(GateError::JournalOutOfStep.into()),
+            }
+        }
+        self.finish_refund(&claim.challenge_id).await
+    }
+
+    /// A payment that was settled and is not delivered.
+    async fn refund_stuck(
+        &self,
+        claim: &Claim,
+        method: &Arc<dyn PayeeCharge>,
+        settled: &Settled,
+        reason: &str,
+    ) -> Result<RefundOutcome, RefundFailure> {
+        let Ok(mut hold) = self.take_over(&claim.challenge_id).await? else {
+            return Err(RefundFailure::Busy);
+        };
+        let prepared = self
+            .prepare_refund(claim.attempt, method, settled, &settled.amount, reason)
+            .await;
+        let artefact = match prepared {
+            Ok(artefact) => artefact,
+            Err(error) => {
+                hold.release().await;
+                return Err(RefundFailure::Method(error));
+            }
+        };
+        let artefact = record::encode_artefact(&artefact).into();
+        hold.advance(Advance::Refund { artefact }).await?;
+        self.go_on_refunding(hold).await?;
+        self.told(&claim.challenge_id).await
+    }
+
+    /// Executes the refund that the journal holds.
+    async fn finish_refund(&self, challenge_id: &str) -> Result<RefundOutcome, RefundFailure> {
+        if let Ok(hold) = self.take_over(challenge_id).await? {
+            self.go_on_refunding(hold).await?;
+        }
+        self.told(challenge_id).await
+    }
+
+    /// What the journal says of it now.
+    async fn told(&self, challenge_id: &str) -> Result<RefundOutcome, RefundFailure> {
+        let found = self
+            .find(challenge_id)
+            .await
+            .map_err(GateError::JournalLost)?;
+        match found.map(|claim| claim.state) {
+            Some(ClaimState::Refunded { refund, .. }) => refunded(&refund),
+            _ => Ok(RefundOutcome::Pending),
+        }
+    }
+
+    async fn refund_part(
+        &self,
+        claim: &Claim,
+        method: &Arc<dyn PayeeCharge>,
+        settled: &Settled,
+        part: &Amount,
+        reason: &str,
+    ) -> Result<RefundOutcome, RefundFailure> {
+        let state = claim.state.name();
+        if !matches!(claim.state, ClaimState::Delivered(_)) {
+            return Err(RefundFailure::State { state });
+        }
+        let more = settled.amount.checked_sub(part).is_err();
+        if more || part.is_zero() {
+            let paid = settled.amount.clone();
+            return Err(RefundFailure::Amount { paid });
+        }
+        let key = part_refund_key(&claim.attempt, part, reason);
+        let artefact = self
+            .prepare_refund(key, method, settled, part, reason)
+            .await
+            .map_err(RefundFailure::Method)?;
+        let mut fate = self.execute(method, &artefact).await;
+        if matches!(fate, Fate::Never(_)) {
+            // An earlier one of the same words may have been made.
+            fate = self.look_up(method, &artefact).await;
+        }
+        match fate {
+            Fate::Done(refund) => {
+                let Settled {
+                    amount, reference, ..
+                } = *refund;
+                Ok(RefundOutcome::Refunded { amount, reference })
+            }
+            Fate::Never(refusal) => Err(RefundFailure::Refused(refusal.detail)),
+            Fate::Unknown => Ok(RefundOutcome::Pending),
+        }
+    }
+
+    pub(super) async fn prepare_refund(
+        &self,
+        key: [u8; 16],
+        method: &Arc<dyn PayeeCharge>,
+        settled: &Settled,
+        amount: &Amount,
+        reason: &str,
+    ) -> Result<stiver_method::artefact::Artefact, RefundError> {
+        let now = self.now();
+        let request = RefundRequest {
+            settled,
+            amount,
+            reason,
+            key,
+            now,
+        };
+        method.prepare_refund(request).await
+    }
+}
+
+fn refunded(refund: &[u8]) -> Result<RefundOutcome, RefundFailure> {
+    let refund = record::decode_settled(refund).map_err(GateError::Record)?;
+    Ok(RefundOutcome::Refunded {
+        amount: refund.amount,
+        reference: refund.reference,
+    })
+}
