@@ -2,16 +2,16 @@
 #![cfg(all(feature = "client", feature = "server"))]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
 
-#[allow(dead_code, reason = "its main is for `cargo run`")]
+#[expect(dead_code, reason = "its main is for `cargo run`")]
 #[path = "../examples/axum.rs"]
 mod axum_example;
-#[allow(dead_code, reason = "its main is for `cargo run`")]
+#[expect(dead_code, reason = "its main is for `cargo run`")]
 #[path = "../examples/hyper.rs"]
 mod hyper_example;
-#[allow(dead_code, reason = "its main is for `cargo run`")]
+#[expect(dead_code, reason = "its main is for `cargo run`")]
 #[path = "../examples/reqwest.rs"]
 mod reqwest_example;
-#[allow(dead_code, reason = "its main is for `cargo run`")]
+#[expect(dead_code, reason = "its main is for `cargo run`")]
 #[path = "../examples/tower.rs"]
 mod tower_example;
 

@@ -156,8 +156,8 @@ pub enum Advance {
     /// `Delivering → Settled`, or `Serving → Authorised`: the handler failed before anything was
     /// delivered. Frees the lease.
     DeliveryFailed,
-    /// `Settled | Delivering | Delivered → Refunding`, or `Refunding → Refunding` with another artefact. The
-    /// latter only when the rail will never execute the former one.
+    /// `Settled | Delivering | Delivered → Refunding`, or `Refunding → Refunding` with another
+    /// artefact. The latter only when the rail will never execute the former one.
     Refund {
         /// The refund's artefact.
         artefact: SecretBytes,

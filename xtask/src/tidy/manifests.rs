@@ -107,7 +107,9 @@ fn dependencies(text: &str) -> impl Iterator<Item = (usize, &str, &str)> {
             section = line.trim_matches(['[', ']']);
         }
         let (name, rest) = line.split_at(line.find(['.', ' ', '='])?);
+        // A heading may hold an equals sign too: [target.'cfg(target_os = "macos")'.dependencies].
         let is_entry = section.ends_with("dependencies") && line.contains('=');
+        let is_entry = is_entry && !line.starts_with('[');
         (is_entry && !name.starts_with('#') && !name.is_empty()).then_some((number, name, rest))
     })
 }

@@ -1,6 +1,6 @@
 //! What the examples share: a payment method of our own, a gate that takes it, a client that pays
 //! by it. A real program takes a method from a crate, such as `stiver-method-ledger`.
-#![allow(dead_code, reason = "each example uses one side")]
+#![expect(dead_code, reason = "each example uses one side")]
 
 pub(crate) mod tab;
 
