@@ -309,7 +309,7 @@ fn time_limit_after_payment_leaves_a_call_to_resume() {
     let url = site.at("/v1/temperature");
     let done = stage.run(&["get", "--yes", "-m", "2", &url]).ends_with(7);
     let error = done.told("error");
-    assert_eq!(error["moneyMoved"], "money may have moved");
+    assert_eq!(error["moneyMoved"], "maybe");
     let call = error["call"].as_str().unwrap();
     assert_eq!(stage.payments()[0]["call"], call);
 }
