@@ -111,7 +111,7 @@ impl Range {
 }
 
 /// Reads `OWS "q=" qvalue`: 0 to 1 with at most three decimals, in thousandths.
-fn parse_weight(text: &str) -> Option<u16> {
+pub(crate) fn parse_weight(text: &str) -> Option<u16> {
     let text = text.trim_start_matches([' ', '\t']);
     let value = text
         .strip_prefix("q=")

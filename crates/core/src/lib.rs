@@ -18,6 +18,7 @@ pub mod did;
 pub mod digest;
 mod header;
 pub mod json;
+pub mod language;
 pub mod limits;
 pub mod name;
 pub mod opaque;

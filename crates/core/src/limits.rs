@@ -42,3 +42,9 @@ pub const DIGEST_BYTES_MAX: usize = 1024;
 pub const HUMAN_AMOUNT_BYTES_MAX: usize = 256;
 /// Longest `digest` parameter of a challenge, bytes.
 pub const DIGEST_PARAM_BYTES_MAX: usize = 128;
+/// Longest language tag, bytes: RFC 5646 asks for room for 35.
+pub const LANGUAGE_TAG_BYTES_MAX: usize = 35;
+/// Longest `Accept-Language`, all lines together, bytes. A longer one is passed over.
+pub const ACCEPT_LANGUAGE_BYTES_MAX: usize = 1024;
+/// Most ranges of an `Accept-Language` that are read.
+pub const ACCEPT_LANGUAGE_RANGES_MAX: usize = 32;

@@ -223,6 +223,9 @@ fn policy(
     if let Some(description) = &priced.description {
         route = route.description(description);
     }
+    for (language, text) in &priced.descriptions {
+        route = route.description_in(language.clone(), text);
+    }
     Ok(route)
 }
 

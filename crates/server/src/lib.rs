@@ -35,6 +35,7 @@
 //!     target: "/temperature",
 //!     authorization: &[],
 //!     accept_payment: &[],
+//!     accept_language: &[],
 //!     idempotency_key: &[],
 //!     body: BodyState::None,
 //! };

@@ -21,6 +21,8 @@ pub struct Request<'a> {
     pub authorization: &'a [&'a [u8]],
     /// All `Accept-Payment` field lines.
     pub accept_payment: &'a [&'a [u8]],
+    /// All `Accept-Language` field lines: they choose the language of descriptions.
+    pub accept_language: &'a [&'a [u8]],
     /// All `Idempotency-Key` field lines.
     pub idempotency_key: &'a [&'a [u8]],
     /// What is known of the body.

@@ -5,7 +5,12 @@ use std::{
     time::Duration,
 };
 
-use stiver_core::{Amount, Problem, json::EncodedObject, name::MethodName};
+use stiver_core::{
+    Amount, Problem,
+    json::EncodedObject,
+    language::{LanguageTag, preferred},
+    name::MethodName,
+};
 use stiver_method::payee::{PayeeCharge, QuoteError, Terms};
 
 use crate::limits;
@@ -163,6 +168,7 @@ pub struct Route {
     pub(crate) offers: Vec<Offer>,
     pub(crate) basis: PriceBasis,
     pub(crate) description: Option<String>,
+    pub(crate) descriptions: Vec<(LanguageTag, String)>,
     pub(crate) external_id: Option<String>,
     pub(crate) challenge_lifetime_ms: u64,
     pub(crate) on_failure: OnFailure,
@@ -194,6 +200,7 @@ impl Route {
             offers,
             basis: PriceBasis::Fixed,
             description: None,
+            descriptions: Vec::new(),
             external_id: None,
             challenge_lifetime_ms: limits::CHALLENGE_LIFETIME_MS,
             on_failure: OnFailure::Retry,
@@ -238,6 +245,25 @@ impl Route {
         self.description = Some(text.to_owned());
         self.forget_quotes();
         self
+    }
+
+    /// The same text in a language, for payers whose `Accept-Language` asks for it. Everybody else
+    /// gets [`Route::description`]: give its language here too, or who prefers that one to another
+    /// that is here is not known to. The last text of a language counts.
+    #[must_use]
+    pub fn description_in(mut self, language: LanguageTag, text: &str) -> Self {
+        self.descriptions.retain(|(known, _)| *known != language);
+        self.descriptions.push((language, text.to_owned()));
+        self
+    }
+
+    /// The description for who sent these `Accept-Language` field lines.
+    pub(crate) fn description_for(&self, accept_language: &[&[u8]]) -> Option<&str> {
+        let languages = self.descriptions.iter().map(|(language, _)| language);
+        let chosen = preferred(accept_language.iter().copied(), languages);
+        let chosen = chosen.and_then(|index| self.descriptions.get(index));
+        let chosen = chosen.map(|(_, text)| text.as_str());
+        chosen.or(self.description.as_deref())
     }
 
     /// The merchant's own reference, for methods that carry one.

@@ -11,6 +11,8 @@ const PRICED: &str = r#"
 [[route]]
 path = "/paid"
 price = "0.01 USD"
+description = "A page"
+descriptions = { en = "A page", de = "Eine Seite" }
 
 [[route]]
 path = "/free"
@@ -213,6 +215,23 @@ fn multipart_body_is_paid_for_and_arrives_as_it_was_made() {
         "only the paid request reaches the API"
     );
     assert_eq!(stage.left(), 9_990_000);
+}
+
+#[test]
+fn description_comes_in_the_language_asked_for() {
+    let site = agreeable();
+    let stage = Stage::before(&site.url, PRICED);
+    let url = stage.at("/paid");
+    for (field, expected) in [
+        ("accept-language: de-CH, en;q=0.5", "Eine Seite"),
+        ("accept-language: fr, en;q=0.5", "A page"),
+        ("accept-language: fr", "A page"),
+    ] {
+        let get = ["--json", "get", "--dry-run", "-H", field, &url];
+        let told = stage.run(&get).ends_with(10).json();
+        assert_eq!(told["offers"][0]["description"], expected, "{field}");
+        stage.run(&["get", "--yes", "-H", field, &url]).ends_with(0);
+    }
 }
 
 #[test]

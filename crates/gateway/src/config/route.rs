@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use stiver_core::Currency;
+use stiver_core::{Currency, language::LanguageTag};
 use stiver_server::route::{OnFailure, StoreResponses};
 use toml::Spanned;
 
@@ -19,6 +19,9 @@ use crate::path::Pattern;
 
 /// Most requests of a free quota.
 pub const FREE_REQUESTS_MAX: u64 = 1_000_000;
+
+/// Most languages of a description.
+pub const DESCRIPTIONS_MAX: usize = 64;
 
 /// One route.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +74,8 @@ pub struct Priced {
     pub price: Price,
     /// Shown to the payer.
     pub description: Option<String>,
+    /// The same in other languages, for payers that ask for one.
+    pub descriptions: BTreeMap<LanguageTag, String>,
     /// When the money moves.
     pub settle: Settle,
     /// The price is worked out and logged, and nobody has to pay it.
@@ -311,6 +316,7 @@ fn unpriced(
 ) -> Result<Access, ConfigError> {
     let only_priced = [
         ("description", route.description.is_some()),
+        ("descriptions", route.descriptions.is_some()),
         ("settle", route.settle.is_some()),
         ("shadow", route.shadow.is_some()),
         ("free_quota", route.free_quota.is_some()),
@@ -358,6 +364,7 @@ fn priced(
     Ok(Priced {
         price,
         description: route.description.clone(),
+        descriptions: descriptions(source, route)?,
         settle: source.word("settle", route.settle.as_ref(), Settle::Before, &moments)?,
         shadow: route.shadow.or(known.gateway.shadow).unwrap_or(false),
         free_quota: free_quota(source, route.free_quota.as_ref())?,
@@ -377,6 +384,24 @@ fn priced(
             &kept,
         )?,
     })
+}
+
+fn descriptions(
+    source: &Source<'_>,
+    route: &wire::Route,
+) -> Result<BTreeMap<LanguageTag, String>, ConfigError> {
+    let mut descriptions = BTreeMap::new();
+    for (language, text) in route.descriptions.iter().flatten() {
+        let (entries, offset) = (descriptions.len().saturating_add(1), text.span().start);
+        source.at_most("descriptions", entries, DESCRIPTIONS_MAX, offset)?;
+        let tag = LanguageTag::new(language)
+            .map_err(|error| source.at(text, format!("descriptions.{language}: {error}")))?;
+        if descriptions.insert(tag, text.get_ref().clone()).is_some() {
+            let problem = format!("descriptions.{language}: the language is there twice");
+            return Err(source.at(text, problem));
+        }
+    }
+    Ok(descriptions)
 }
 
 fn free_quota(

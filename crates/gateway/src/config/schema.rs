@@ -252,6 +252,11 @@ static ROUTE: Table = Table {
             RATE_TABLE,
         ),
         key("description", "description = \"One reading\""),
+        table(
+            "descriptions",
+            "descriptions = { de = \"Ein Messwert\" }",
+            Holds::Values,
+        ),
         key("settle", "settle = \"after\""),
         key("shadow", "shadow = true"),
         table("free_quota", FREE_QUOTA_EXAMPLE, Holds::Table(&FREE_QUOTA)),

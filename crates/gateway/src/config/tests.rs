@@ -181,6 +181,18 @@ const BROKEN: &[(&str, &str, usize, &str)] = &[
         "upgrade needs HTTP/1.1",
     ),
     (
+        "price = \"0.01 USD\"",
+        "price = \"1 USD\"\ndescriptions = { d_e = \"x\" }",
+        11,
+        "language tag",
+    ),
+    (
+        "price = \"0.01 USD\"",
+        "price = \"1 USD\"\ndescriptions = { de = \"x\", DE = \"y\" }",
+        11,
+        "twice",
+    ),
+    (
         "[gateway]",
         "[gateway]\nchallenge_lifetime_s = 9",
         3,

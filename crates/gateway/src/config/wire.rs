@@ -178,6 +178,7 @@ pub(super) struct Route {
     pub(super) body_limit_bytes: Given<u64>,
     pub(super) rate_limit: Option<Rate>,
     pub(super) description: Option<String>,
+    pub(super) descriptions: Option<BTreeMap<String, Spanned<String>>>,
     pub(super) settle: Given<String>,
     pub(super) shadow: Option<bool>,
     pub(super) free_quota: Option<FreeQuota>,

@@ -32,6 +32,41 @@ async fn unpaid_request_is_answered_402_with_the_terms() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn description_is_in_the_language_asked_for_and_binds_nothing() {
+    let world = World::new().await;
+    let ask = |field: &str| with(get("/v1/reading"), "accept-language", field);
+    for (field, expected) in [
+        ("de-AT, en;q=0.5", "Ein Messwert"),
+        ("fr, en;q=0.5, de;q=0.4", "One reading"),
+        ("fr", "One reading"),
+        ("\t;;q=,,", "One reading"),
+    ] {
+        let challenge = world.challenge(ask(field)).await;
+        let told = challenge.params.description.as_deref();
+        assert_eq!(told, Some(expected), "{field}");
+        // Paid by a request that asks for another language.
+        let credential = world.credential(challenge).await;
+        world.ask(paid(ask("en"), &credential)).await.assert_paid();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn credential_goes_beside_an_authorization_of_the_application() {
+    let world = World::new().await;
+    let ask = || with(get("/v1/reading"), "authorization", "Bearer for-the-api");
+    let credential = world.pay(ask()).await;
+    let request = with(ask(), "payment-authorization", &credential);
+    world.ask(request).await.assert_paid();
+    let seen = world.upstream.seen().remove(0);
+    let lines: Vec<_> = seen.headers.get_all("authorization").iter().collect();
+    assert_eq!(lines, ["Bearer for-the-api"]);
+    assert!(
+        !seen.headers.contains_key("payment-authorization"),
+        "{seen:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn paid_request_is_served_with_a_receipt_and_the_price_has_moved() {
     let world = World::new().await;
     let challenge = world.challenge(get("/v1/reading")).await;

@@ -98,6 +98,8 @@ impl Gate {
         let now = self.now();
         let expires = Expires::at(now.plus_millis(route.challenge_lifetime_ms));
         let asked = self.quoted(route, offer, now, &expires).await?;
+        // The request is the same in every language: only the parameter for people differs.
+        let description = route.description_for(request.accept_language);
         let price_revision = match &route.basis {
             PriceBasis::Fixed => None,
             PriceBasis::Computed { revision } => Some(revision.clone()),
@@ -130,7 +132,7 @@ impl Gate {
             request: asked,
             expires: Some(expires),
             digest,
-            description: route.description.clone(),
+            description: description.map(str::to_owned),
             opaque: Some(opaque),
         }))
     }

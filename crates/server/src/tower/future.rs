@@ -12,8 +12,8 @@ use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode,
     header::{
-        AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, TRAILER,
-        TRANSFER_ENCODING, WWW_AUTHENTICATE,
+        ACCEPT_LANGUAGE, AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER,
+        TRAILER, TRANSFER_ENCODING, WWW_AUTHENTICATE,
     },
     request::Parts,
 };
@@ -284,6 +284,7 @@ where
 pub(super) struct Fields<'h> {
     authorization: Vec<&'h [u8]>,
     accept_payment: Vec<&'h [u8]>,
+    accept_language: Vec<&'h [u8]>,
     idempotency_key: Vec<&'h [u8]>,
 }
 
@@ -295,6 +296,7 @@ impl<'h> Fields<'h> {
                 .chain(lines(PAYMENT_AUTHORIZATION))
                 .collect(),
             accept_payment: lines(ACCEPT_PAYMENT).collect(),
+            accept_language: lines(ACCEPT_LANGUAGE).collect(),
             idempotency_key: lines(IDEMPOTENCY_KEY).collect(),
         }
     }
@@ -310,6 +312,7 @@ impl<'h> Fields<'h> {
             target,
             authorization: &self.authorization,
             accept_payment: &self.accept_payment,
+            accept_language: &self.accept_language,
             idempotency_key: &self.idempotency_key,
             body,
         }

@@ -233,6 +233,7 @@ pub(crate) struct Ask {
     pub(crate) target: String,
     pub(crate) authorization: Vec<Vec<u8>>,
     pub(crate) accept_payment: Vec<Vec<u8>>,
+    pub(crate) accept_language: Vec<Vec<u8>>,
     pub(crate) idempotency_key: Vec<Vec<u8>>,
     pub(crate) body: BodyState,
 }
@@ -244,6 +245,7 @@ impl Ask {
             target: target.to_owned(),
             authorization: Vec::new(),
             accept_payment: Vec::new(),
+            accept_language: Vec::new(),
             idempotency_key: Vec::new(),
             body: BodyState::None,
         }
@@ -372,12 +374,14 @@ pub(crate) async fn exchange(
 ) -> Answer {
     let authorization: Vec<&[u8]> = ask.authorization.iter().map(Vec::as_slice).collect();
     let accept: Vec<&[u8]> = ask.accept_payment.iter().map(Vec::as_slice).collect();
+    let language: Vec<&[u8]> = ask.accept_language.iter().map(Vec::as_slice).collect();
     let keys: Vec<&[u8]> = ask.idempotency_key.iter().map(Vec::as_slice).collect();
     let request = Request {
         method: ask.method,
         target: &ask.target,
         authorization: &authorization,
         accept_payment: &accept,
+        accept_language: &language,
         idempotency_key: &keys,
         body: ask.body,
     };

@@ -55,6 +55,7 @@ path = "/v1/reading"
 methods = ["GET"]
 price = "0.001 USD"
 description = "One reading"
+descriptions = { en = "One reading", de = "Ein Messwert" }
 
 [[route]]
 path = "/v1/other"
