@@ -2,7 +2,7 @@
 
 use std::fs;
 
-/// One sentence on the machine: its CPU, how many, the kernel, and the compiler's target.
+/// One sentence on the machine: its CPUs, its kernel, and how busy it is.
 pub fn describe() -> String {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let name = info
@@ -17,8 +17,7 @@ pub fn describe() -> String {
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load = load.split(' ').next().unwrap_or_default();
     format!(
-        "Measured on {count} CPUs ({}, a virtual machine or not), Linux {}, with a load of {load} \
-         at the end.",
+        "Measured on {count} CPUs ({}), Linux {},\nwith a load of {load} at the end.",
         name.trim(),
         kernel.trim(),
     )
