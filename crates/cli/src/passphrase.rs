@@ -218,6 +218,10 @@ impl Terminal {
 }
 
 /// Reads keys up to Enter: Backspace, Ctrl-U, Ctrl-C and Ctrl-D do what they do elsewhere.
+#[expect(
+    clippy::unbuffered_bytes,
+    reason = "a buffer would keep a copy of what was typed"
+)]
 fn read_line(from: impl Read) -> io::Result<Zeroizing<String>> {
     // Never grown, so that no copy of it is left behind.
     let mut line = Zeroizing::new(Vec::with_capacity(PASSPHRASE_BYTES_MAX));

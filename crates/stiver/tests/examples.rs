@@ -1,6 +1,10 @@
 //! Runs the examples against each other, over real sockets, and holds the guide to its example.
 #![cfg(all(feature = "client", feature = "server"))]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
+#![expect(
+    clippy::duplicate_mod,
+    reason = "each example is a program with its own parts"
+)]
 
 #[expect(dead_code, reason = "its main is for `cargo run`")]
 #[path = "../examples/axum.rs"]

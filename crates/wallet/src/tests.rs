@@ -289,7 +289,7 @@ fn told(existing: &[&'static str], fresh: &'static str) -> Arc<Told> {
 
 fn sealed_home(simulation: &Simulation, passphrases: &Arc<Told>) -> Home {
     home(simulation)
-        .with_passphrases(Arc::clone(passphrases) as Arc<dyn Passphrases>)
+        .with_passphrases(passphrases.clone())
         .with_kdf_cost(sealed::KdfCost::DANGEROUSLY_LOW)
 }
 
@@ -363,8 +363,7 @@ fn a_key_moves_from_place_to_place_and_stays_the_same_key() {
     let simulation = Simulation::new(1);
     let keyring = Arc::new(SimulatedKeyring::default());
     let passphrases = told(&["long enough", "long enough"], "long enough");
-    let home = sealed_home(&simulation, &passphrases)
-        .with_keyring(Arc::clone(&keyring) as Arc<dyn Keyring>);
+    let home = sealed_home(&simulation, &passphrases).with_keyring(keyring.clone());
     let made = simulation
         .block_on(home.create(&name("main"), Keep::PlainFile))
         .unwrap();
@@ -393,7 +392,7 @@ fn a_key_moves_from_place_to_place_and_stays_the_same_key() {
 fn a_key_that_the_keyring_lost_or_altered_is_refused() {
     let simulation = Simulation::new(1);
     let keyring = Arc::new(SimulatedKeyring::default());
-    let home = home(&simulation).with_keyring(Arc::clone(&keyring) as Arc<dyn Keyring>);
+    let home = home(&simulation).with_keyring(keyring.clone());
     let made = simulation
         .block_on(home.create(&name("main"), Keep::Keyring))
         .unwrap();

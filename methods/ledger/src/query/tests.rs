@@ -21,8 +21,8 @@ use stiver_method::{
 };
 
 use super::{
-    Answer, AnswerError, OrderAnswer, Query, QueryRefusal, QueryTransport, Question, RemoteLedger,
-    serve,
+    Answer, AnswerError, AskError, OrderAnswer, Query, QueryRefusal, QueryTransport, Question,
+    RemoteLedger, serve,
 };
 use crate::tests::setup::{ALICE, MALLORY, SHOP, Setup, account, execute, key};
 use crate::{EmbeddedLedger, api::OrderQuery};

@@ -198,7 +198,7 @@ impl Job<'_> {
 /// The wallet to pay with, as far as there is one.
 enum Purse {
     Missing,
-    Unbound(Wallet),
+    Unbound(Box<Wallet>),
     Ready(Box<(Home, Wallet, Account)>),
 }
 
@@ -219,7 +219,7 @@ impl Purse {
                     wallet.name()
                 )));
             }
-            None => Self::Unbound(wallet),
+            None => Self::Unbound(Box::new(wallet)),
         })
     }
 
