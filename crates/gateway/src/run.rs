@@ -94,6 +94,7 @@ impl Gateway {
             spool_total_bytes: config.spool_total_bytes,
             behind_proxy: config.behind_tls_proxy,
             cors: config.cors.clone(),
+            rules: crate::limits::Rules::of(config),
         };
         let proxy = Proxy::new(gate.clone(), Arc::new(routes), limits);
         let endpoint = LedgerEndpoint::new(&ledger, config, env);

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::config;
+
 /// Nanoseconds in a second.
 const SECOND_NS: u64 = 1_000_000_000;
 /// The fastest rate, tokens a second.
@@ -52,6 +54,16 @@ impl Rate {
     /// Time for a whole bucket, nanoseconds. At most 10^16.
     fn capacity(self) -> u64 {
         self.interval().saturating_mul(u64::from(self.burst))
+    }
+}
+
+impl From<config::limits::Rate> for Rate {
+    /// A configuration holds no rate that this one does not take.
+    fn from(rate: config::limits::Rate) -> Self {
+        Self {
+            per_second: rate.per_second.clamp(1, PER_SECOND_MAX),
+            burst: rate.burst.clamp(1, BURST_MAX),
+        }
     }
 }
 

@@ -30,21 +30,19 @@ use std::{net::IpAddr, time::Duration};
 
 use http::HeaderMap;
 
+use crate::config::{Config, address::IpBlock};
+
 pub use bucket::Rate;
-pub use source::{AddressRange, AddressRangeError, FORWARDED_HOPS_MAX, Source};
+pub use source::{FORWARDED_HOPS_MAX, Source};
 pub use table::{SHARDS, Sources};
 
 use bucket::Bucket;
 
-/// Sources remembered unless the file says otherwise.
-pub const SOURCES_MAX_DEFAULT: usize = 100_000;
-/// The most sources that a file may ask to be remembered: about 100 MB.
-pub const SOURCES_MAX_MAX: usize = 1_000_000;
 /// The rate of the bucket of paid requests where the file limits sources by none.
 const PAID: Rate = Rate::of(50, 100);
 
 /// What a file says of limits.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rules {
     /// Requests of one source.
     pub per_source: Option<Rate>,
@@ -55,17 +53,19 @@ pub struct Rules {
     /// Most buckets remembered.
     pub sources_max: usize,
     /// Proxies whose `X-Forwarded-For` is believed.
-    pub trusted_proxies: Vec<AddressRange>,
+    pub trusted_proxies: Vec<IpBlock>,
 }
 
-impl Default for Rules {
-    fn default() -> Self {
+impl Rules {
+    /// Those of a configuration.
+    pub fn of(config: &Config) -> Self {
+        let limits = &config.limits;
         Self {
-            per_source: None,
-            total: None,
-            challenges_per_source: None,
-            sources_max: SOURCES_MAX_DEFAULT,
-            trusted_proxies: Vec::new(),
+            per_source: limits.per_source.map(Rate::from),
+            total: limits.total.map(Rate::from),
+            challenges_per_source: limits.challenges_per_source.map(Rate::from),
+            sources_max: limits.sources_max,
+            trusted_proxies: config.trusted_proxies.clone(),
         }
     }
 }
@@ -170,6 +170,11 @@ impl Limits {
     pub fn any(&self) -> bool {
         let rules = &self.rules;
         rules.per_source.is_some() || rules.total.is_some() || rules.challenges_per_source.is_some()
+    }
+
+    /// True when it matters whether a request was answered with challenges.
+    pub fn counts_challenges(&self) -> bool {
+        self.rules.challenges_per_source.is_some()
     }
 
     /// Who asks: the peer, or whom a trusted proxy says it asks for.

@@ -1,11 +1,10 @@
 //! Who asks: an address, behind whatever proxies are trusted.
 
-use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    str::FromStr,
-};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use http::{HeaderMap, HeaderName};
+
+use crate::config::address::IpBlock;
 
 /// The field in which proxies tell whom they ask for.
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -42,7 +41,7 @@ impl Source {
 ///
 /// What stands further left is the client's own word. An address that cannot be read ends the walk:
 /// the proxy that wrote it counts.
-pub(super) fn of(peer: Option<IpAddr>, headers: &HeaderMap, trusted: &[AddressRange]) -> Source {
+pub(super) fn of(peer: Option<IpAddr>, headers: &HeaderMap, trusted: &[IpBlock]) -> Source {
     let Some(peer) = peer else {
         return Source::Local;
     };
@@ -77,89 +76,4 @@ fn address(text: &str) -> Option<IpAddr> {
     };
     let with_port = || text.parse::<SocketAddr>().ok().map(|address| address.ip());
     text.parse().ok().or_else(bracketed).or_else(with_port)
-}
-
-/// A range of addresses, such as `10.0.0.0/8`, `2001:db8::/32` or `127.0.0.1`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AddressRange {
-    network: IpAddr,
-    prefix: u8,
-}
-
-impl AddressRange {
-    /// True for an address in it. An IPv4 address and its IPv6 form are the same.
-    pub fn contains(&self, address: IpAddr) -> bool {
-        match (self.network, address.to_canonical()) {
-            (IpAddr::V4(network), IpAddr::V4(address)) => {
-                let shift = 32 - u32::from(self.prefix);
-                let bits = network.to_bits() ^ address.to_bits();
-                bits.checked_shr(shift).unwrap_or(0) == 0
-            }
-            (IpAddr::V6(network), IpAddr::V6(address)) => {
-                let shift = 128 - u32::from(self.prefix);
-                let bits = network.to_bits() ^ address.to_bits();
-                bits.checked_shr(shift).unwrap_or(0) == 0
-            }
-            _ => false,
-        }
-    }
-}
-
-impl FromStr for AddressRange {
-    type Err = AddressRangeError;
-
-    fn from_str(text: &str) -> Result<Self, AddressRangeError> {
-        let (address, prefix) = match text.split_once('/') {
-            Some((address, prefix)) => (address, Some(prefix)),
-            None => (text, None),
-        };
-        let network: IpAddr = address.parse().map_err(|_| AddressRangeError::Address)?;
-        let bits = if network.is_ipv4() { 32 } else { 128 };
-        let prefix = match prefix {
-            None => bits,
-            Some(prefix) => prefix
-                .parse()
-                .ok()
-                .filter(|prefix| *prefix <= bits)
-                .ok_or(AddressRangeError::Prefix { bits })?,
-        };
-        let range = Self { network, prefix };
-        if range.is_exact() {
-            Ok(range)
-        } else {
-            Err(AddressRangeError::HostBits)
-        }
-    }
-}
-
-impl AddressRange {
-    /// No bit is set beyond the prefix: else the writer meant something else.
-    fn is_exact(&self) -> bool {
-        let (bits, length) = match self.network {
-            IpAddr::V4(network) => (u128::from(network.to_bits()), 32),
-            IpAddr::V6(network) => (network.to_bits(), 128),
-        };
-        let host_bits = length - u32::from(self.prefix);
-        let mask = 1_u128
-            .checked_shl(host_bits)
-            .map_or(u128::MAX, |bit| bit - 1);
-        bits & mask == 0
-    }
-}
-
-/// Why a range was refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AddressRangeError {
-    /// No address.
-    #[error("write an IP address, perhaps with a prefix: 10.0.0.0/8")]
-    Address,
-    /// No prefix length.
-    #[error("the prefix must be from 0 to {bits}")]
-    Prefix {
-        /// The longest.
-        bits: u8,
-    },
-    /// Bits are set beyond the prefix.
-    #[error("bits are set beyond the prefix: write the first address of the range")]
-    HostBits,
 }

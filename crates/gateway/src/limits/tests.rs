@@ -102,7 +102,7 @@ proptest! {
         if let Ok(value) = HeaderValue::from_str(&text) {
             headers.insert("x-forwarded-for", value);
         }
-        let trusted: Vec<AddressRange> = vec!["10.0.0.0/8".parse().unwrap()];
+        let trusted = [IpBlock::parse("10.0.0.0/8").unwrap()];
         let peer = ip("192.0.2.1");
         prop_assert_eq!(source::of(Some(peer), &headers, &trusted), Source::of(peer));
     }
@@ -136,6 +136,7 @@ fn each_limit_is_named_with_the_time_to_wait() {
         (
             Rules {
                 per_source: one,
+                sources_max: 1000,
                 ..none()
             },
             Limit::Source,
@@ -143,6 +144,7 @@ fn each_limit_is_named_with_the_time_to_wait() {
         (
             Rules {
                 total: one,
+                sources_max: 1000,
                 ..none()
             },
             Limit::Total,
@@ -150,6 +152,7 @@ fn each_limit_is_named_with_the_time_to_wait() {
         (
             Rules {
                 challenges_per_source: one,
+                sources_max: 1000,
                 ..none()
             },
             Limit::Challenges,
@@ -170,6 +173,7 @@ fn a_flood_of_one_source_takes_nothing_from_the_others() {
     let limits = Limits::new(Rules {
         per_source: Some(rate(1, 5)),
         total: Some(rate(1, 20)),
+        sources_max: 1000,
         ..Rules::default()
     });
     let flood = asking(v4(1), Wants::Free);
@@ -184,6 +188,7 @@ fn a_paid_request_has_a_bucket_to_itself() {
     let limits = Limits::new(Rules {
         per_source: Some(rate(1, 2)),
         challenges_per_source: Some(rate(1, 1)),
+        sources_max: 1000,
         ..Rules::default()
     });
     let unpaid = asking(v4(1), Wants::Challenges);
@@ -200,6 +205,7 @@ fn a_paid_request_has_a_bucket_to_itself() {
 fn bad_credentials_are_no_way_around_the_limit_of_challenges() {
     let limits = Limits::new(Rules {
         challenges_per_source: Some(rate(1, 3)),
+        sources_max: 1000,
         ..Rules::default()
     });
     let bad = asking(v4(1), Wants::Delivery);
@@ -213,7 +219,10 @@ fn bad_credentials_are_no_way_around_the_limit_of_challenges() {
 
 #[test]
 fn routes_have_buckets_of_their_own() {
-    let limits = Limits::new(Rules::default());
+    let limits = Limits::new(Rules {
+        sources_max: 1000,
+        ..Rules::default()
+    });
     let on = |number| Asking {
         route: Some((number, rate(1, 1))),
         ..asking(v4(1), Wants::Free)
@@ -242,10 +251,7 @@ fn ipv6_counts_by_network_and_ipv4_in_ipv6_is_ipv4() {
 
 #[test]
 fn the_rightmost_address_that_is_no_trusted_proxy_counts() {
-    let trusted: Vec<AddressRange> = ["10.0.0.0/8", "2001:db8:1::/48"]
-        .iter()
-        .map(|text| text.parse().unwrap())
-        .collect();
+    let trusted = ["10.0.0.0/8", "2001:db8:1::/48"].map(|text| IpBlock::parse(text).unwrap());
     // The peer, the field lines, and who counts.
     let table: &[(&str, &[&str], &str)] = &[
         ("10.0.0.1", &["203.0.113.9"], "203.0.113.9"),
@@ -273,36 +279,6 @@ fn the_rightmost_address_that_is_no_trusted_proxy_counts() {
         assert_eq!(source, Source::of(ip(counts)), "{peer} {lines:?}");
     }
     assert_eq!(source::of(None, &HeaderMap::new(), &trusted), Source::Local);
-}
-
-#[test]
-fn ranges_are_read_strictly() {
-    let good = [
-        "0.0.0.0/0",
-        "10.0.0.0/8",
-        "10.1.2.3",
-        "::/0",
-        "2001:db8::/32",
-        "::1",
-    ];
-    for text in good {
-        assert!(text.parse::<AddressRange>().is_ok(), "{text}");
-    }
-    let bad = [
-        "",
-        "10.0.0.0/33",
-        "10.0.0.1/8",
-        "host",
-        "10.0.0.0/",
-        "::/129",
-        "1.2.3.4/-1",
-    ];
-    for text in bad {
-        assert!(text.parse::<AddressRange>().is_err(), "{text}");
-    }
-    let range: AddressRange = "10.0.0.0/8".parse().unwrap();
-    assert!(range.contains(ip("10.255.0.1")) && range.contains(ip("::ffff:10.0.0.1")));
-    assert!(!range.contains(ip("11.0.0.1")) && !range.contains(ip("::1")));
 }
 
 #[test]

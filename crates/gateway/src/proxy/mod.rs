@@ -25,7 +25,7 @@ use self::forward::Forward;
 use crate::{
     config::cors::Cors,
     connections::{Peer, ResponseBody},
-    limits::Source,
+    limits::{self, Source},
     path,
     pricing::{
         PricedRoute,
@@ -42,6 +42,8 @@ pub(crate) struct Proxy {
     forward: Forward,
     paid: Payment<Forward>,
     cors: Arc<Cors>,
+    /// Who asks, behind trusted proxies.
+    sources: Arc<limits::Limits>,
     behind_proxy: bool,
 }
 
@@ -61,6 +63,7 @@ impl Proxy {
             forward,
             paid,
             cors: Arc::new(limits.cors),
+            sources: Arc::new(limits::Limits::new(limits.rules)),
             behind_proxy: limits.behind_proxy,
         }
     }
@@ -77,6 +80,9 @@ impl Proxy {
             Ok(target) => target,
             Err(problem) => return problem_response(&problem),
         };
+        // Before the word of proxies is taken out.
+        let address = peer.address.map(|address| address.ip());
+        let source = self.sources.source(address, &parts.headers);
         if !self.behind_proxy {
             strip_forwarded(&mut parts.headers);
         }
@@ -99,7 +105,7 @@ impl Proxy {
             }
             Found::Priced(serving, route) => {
                 let page = cors::allowed(&self.cors, &parts.headers);
-                if let Some(left) = self.take_free(&route, &parts, peer) {
+                if let Some(left) = self.take_free(&route, &parts, source) {
                     let request =
                         Request::from_parts(parts, RequestBody::Right(Either::Left(body)));
                     let mut response = self.forward.send(request, &serving).await;
@@ -130,17 +136,12 @@ impl Proxy {
 
 impl Proxy {
     /// Takes one of the free requests that the source of an unpaid one has on a route.
-    fn take_free(&self, route: &PricedRoute, parts: &Parts, peer: Peer) -> Option<Left> {
+    fn take_free(&self, route: &PricedRoute, parts: &Parts, source: Source) -> Option<Left> {
         // In shadow mode nothing is counted.
         let quota = route.quota.as_ref().filter(|_| route.shadow.is_none())?;
         if quota::pays(&parts.headers) {
             return None;
         }
-        let source = parts.extensions.get::<Source>().copied();
-        let source = source.unwrap_or_else(|| {
-            let address = peer.address.map(|address| address.ip());
-            address.map_or(Source::Local, Source::of)
-        });
         quota.take(source, self.forward.clock.now())
     }
 }
@@ -154,6 +155,8 @@ pub(crate) struct Limits {
     pub(crate) behind_proxy: bool,
     /// Whose pages may use priced routes.
     pub(crate) cors: Cors,
+    /// Whose `X-Forwarded-For` is believed.
+    pub(crate) rules: limits::Rules,
 }
 
 /// HTTP methods are compared by case. One that only looks like another must not find another route.

@@ -316,6 +316,29 @@ async fn request_that_pays_uses_no_free_one() {
     assert!(reply.header("ratelimit").unwrap().contains("r=2"));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn free_quota_is_of_the_client_behind_a_trusted_proxy_and_nobody_else_may_name_one() {
+    let tables = documented("Free requests").replace("requests = 3", "requests = 1");
+    let from = |client: &str| with(get("/v1/reading"), "x-forwarded-for", client);
+    let trusting = "trusted_proxies = [\"127.0.0.1/32\"]";
+    let world = World::configured(Upstream::start().await, trusting, &tables).await;
+    for (client, status) in [
+        ("192.0.2.1", StatusCode::OK),
+        ("192.0.2.2", StatusCode::OK),
+        ("192.0.2.1", StatusCode::PAYMENT_REQUIRED),
+        ("192.0.2.9, 192.0.2.2", StatusCode::PAYMENT_REQUIRED),
+    ] {
+        assert_eq!(world.ask(from(client)).await.status, status, "{client}");
+    }
+    let world = World::configured(Upstream::start().await, "", &tables).await;
+    for (client, status) in [
+        ("192.0.2.1", StatusCode::OK),
+        ("192.0.2.2", StatusCode::PAYMENT_REQUIRED),
+    ] {
+        assert_eq!(world.ask(from(client)).await.status, status, "{client}");
+    }
+}
+
 const AFTER: &str = r#"
 [[route]]
 path = "/v1/**"
