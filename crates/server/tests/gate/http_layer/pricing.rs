@@ -256,6 +256,7 @@ fn shadow_mode_checks_credentials_and_writes_nothing() {
                 target: &target,
                 authorization: &lines,
                 accept_payment: &[],
+                accept_language: &[],
                 idempotency_key: &[],
                 body: BodyState::None,
             };
