@@ -7,7 +7,7 @@ use std::{
 
 use stiver_core::{Currency, Timestamp, did::DidKey};
 use stiver_env::Env;
-use stiver_wal::{Engine, EngineError, OpenError};
+use stiver_wal::{Engine, EngineError, Health, OpenError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::{
@@ -450,6 +450,11 @@ impl Ledger {
             })
         })
         .await
+    }
+
+    /// How its log is doing. Waits for nobody.
+    pub fn health(&self) -> Health {
+        self.engine.health()
     }
 
     /// Finishes what was accepted, takes a snapshot, and frees the folder.

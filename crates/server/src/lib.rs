@@ -100,6 +100,10 @@ pub mod request;
 pub mod route;
 pub mod tower;
 
+/// The target of this crate's `tracing` spans: `admit`, `price` and `settle`, at the level `TRACE`.
+/// They hold a payment method's name at most.
+pub const SPANS: &str = "stiver_spans";
+
 pub use error::GateError;
 pub use gate::Gate;
 pub use grant::Grant;

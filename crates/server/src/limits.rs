@@ -59,6 +59,8 @@ pub const RETRY_AFTER_SECONDS: u32 = 1;
 pub const RETRY_AFTER_SLOW_SECONDS: u32 = 5;
 /// Most unfinished claims that a recovery pass lists at once, oldest first.
 pub const RECOVERY_BATCH_MAX: usize = stiver_store::UNFINISHED_MAX;
+/// Most claims that one count of what was paid for and not delivered looks at.
+pub const EXPOSURE_CLAIMS_MAX: usize = 100 * RECOVERY_BATCH_MAX;
 /// Most offers of one route.
 pub const OFFERS_MAX: usize = 16;
 /// Longest text of a method's refusal that the journal keeps, characters.

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use stiver_env::{BoxFuture, Env};
-use stiver_wal::{Config, Engine, EngineError, OpenError, Retention};
+use stiver_wal::{Config, Engine, EngineError, Health, OpenError, Retention};
 
 use crate::{
-    Store, StoreError,
+    Store, StoreError, Usage,
     command::{Command, Reply},
     limits::Limits,
     state::{Answer, KnownClaims, Request, State},
@@ -69,6 +69,16 @@ impl EmbeddedStore {
             Answer::Configured(known) => Ok(Self { engine, known }),
             Answer::Store(_) => unreachable!("a request to configure is answered as such"),
         }
+    }
+
+    /// How its log is doing.
+    pub fn health(&self) -> Health {
+        self.engine.health()
+    }
+
+    /// How much it holds. Waits for nobody.
+    pub fn usage(&self) -> Usage {
+        self.known.usage()
     }
 
     /// Refuses further commands, finishes those accepted, takes a snapshot and frees the folder.

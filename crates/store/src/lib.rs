@@ -78,6 +78,7 @@ use stiver_env::BoxFuture;
 pub use claim::{Claim, ClaimState, Delivery, SecretBytes, StoredResponse};
 pub use command::{Advance, Command, NewClaim, Reply};
 pub use embedded::{EmbeddedOpenError, EmbeddedStore};
+pub use known::Usage;
 pub use limits::{LEASE_MS_MAX, Limits, TERMINAL_RETAIN_MS, UNFINISHED_MAX};
 
 /// A store.

@@ -21,7 +21,7 @@ use crate::{
     claim::{Claim, ClaimState},
     command::{Advance, Command, NewClaim, Reply},
     event::{Change, Event},
-    known::Known,
+    known::{Known, Usage},
     limits::{Limits, UNFINISHED_MAX},
     rules::{self, Step},
 };
@@ -50,6 +50,11 @@ pub enum Answer {
 pub struct KnownClaims(Arc<Known>);
 
 impl KnownClaims {
+    /// How much the store holds.
+    pub fn usage(&self) -> Usage {
+        self.0.usage()
+    }
+
     /// False only when no claim for this challenge is kept.
     pub fn might_know(&self, challenge_id: &str) -> bool {
         self.0.contains(challenge_id)
@@ -117,6 +122,15 @@ impl State {
             next: 0,
             known: Arc::default(),
         }
+    }
+
+    /// Lets everybody know how much is held.
+    fn publish(&self) {
+        self.known.publish(Usage {
+            claims: u64::try_from(self.claims.len()).unwrap_or(u64::MAX),
+            claims_bytes: self.claims_bytes,
+            responses_bytes: self.responses_bytes,
+        });
     }
 
     /// The claim of a challenge, unless it is gone.
@@ -310,13 +324,16 @@ impl Machine for State {
                 let limits = limits.bounded();
                 let is_news = limits != self.limits || self.has_lease(now);
                 let event = is_news.then_some(Event::Configured(limits));
+                self.publish();
                 (Answer::Configured(KnownClaims(self.known.clone())), event)
             }
         }
     }
 
     fn evolve(&mut self, now: Timestamp, event: &Event) -> Result<(), Inconsistent> {
-        self.apply_event(now, event)
+        let done = self.apply_event(now, event);
+        self.publish();
+        done
     }
 
     fn encode_event(event: &Event, into: &mut Vec<u8>) {

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::{
     config::{BATCH_COMMANDS_MAX, Config},
     error::{EngineError, OpenError},
+    health::{Counted, Health},
     history::Reading,
     machine::Machine,
     recover::{self, Recovery},
@@ -96,6 +97,7 @@ const WRITER_GONE: &str = "the writer has stopped";
 pub(crate) struct Status {
     durable: AtomicU64,
     failure: OnceLock<Arc<str>>,
+    pub(crate) writes: Counted,
 }
 
 impl Status {
@@ -260,6 +262,21 @@ impl<M: Machine> Engine<M> {
     /// The number of the last durable event, 0 before the first.
     pub fn durable(&self) -> u64 {
         self.inner.status.durable()
+    }
+
+    /// How it is doing.
+    pub fn health(&self) -> Health {
+        // A writer that is gone without a word has failed: say so.
+        let inner = &self.inner;
+        let gone = inner.outcome.borrow().is_none() && inner.outcome.has_changed().is_err();
+        if gone {
+            inner.status.fail(WRITER_GONE);
+        }
+        Health {
+            failure: inner.status.failure.get().cloned(),
+            durable: inner.status.durable(),
+            writes: inner.status.writes.read(),
+        }
     }
 
     /// Reads every event that is durable now from disk, oldest first, calling

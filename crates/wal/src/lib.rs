@@ -53,6 +53,7 @@ mod engine;
 mod error;
 mod folder;
 mod format;
+mod health;
 mod history;
 mod log;
 mod machine;
@@ -69,6 +70,7 @@ pub use config::{
 };
 pub use engine::Engine;
 pub use error::{Damage, EngineError, OpenError};
+pub use health::{Health, WRITE_TIME_BOUNDS_US, WriteTimes};
 pub use history::{Verified, history, verify};
 pub use machine::{Inconsistent, Machine};
 pub use recover::{Cut, Recovery};

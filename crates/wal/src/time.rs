@@ -28,6 +28,11 @@ impl LogClock {
         }
     }
 
+    /// A monotonic reading, for measuring spans.
+    pub(crate) fn monotonic(&self) -> Duration {
+        self.clock.monotonic()
+    }
+
     /// The time of the next batch.
     pub(crate) fn now(&mut self) -> Timestamp {
         let monotonic = self.clock.monotonic();

@@ -142,7 +142,10 @@ impl<M: Machine> Writer<M> {
             }
         }
         if batch.frame.count() > 0 {
+            let begun = self.clock.monotonic();
             self.log.append(&mut batch.frame, now)?;
+            let took = self.clock.monotonic().saturating_sub(begun);
+            self.status.writes.add(took);
             self.status.set_durable(self.log.position().sequence);
             batch.frame.clear();
         }

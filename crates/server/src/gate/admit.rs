@@ -7,8 +7,11 @@ use stiver_core::{
     problem::ProblemKind,
 };
 
+use tracing::Instrument as _;
+
 use super::{Gate, settle::Claimed};
 use crate::{
+    SPANS,
     error::GateError,
     events::Event,
     grant::Grant,
@@ -61,7 +64,8 @@ where
 
     async fn get(&mut self) -> Pricing {
         if let Some(make) = self.make.take() {
-            self.made = Some(make().await);
+            let span = tracing::trace_span!(target: SPANS, "price");
+            self.made = Some(make().instrument(span).await);
         }
         self.made
             .clone()
@@ -127,7 +131,9 @@ impl Gate {
             made: None,
             honour,
         };
-        let outcome = match self.consider(request, &mut pricing).await {
+        let span = tracing::trace_span!(target: SPANS, "admit");
+        let considered = self.consider(request, &mut pricing).instrument(span);
+        let outcome = match considered.await {
             Ok(outcome) => outcome,
             Err(error) => self.answer(&error, request, &mut pricing).await,
         };

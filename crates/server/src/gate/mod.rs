@@ -43,6 +43,7 @@ mod builder;
 pub(crate) mod capture;
 mod challenge;
 mod check;
+mod exposure;
 mod give_back;
 pub(crate) mod journal;
 mod lease;
@@ -70,6 +71,7 @@ use crate::{
 pub(crate) use admit::log;
 pub use assess::Assessed;
 pub use builder::{BuildError, GateBuilder, PriceError};
+pub use exposure::{Exposed, Exposure};
 pub use give_back::{RefundFailure, RefundOutcome};
 pub use recover::Recovered;
 

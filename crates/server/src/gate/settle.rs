@@ -10,8 +10,11 @@ use stiver_method::{
 };
 use stiver_store::{Advance, Claim, ClaimState, Command, NewClaim, Reply};
 
+use tracing::Instrument as _;
+
 use super::{Gate, admit::Asked, check::Checked, journal::Hold, payment};
 use crate::{
+    SPANS,
     error::GateError,
     events::{By, Event},
     grant::Grant,
@@ -108,14 +111,18 @@ impl Gate {
         let method = self.method(&details.method).map_err(GateError::Record)?;
         let begun = self.inner.env.clock.monotonic();
         let by = if fresh { By::Request } else { By::Resume };
-        let fate = if fresh {
-            self.execute(&method, &artefact).await
-        } else {
+        let span =
+            tracing::trace_span!(target: SPANS, "settle", stiver.payment.method = %details.method);
+        let ask_the_rail = async {
+            if fresh {
+                return self.execute(&method, &artefact).await;
+            }
             match self.look_up(&method, &artefact).await {
                 Fate::Unknown => self.execute(&method, &artefact).await,
                 known => known,
             }
         };
+        let fate = ask_the_rail.instrument(span).await;
         match fate {
             Fate::Done(settled) => {
                 let deliver = as_asked(&settled, &details);

@@ -320,9 +320,21 @@ impl<'h> Fields<'h> {
 }
 
 /// True when a request holds a Payment credential, or several.
-fn presents_credential(headers: &HeaderMap) -> bool {
+pub fn presents_credential(headers: &HeaderMap) -> bool {
     let fields = Fields::of(headers);
     !matches!(presented(fields.authorization), Presented::None)
+}
+
+/// True when the credential of a request may have been paid for: its challenge is of this gate, or
+/// it has a claim. What else is wrong with it, [`Gate::admit`](crate::Gate::admit) says.
+///
+/// For limits in front of the gate: a request that may have been paid for should not be refused
+/// because of others that were not. Costs what the gate's own first checks cost.
+pub fn may_be_paid(gate: &crate::Gate, parts: &Parts) -> bool {
+    let fields = Fields::of(&parts.headers);
+    let target = super::layer::path_and_query(parts);
+    let request = fields.request(parts, &target, BodyState::None);
+    gate.check_fields(&request).is_ok()
 }
 
 /// Takes Payment credentials out of a request: the `Payment-Authorization` field, and the lines of

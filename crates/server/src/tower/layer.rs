@@ -1,6 +1,9 @@
 //! The layer and its settings.
 
-use std::sync::{Arc, atomic::AtomicUsize};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use http::request::Parts;
 use tower_layer::Layer;
@@ -78,6 +81,11 @@ impl PaymentLayer {
         self.with(|shared| shared.target = target)
     }
 
+    /// How many bytes of request bodies are held now: of this layer and of all its clones.
+    pub fn spooled_bytes(&self) -> usize {
+        self.shared.spooled.load(Ordering::Relaxed)
+    }
+
     fn with(self, change: impl FnOnce(&mut Shared)) -> Self {
         let mut shared = (*self.shared).clone();
         change(&mut shared);
@@ -98,7 +106,7 @@ impl<S> Layer<S> for PaymentLayer {
     }
 }
 
-fn path_and_query(parts: &Parts) -> String {
+pub(super) fn path_and_query(parts: &Parts) -> String {
     parts
         .uri
         .path_and_query()

@@ -179,3 +179,26 @@ fn a_queue_that_nobody_reads_holds_no_request_up_and_counts_what_is_lost() {
     assert_eq!(words(&mut events).len(), 1);
     assert_eq!((events.lost(), world.gate.events_lost()), (4, 4));
 }
+
+#[test]
+fn what_was_paid_for_and_not_delivered_is_counted_until_it_is() {
+    let (world, _) = watched(8, 64);
+    let route = world.route();
+    let exposed = |world: &World| {
+        let gate = world.gate.clone();
+        let exposure = world.run(async move { gate.exposure().await }).unwrap();
+        assert!(exposure.complete);
+        let rows = exposure.rows.iter();
+        let rows = rows.map(|row| (row.method.clone(), row.payments, row.amount.units()));
+        rows.collect::<Vec<_>>()
+    };
+    let one = world.paid(&Ask::get("/one"), &route);
+    let two = world.paid(&Ask::get("/two"), &route);
+    world.send(&one, &route).delivered();
+    assert_eq!(exposed(&world), []);
+    world.handler.script([Run::Fails(PayeeFailure::MayHaveRun)]);
+    assert_eq!(world.send(&two, &route).kind(), Kind::UpstreamFailed);
+    assert_eq!(exposed(&world), [("hostile".to_owned(), 1, PRICE)]);
+    world.send(&two, &route).delivered();
+    assert_eq!(exposed(&world), []);
+}
