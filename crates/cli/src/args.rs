@@ -112,6 +112,10 @@ pub(crate) enum Command {
     Init(Init),
     /// Run the gateway: charge for the API behind it.
     Serve(Serve),
+    /// Tell how a running gateway is doing: health, payments, memory, logs.
+    ///
+    /// Exits with 1 when the gateway is not ready.
+    Status(ConfigChoice),
     /// Fetch a URL, and pay for it when it asks.
     Get(Box<Get>),
     /// Keys and accounts to pay with.

@@ -111,7 +111,7 @@ impl Books {
     }
 }
 
-async fn through(
+pub(crate) async fn through(
     socket: &std::path::Path,
     env: &Env,
     request: Request<Vec<u8>>,

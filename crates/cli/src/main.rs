@@ -7,6 +7,7 @@ mod commands;
 mod config;
 mod demo;
 mod failure;
+mod log;
 mod output;
 mod passphrase;
 mod payer;
@@ -56,6 +57,7 @@ async fn run(command: Command, output: Output) -> Result<(), Failure> {
     match command {
         Command::Demo(args) => demo::run(&args, &env, output).await,
         Command::Init(args) => commands::init::run(&args, &env, output),
+        Command::Status(args) => commands::status::run(&args, &env, output).await,
         Command::Serve(args) => commands::serve::run(&args, &env, output).await,
         Command::Get(args) => commands::get::run(&args, &env, output).await,
         Command::Wallet(args) => commands::wallet::run(args, &env, output).await,

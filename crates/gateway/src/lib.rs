@@ -14,6 +14,7 @@ pub mod init;
 pub mod keys;
 mod ledger_endpoint;
 pub mod limits;
+pub mod observe;
 pub mod path;
 pub mod pricing;
 mod proxy;
@@ -21,6 +22,7 @@ mod routes;
 mod run;
 pub mod secrets;
 mod tls;
+pub mod trace;
 mod upstream;
 
 pub use discovery::{LLMS_PATH, OPENAPI_PATH};

@@ -13,6 +13,8 @@ use stiver_server::{
 
 use crate::{
     config::{self, Access, Config, Priced, pricing::Price, route::BodyMode},
+    limits::Rate,
+    observe::RouteLabels,
     path::Pattern,
     pricing::{PricedRoute, hook::HookClient, quota::Quota},
     upstream::{UpstreamClient, UpstreamSetupError},
@@ -44,6 +46,14 @@ pub(crate) enum Found {
 
 /// How the requests of a route are served.
 pub(crate) struct Serving {
+    /// Its place in the file.
+    pub(crate) number: u32,
+    /// What logs and metrics call the route.
+    pub(crate) label: Arc<str>,
+    /// How often one source may ask for it.
+    pub(crate) rate_limit: Option<Rate>,
+    /// The name of its upstream.
+    pub(crate) upstream_name: Arc<str>,
     /// The API behind the route.
     pub(crate) upstream: UpstreamClient,
     /// How long the upstream may take to read a request and begin its answer.
@@ -99,11 +109,16 @@ impl Routes {
         env: &Env,
     ) -> Result<Self, RoutesError> {
         let mut routes = Vec::with_capacity(config.routes.len());
-        for route in &config.routes {
+        let mut labels = RouteLabels::default();
+        for (number, route) in config.routes.iter().enumerate() {
             let upstream = upstreams
                 .get(&route.upstream)
                 .expect("the upstream is there, because the configuration was checked");
             let serving = Arc::new(Serving {
+                number: u32::try_from(number).unwrap_or(u32::MAX),
+                label: labels.label(&route.pattern.to_string()),
+                rate_limit: route.rate_limit.map(Rate::from),
+                upstream_name: route.upstream.as_str().into(),
                 upstream: upstream.clone(),
                 timeout: route.timeout,
                 upgrade: route.upgrade,

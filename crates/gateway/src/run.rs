@@ -5,18 +5,19 @@ use std::{
     time::Duration,
 };
 
-use axum::body::Body;
+use axum::{Router, body::Body};
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use stiver_env::{Env, net::Listener};
 use stiver_method::payee::PayeeCharge;
 use stiver_method_ledger::{EmbeddedLedger, LedgerPayee, LedgerPayeeConfig};
-use stiver_server::{Gate, gate::BuildError};
+use stiver_server::{Gate, gate::BuildError, tower::Answered};
 use stiver_store::{EmbeddedStore, Limits as StoreLimits, Store};
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
+use tracing::Instrument as _;
 
 use crate::{
     RoutesError, admin,
@@ -26,6 +27,7 @@ use crate::{
     discovery::Discovery,
     keys::{self, KeyError},
     ledger_endpoint::LedgerEndpoint,
+    observe::{self, About, Watched, Watching},
     proxy::{Limits, Proxy},
     routes::Routes,
     tls::{self, Certificate, Protocols, TlsError},
@@ -38,15 +40,23 @@ const RECOVERY_PAUSE: Duration = Duration::from_secs(5);
 const WORK_PAUSE: Duration = Duration::from_millis(20);
 /// Connections to the admin socket at once.
 const ADMIN_CONNECTIONS_MAX: usize = 16;
+/// Connections to the metrics listener at once.
+const METRICS_CONNECTIONS_MAX: usize = 64;
+/// How long a shutdown waits at most for requests of the operator.
+const OPERATOR_GRACE: Duration = Duration::from_secs(1);
 
 /// A running gateway.
 pub struct Gateway {
     addresses: Vec<SocketAddr>,
+    metrics_address: Option<SocketAddr>,
     certificates: Vec<Arc<Certificate>>,
     slots: Arc<Semaphore>,
     connections_max: usize,
     stop: watch::Sender<bool>,
     ended: Vec<oneshot::Receiver<()>>,
+    /// Ends what the operator looks at: last.
+    hide: watch::Sender<bool>,
+    hidden: Vec<oneshot::Receiver<()>>,
     gate: Gate,
     store: EmbeddedStore,
     ledger: EmbeddedLedger,
@@ -84,29 +94,31 @@ impl Gateway {
             currencies: config.currencies.clone(),
         }));
         let shared: Arc<dyn Store> = Arc::new(store.clone());
+        let watching = Watching::new(config, env);
         let gate = Gate::builder(config.realm.clone(), secrets, shared, env.clone())
-            .method(Arc::clone(&method))
-            .build()
-            .map_err(StartError::Gate)?;
+            .method(Arc::clone(&method));
+        let gate = watching.count(gate).build().map_err(StartError::Gate)?;
         let upstreams = upstream_clients(config, env)?;
         let routes = Routes::new(config, &upstreams, &method, env).map_err(StartError::Routes)?;
         let limits = Limits {
             spool_total_bytes: config.spool_total_bytes,
             behind_proxy: config.behind_tls_proxy,
             cors: config.cors.clone(),
-            rules: crate::limits::Rules::of(config),
         };
-        let proxy = Proxy::new(gate.clone(), Arc::new(routes), limits);
+        let proxy = Proxy::new(gate.clone(), Arc::new(routes), limits, &watching);
         let endpoint = LedgerEndpoint::new(&ledger, config, env);
         let discovery = Discovery::new(config, &[method.name()]);
         let (stop, stopped) = watch::channel(false);
         let mut gateway = Self {
             addresses: Vec::new(),
+            metrics_address: None,
             certificates: Vec::new(),
             slots: Arc::new(Semaphore::new(config.connections_max)),
             connections_max: config.connections_max,
             stop,
             ended: Vec::new(),
+            hide: watch::channel(false).0,
+            hidden: Vec::new(),
             gate: gate.clone(),
             store,
             ledger,
@@ -119,6 +131,7 @@ impl Gateway {
             proxy,
             endpoint,
             discovery,
+            watching,
         };
         gateway.listen(config, public, stopped).await?;
         Ok(gateway)
@@ -133,6 +146,11 @@ impl Gateway {
     /// The addresses of all listeners, in the order of the configuration.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Where metrics, health and readiness are told, when the configuration asks for it.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics_address
     }
 
     /// Looks at the files of the listeners' certificates now, and not only in a while. A
@@ -155,6 +173,10 @@ impl Gateway {
             let _ = ended.await;
         }
         self.finish_work(until).await;
+        let _ = self.hide.send(true);
+        for hidden in std::mem::take(&mut self.hidden) {
+            let _ = hidden.await;
+        }
         // The socket file is of no use any more; a later start replaces it when it stays.
         let _ = self.env.disk.remove(&self.admin_socket);
         self.store.close().await.map_err(StopError::Store)?;
@@ -193,6 +215,7 @@ impl Gateway {
         public: Public,
         stopped: watch::Receiver<bool>,
     ) -> Result<(), StartError> {
+        let watching = public.watching.clone();
         let handler: Handler = Arc::new(move |request: Request<Incoming>, peer| {
             let public = public.clone();
             Box::pin(public.handle(request, peer))
@@ -211,31 +234,46 @@ impl Gateway {
                 grace: self.grace,
                 env: self.env.clone(),
             };
-            self.serve(connections, listener, stopped.clone());
+            let ended = self.task(connections.serve(listener, stopped.clone()));
+            self.ended.push(ended);
         }
         tls::keep_fresh(self.certificates.clone(), &self.env, stopped.clone());
+        self.show(config, watching, stopped).await
+    }
+
+    /// Listens for the operator: on the admin socket, and for metrics.
+    async fn show(
+        &mut self,
+        config: &Config,
+        watching: Watching,
+        stopping: watch::Receiver<bool>,
+    ) -> Result<(), StartError> {
+        let metrics = Arc::clone(&watching.metrics);
+        let watched = Arc::new(Watched {
+            env: self.env.clone(),
+            started: self.env.clock.monotonic(),
+            gate: self.gate.clone(),
+            store: self.store.clone(),
+            store_limits: StoreLimits::default().bounded(),
+            ledger: self.ledger.ledger().clone(),
+            watching,
+            places: (Arc::clone(&self.slots), self.connections_max),
+            spooled_bytes_max: config.spool_total_bytes,
+            stopping,
+        });
         let socket = config.admin_socket();
         let listener = self.env.net.listen_local(&socket).await;
         let listener = listener.map_err(|source| listening(socket.display(), source))?;
         let router = admin::router(self.ledger.ledger().clone());
-        let handler: Handler = Arc::new(move |request: Request<Incoming>, _| {
-            let router = router.clone();
-            Box::pin(async move {
-                match router.oneshot(request.map(Body::new)).await {
-                    Ok(response) => response.map(boxed),
-                    Err(never) => match never {},
-                }
-            })
-        });
-        let connections = Connections {
-            handler,
-            tls: None,
-            protocols: Protocols::Both,
-            slots: Arc::new(Semaphore::new(ADMIN_CONNECTIONS_MAX)),
-            grace: self.grace,
-            env: self.env.clone(),
-        };
-        self.serve(connections, listener, stopped);
+        let router = router.merge(observe::admin(Arc::clone(&watched), Arc::clone(&metrics)));
+        self.serve(router, ADMIN_CONNECTIONS_MAX, listener);
+        if let Some(told) = &config.metrics {
+            let listener = self.env.net.listen(told.listen).await;
+            let listener = listener.map_err(|source| listening(told.listen, source))?;
+            self.metrics_address = listener.local_address();
+            let router = observe::public(watched, metrics);
+            self.serve(router, METRICS_CONNECTIONS_MAX, listener);
+        }
         Ok(())
     }
 
@@ -254,14 +292,18 @@ impl Gateway {
         Ok(Some(acceptor))
     }
 
-    fn serve(
-        &mut self,
-        connections: Connections,
-        listener: Box<dyn Listener>,
-        stopped: watch::Receiver<bool>,
-    ) {
-        let ended = self.task(connections.serve(listener, stopped));
-        self.ended.push(ended);
+    /// Serves what the operator looks at, until everything else has ended.
+    fn serve(&mut self, router: Router, connections_max: usize, listener: Box<dyn Listener>) {
+        let connections = Connections {
+            handler: routed(router),
+            tls: None,
+            protocols: Protocols::Both,
+            slots: Arc::new(Semaphore::new(connections_max)),
+            grace: OPERATOR_GRACE.min(self.grace),
+            env: self.env.clone(),
+        };
+        let hidden = self.task(connections.serve(listener, self.hide.subscribe()));
+        self.hidden.push(hidden);
     }
 
     /// Starts a task, and tells when it has ended.
@@ -274,6 +316,19 @@ impl Gateway {
         }));
         receiver
     }
+}
+
+/// Answers by a router.
+fn routed(router: Router) -> Handler {
+    Arc::new(move |request: Request<Incoming>, _| {
+        let router = router.clone();
+        Box::pin(async move {
+            match router.oneshot(request.map(Body::new)).await {
+                Ok(response) => response.map(boxed),
+                Err(never) => match never {},
+            }
+        })
+    })
 }
 
 /// A client for each upstream.
@@ -323,16 +378,45 @@ struct Public {
     proxy: Proxy,
     endpoint: LedgerEndpoint,
     discovery: Discovery,
+    watching: Watching,
 }
 
 impl Public {
-    async fn handle(self, request: Request<Incoming>, peer: Peer) -> Response<ResponseBody> {
+    async fn handle(self, mut request: Request<Incoming>, peer: Peer) -> Response<ResponseBody> {
+        let watching = self.watching.clone();
+        let method = request.method().clone();
+        let seen = watching.requests.begin(&method, request.headers_mut());
+        let mut about = About {
+            wants_note: watching.requests.notes() || !seen.span.is_disabled(),
+            ..About::default()
+        };
+        let answering = self.answer(request, peer, &mut about);
+        let mut response = answering.instrument(seen.span.clone()).await;
+        if let (
+            Some(source),
+            Some(Answered::Refused {
+                challenges: 1.., ..
+            }),
+        ) = (about.bears_credential_of, about.note.read())
+        {
+            watching.limits.challenged(watching.requests.now(), source);
+        }
+        seen.end(&about, &mut response);
+        response
+    }
+
+    async fn answer(
+        self,
+        request: Request<Incoming>,
+        peer: Peer,
+        about: &mut About,
+    ) -> Response<ResponseBody> {
         if self.endpoint.takes(&request) {
             return self.endpoint.handle(request).await;
         }
         match self.discovery.answer(&request) {
             Some(answer) => answer,
-            None => self.proxy.handle(request, peer).await,
+            None => self.proxy.handle(request, peer, about).await,
         }
     }
 }

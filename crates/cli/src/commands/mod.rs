@@ -7,4 +7,5 @@ pub(crate) mod inspect;
 pub(crate) mod ledger;
 pub(crate) mod mint;
 pub(crate) mod serve;
+pub(crate) mod status;
 pub(crate) mod wallet;

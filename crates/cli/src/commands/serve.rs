@@ -2,21 +2,30 @@
 
 use serde_json::json;
 use stiver_env::Env;
-use stiver_gateway::{Gateway, StartError};
+#[cfg(feature = "otel")]
+use stiver_gateway::trace::Exporter;
+use stiver_gateway::{
+    Gateway, StartError,
+    config::{Config, LogFormat},
+};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{
+    EnvFilter, Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
 
 use crate::{
     args::Serve,
     config::read_config,
     failure::{Failure, FailureKind},
+    log::{Ending, Lines},
     output::{Output, STRONG},
 };
 
 /// Runs until SIGINT or SIGTERM, then finishes the requests in flight.
 pub(crate) async fn run(args: &Serve, env: &Env, output: Output) -> Result<(), Failure> {
-    start_log()?;
+    let filter = filter()?;
     let config = read_config(&args.config, env)?;
+    let log = Log::start(filter, &config, env)?;
     let mut signals = StopSignals::new()?;
     let gateway = Gateway::start(&config, env)
         .await
@@ -26,9 +35,10 @@ pub(crate) async fn run(args: &Serve, env: &Env, output: Output) -> Result<(), F
     output.object(&json!({"listening": url}))?;
     signals.wait().await;
     tracing::info!("stopping: requests in flight are finished first");
-    gateway.stop().await?;
+    let stopped = gateway.stop().await;
     tracing::info!("stopped");
-    Ok(())
+    log.end().await;
+    Ok(stopped?)
 }
 
 fn failure(error: &StartError) -> Failure {
@@ -45,19 +55,79 @@ fn failure(error: &StartError) -> Failure {
     }
 }
 
-/// Logs go to standard error. `STIVER_LOG` sets what is logged, as `info` or `stiver_server=debug`.
-fn start_log() -> Result<(), Failure> {
-    let filter = match std::env::var("STIVER_LOG") {
+/// `STIVER_LOG` sets what is logged, as `info` or `stiver_server=debug`.
+fn filter() -> Result<EnvFilter, Failure> {
+    match std::env::var("STIVER_LOG") {
         Ok(text) => EnvFilter::try_new(&text)
-            .map_err(|error| Failure::usage(format!("STIVER_LOG {text:?}: {error}")))?,
-        Err(_) => EnvFilter::new("info"),
-    };
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-        .try_init()
-        .map_err(|error| anyhow::anyhow!("starting the log: {error}").into())
+            .map_err(|error| Failure::usage(format!("STIVER_LOG {text:?}: {error}"))),
+        Err(_) => Ok(EnvFilter::new("info")),
+    }
+}
+
+/// What is logged, and what is traced.
+struct Log {
+    lines: Ending,
+    #[cfg(feature = "otel")]
+    exporter: Option<Exporter>,
+}
+
+impl Log {
+    /// Logs go to standard error.
+    #[cfg_attr(
+        not(feature = "otel"),
+        expect(unused_variables, reason = "only the exporter of spans needs it")
+    )]
+    fn start(filter: EnvFilter, config: &Config, env: &Env) -> Result<Self, Failure> {
+        let (to, lines) = Lines::to(std::io::stderr());
+        let lines_of = tracing_subscriber::fmt::layer()
+            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+            .with_writer(to);
+        let layer = match config.log_format {
+            LogFormat::Text => lines_of.with_filter(filter).boxed(),
+            LogFormat::Json => lines_of.json().with_filter(filter).boxed(),
+        };
+        let subscriber = tracing_subscriber::registry().with(layer);
+        #[cfg(feature = "otel")]
+        let exporter = exporter(config, env)?;
+        #[cfg(feature = "otel")]
+        let subscriber = subscriber.with(exporter.as_ref().map(Exporter::layer));
+        #[cfg(not(feature = "otel"))]
+        no_exporter(config)?;
+        subscriber
+            .try_init()
+            .map_err(|error| anyhow::anyhow!("starting the log: {error}"))?;
+        Ok(Self {
+            lines,
+            #[cfg(feature = "otel")]
+            exporter,
+        })
+    }
+
+    /// Writes and sends what waits.
+    async fn end(self) {
+        #[cfg(feature = "otel")]
+        if let Some(exporter) = self.exporter {
+            exporter.stop().await;
+        }
+        self.lines.flush();
+    }
+}
+
+#[cfg(feature = "otel")]
+fn exporter(config: &Config, env: &Env) -> Result<Option<Exporter>, Failure> {
+    let exporter = config.tracing.as_ref();
+    let exporter = exporter.map(|tracing| Exporter::start(tracing, env));
+    Ok(exporter.transpose()?)
+}
+
+#[cfg(not(feature = "otel"))]
+fn no_exporter(config: &Config) -> Result<(), Failure> {
+    match config.tracing {
+        None => Ok(()),
+        Some(_) => Err(Failure::usage(
+            "[tracing] is configured, and this program was built without the feature otel",
+        )),
+    }
 }
 
 /// What ends the gateway. Listened for before it says that it is ready: a signal that comes right

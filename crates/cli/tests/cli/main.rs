@@ -18,6 +18,7 @@ mod inspect;
 mod look;
 mod mint;
 mod serve;
+mod status;
 mod wallet;
 mod wallet_history;
 mod wallet_keyring;

@@ -1,6 +1,6 @@
 //! Sends requests upstream, and passes the answers on.
 
-use std::{convert::Infallible, future::Future, pin::Pin, sync::Arc};
+use std::{convert::Infallible, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version, header,
@@ -13,6 +13,7 @@ use stiver_core::{Problem, problem::ProblemKind, untrusted::Untrusted};
 use stiver_env::{Clock, Spawner};
 use stiver_server::{Paid, grant::PayeeFailure, tower::RequestBody};
 use tower::Service;
+use tracing::Instrument as _;
 
 use super::{
     Charged,
@@ -22,7 +23,9 @@ use super::{
 };
 use crate::{
     connections::ResponseBody,
+    observe::Metrics,
     routes::Serving,
+    trace,
     upstream::{self, HeaderRules, UpstreamError, join_cookies},
 };
 
@@ -41,6 +44,7 @@ const OURS: [HeaderName; 2] = [
 pub(super) struct Forward {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) spawner: Arc<dyn Spawner>,
+    pub(super) metrics: Option<Arc<Metrics>>,
 }
 
 impl Service<Request<RequestBody<Incoming>>> for Forward {
@@ -92,10 +96,16 @@ impl Forward {
         *outgoing.method_mut() = parts.method;
         *outgoing.uri_mut() = uri;
         *outgoing.headers_mut() = parts.headers;
-        match self
-            .within(upstream.send(outgoing), serving, progress)
-            .await
-        {
+        let span = trace::upstream(&serving.upstream_name);
+        trace::name_parent(&span, outgoing.headers_mut());
+        let begun = self.clock.monotonic();
+        let sending = upstream.send(outgoing).instrument(span.clone());
+        let answer = self.within(sending, serving, progress).await;
+        self.observe(serving, begun, &answer);
+        if let Some(Ok(response)) = &answer {
+            span.record("http.response.status_code", response.status().as_u16());
+        }
+        match answer {
             None => upstream_problem("the upstream took too long", false),
             Some(Ok(response)) if is_switch(&response) => self.switch(response, wish, serving),
             Some(Ok(response)) => self.pass_on(response, serving),
@@ -105,6 +115,25 @@ impl Forward {
                 tracing::warn!(reached = error.reached, why = %Untrusted(&why), "no answer");
                 upstream_problem("the upstream gave no answer", !error.reached)
             }
+        }
+    }
+
+    /// Counts what came of a request that was sent since `begun`.
+    fn observe(
+        &self,
+        serving: &Serving,
+        begun: Duration,
+        answer: &Option<Result<Response<Incoming>, UpstreamError>>,
+    ) {
+        let Some(metrics) = &self.metrics else { return };
+        let name = &serving.upstream_name;
+        match answer {
+            Some(Ok(_)) => {
+                let took = self.clock.monotonic().saturating_sub(begun);
+                metrics.upstream_answered(name, took);
+            }
+            Some(Err(error)) => metrics.upstream_failed(name, error.reached),
+            None => metrics.upstream_failed(name, true),
         }
     }
 

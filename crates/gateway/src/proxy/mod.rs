@@ -3,6 +3,7 @@
 mod cors;
 mod flow;
 mod forward;
+mod guard;
 mod upgrade;
 
 use std::sync::Arc;
@@ -21,11 +22,12 @@ use stiver_server::{
 };
 use tower::{Layer, ServiceExt};
 
-use self::forward::Forward;
+use self::{forward::Forward, guard::Guard};
 use crate::{
     config::cors::Cors,
     connections::{Peer, ResponseBody},
-    limits::{self, Source},
+    limits::Source,
+    observe::{About, Watching},
     path,
     pricing::{
         PricedRoute,
@@ -42,28 +44,35 @@ pub(crate) struct Proxy {
     forward: Forward,
     paid: Payment<Forward>,
     cors: Arc<Cors>,
-    /// Who asks, behind trusted proxies.
-    sources: Arc<limits::Limits>,
+    guard: Guard,
     behind_proxy: bool,
 }
 
 impl Proxy {
     /// A proxy of the routes' upstreams behind a gate.
-    pub(crate) fn new(gate: stiver_server::Gate, routes: Arc<Routes>, limits: Limits) -> Self {
+    pub(crate) fn new(
+        gate: stiver_server::Gate,
+        routes: Arc<Routes>,
+        limits: Limits,
+        watching: &Watching,
+    ) -> Self {
         let env = gate.env();
         let forward = Forward {
             clock: Arc::clone(&env.clock),
             spawner: Arc::clone(&env.spawner),
+            metrics: watching.requests.metrics.clone(),
         };
-        let paid = PaymentLayer::new(gate, RoutePrice)
-            .spooled_total_bytes_max(limits.spool_total_bytes)
-            .layer(forward.clone());
+        let guard = Guard::new(&gate, watching);
+        let layer =
+            PaymentLayer::new(gate, RoutePrice).spooled_total_bytes_max(limits.spool_total_bytes);
+        watching.spooled(layer.clone());
+        let paid = layer.layer(forward.clone());
         Self {
             routes,
             forward,
             paid,
             cors: Arc::new(limits.cors),
-            sources: Arc::new(limits::Limits::new(limits.rules)),
+            guard,
             behind_proxy: limits.behind_proxy,
         }
     }
@@ -73,6 +82,7 @@ impl Proxy {
         self,
         request: Request<Incoming>,
         peer: Peer,
+        about: &mut About,
     ) -> Response<ResponseBody> {
         let (mut parts, body) = request.into_parts();
         let checked = checked_method(&parts.method).and_then(|()| normal_target(&parts.uri));
@@ -80,12 +90,6 @@ impl Proxy {
             Ok(target) => target,
             Err(problem) => return problem_response(&problem),
         };
-        // Before the word of proxies is taken out.
-        let address = peer.address.map(|address| address.ip());
-        let source = self.sources.source(address, &parts.headers);
-        if !self.behind_proxy {
-            strip_forwarded(&mut parts.headers);
-        }
         if let Some(asked) = cors::asked(&parts)
             && let Found::Priced(..) = self.routes.find(asked, target.path())
         {
@@ -93,12 +97,21 @@ impl Proxy {
         }
         let found = self.routes.find(parts.method.as_str(), target.path());
         parts.uri = target;
+        if let Err(answer) = self.guard.admit(&parts, peer, &found, about) {
+            return answer;
+        }
+        // While the headers still say what a proxy in front has put there.
+        let source = self.guard.source(&parts, peer);
+        if !self.behind_proxy {
+            strip_forwarded(&mut parts.headers);
+        }
         match found {
             Found::None | Found::Denied => {
                 let detail = "no route of this gateway serves this method and path";
                 problem_response(&Problem::new(ProblemKind::NotFound, detail))
             }
             Found::Free(serving) => {
+                about.free = true;
                 remove_credentials(&mut parts.headers);
                 let request = Request::from_parts(parts, RequestBody::Right(Either::Left(body)));
                 self.forward.send(request, &serving).await
@@ -106,6 +119,7 @@ impl Proxy {
             Found::Priced(serving, route) => {
                 let page = cors::allowed(&self.cors, &parts.headers);
                 if let Some(left) = self.take_free(&route, &parts, source) {
+                    about.free = true;
                     let request =
                         Request::from_parts(parts, RequestBody::Right(Either::Left(body)));
                     let mut response = self.forward.send(request, &serving).await;
@@ -114,6 +128,9 @@ impl Proxy {
                         cors::expose(page, response.headers_mut());
                     }
                     return response;
+                }
+                if about.wants_note {
+                    parts.extensions.insert(about.note.clone());
                 }
                 parts.extensions.insert(Charged {
                     serving,
@@ -155,8 +172,6 @@ pub(crate) struct Limits {
     pub(crate) behind_proxy: bool,
     /// Whose pages may use priced routes.
     pub(crate) cors: Cors,
-    /// Whose `X-Forwarded-For` is believed.
-    pub(crate) rules: limits::Rules,
 }
 
 /// HTTP methods are compared by case. One that only looks like another must not find another route.
@@ -204,6 +219,7 @@ pub(crate) fn problem_response(problem: &Problem) -> Response<ResponseBody> {
     let mut response = Response::new(UnsyncBoxBody::new(body));
     *response.status_mut() = StatusCode::from_u16(problem.kind.status())
         .expect("a problem's status is a status, because each is a constant of ours");
+    response.extensions_mut().insert(problem.kind);
     let headers = response.headers_mut();
     headers.insert(
         header::CONTENT_TYPE,

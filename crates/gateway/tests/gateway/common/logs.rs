@@ -24,11 +24,12 @@ impl io::Write for Captured {
 pub(crate) fn install() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        tracing_subscriber::fmt()
+        // A test that brings its own subscriber captures nothing.
+        let _ = tracing_subscriber::fmt()
             .with_max_level(tracing::Level::TRACE)
             .with_ansi(false)
             .with_writer(|| Captured)
-            .init();
+            .try_init();
     });
 }
 

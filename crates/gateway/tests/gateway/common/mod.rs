@@ -118,8 +118,13 @@ impl World {
 
     /// A running gateway in front of this API, with more lines in `[gateway]` and these tables.
     pub(crate) async fn configured(upstream: Upstream, gateway: &str, tables: &str) -> Self {
-        logs::install();
         let env = stiver_env::native::env();
+        Self::on(env, upstream, gateway, tables).await
+    }
+
+    /// The same, on a machine that is there already.
+    pub(crate) async fn on(env: Env, upstream: Upstream, gateway: &str, tables: &str) -> Self {
+        logs::install();
         let folder = tempfile::tempdir().unwrap();
         let new = NewGateway {
             upstream: format!("http://{}", upstream.address),
@@ -172,6 +177,19 @@ impl World {
     /// Takes the gateway out, to stop it by hand.
     pub(crate) fn take(&mut self) -> Gateway {
         self.gateway.take().expect("it runs")
+    }
+
+    /// Where the gateway tells its metrics.
+    pub(crate) fn metrics_address(&self) -> std::net::SocketAddr {
+        let gateway = self.gateway.as_ref().expect("it runs");
+        gateway.metrics_address().expect("it is configured")
+    }
+
+    /// Asks the metrics listener.
+    pub(crate) async fn observe(&self, target: &str) -> (StatusCode, String) {
+        let reply = ask_at(self.metrics_address(), get(target)).await;
+        let text = String::from_utf8(reply.body.to_vec()).unwrap();
+        (reply.status, text)
     }
 
     /// Where the gateway listens.
