@@ -11,6 +11,10 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use axum::{Router, routing::get};
 use clap::ValueEnum;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use stiver_core::{
     Amount, Currency,
     binding::{KeyRing, Secret},
@@ -144,7 +148,13 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended by itself: both say so, and that is no matter here.
+        // Each may have ended by itself, and says so: that is no matter here. The worker goes
+        // first: when its parent is killed it would stay, and keep our output open.
+        if self.worker != self.child.id()
+            && let Ok(worker) = self.worker.try_into()
+        {
+            let _ = kill(Pid::from_raw(worker), Signal::SIGKILL);
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
