@@ -90,7 +90,7 @@ fn folder_that_cannot_be_made_is_another_failure() {
 fn serve_refuses_a_bad_configuration_by_file_and_line() {
     let table = [
         ("listen = ", "lisen = "),
-        ("\"0.01 USD\"", "\"free\""),
+        ("\nprice = \"0.01 USD\"", "\nprice = \"free\""),
         ("[gateway]", "[gateway"),
         ("path = \"/**\"", "path = \"/**/a\""),
         ("\non_failure = \"retry\"", "\non_failure = \"sometimes\""),
