@@ -91,7 +91,13 @@ fn rotated(
     let mut text = Zeroizing::new(String::with_capacity(2 * (old.len() + 128)));
     text.push_str(&new_file(secret));
     let mut line_of = |words: &[&str]| {
-        text.push_str(&words.join(" "));
+        // One by one: a joined copy would not be wiped.
+        for (index, word) in words.iter().enumerate() {
+            if index > 0 {
+                text.push(' ');
+            }
+            text.push_str(word);
+        }
         text.push('\n');
     };
     for line in old.lines() {

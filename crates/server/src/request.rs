@@ -59,14 +59,16 @@ impl Request<'_> {
         format!("{method} {cut} sha-256={}", base64url::encode(&digest))
     }
 
-    /// What makes two requests the same one: HTTP method, target, and what is known of the body.
-    pub(crate) fn hash(&self) -> [u8; 32] {
+    /// What makes two requests the same one: HTTP method, target, what is known of the body, and the
+    /// digest of what else the price was made of, as the challenge has it.
+    pub(crate) fn hash(&self, inputs: Option<&str>) -> [u8; 32] {
         let (tag, digest): (&[u8], &[u8]) = match &self.body {
             BodyState::None => (b"none", b""),
             BodyState::Digest(digest) => (b"digest", digest.as_bytes()),
             BodyState::Unbound => (b"unbound", b""),
         };
-        let parts = [self.method.as_bytes(), self.target.as_bytes(), tag, digest];
+        let mut parts = vec![self.method.as_bytes(), self.target.as_bytes(), tag, digest];
+        parts.extend(inputs.map(str::as_bytes));
         hash::of("stiver request", &parts)
     }
 

@@ -19,8 +19,9 @@ use stiver_env::{Clock, Env};
 use stiver_server::{BodyState, tower::ReadBody};
 use tokio::sync::Semaphore;
 
+use super::{Unpriced, places::only_spelling};
 use crate::{
-    config::pricing::{Hook, HookFailure, Pricing},
+    config::pricing::{Hook, HookFailure, Place, Pricing},
     upstream::{HeaderRules, Settings, UpstreamClient, UpstreamSetupError},
 };
 
@@ -235,6 +236,9 @@ impl HookClient {
 
     /// What a request costs, at most the cap. Whatever goes wrong is the configured failure.
     pub(crate) async fn ask(&self, parts: &Parts, body: &ReadBody) -> Answer {
+        if let Err(unpriced) = self.readable(parts) {
+            return Answer::Deny(unpriced.problem());
+        }
         let asked = async {
             let _place = self.places.try_acquire().map_err(|_| HookError::Busy)?;
             tokio::select! {
@@ -259,6 +263,17 @@ impl HookClient {
                 }
             }
         }
+    }
+
+    /// Refuses a header field that an upstream may take for one which the hook is told.
+    pub(crate) fn readable(&self, parts: &Parts) -> Result<(), Unpriced> {
+        for name in &self.headers {
+            only_spelling(name.as_str(), &parts.headers).map_err(|problem| Unpriced::At {
+                place: Place::Header(name.clone()),
+                problem,
+            })?;
+        }
+        Ok(())
     }
 
     /// The digest that binds the fields which the hook is told.

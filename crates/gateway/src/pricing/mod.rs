@@ -15,7 +15,10 @@ mod route;
 #[cfg(test)]
 mod tests;
 
-use http::HeaderMap;
+use http::{
+    HeaderMap, HeaderName,
+    header::{CONTENT_ENCODING, CONTENT_TYPE},
+};
 use stiver_core::{Amount, Problem, digest::BodyDigest, problem::ProblemKind};
 
 pub(crate) use self::route::PricedRoute;
@@ -56,60 +59,92 @@ pub fn evaluate(pricing: &Pricing, inputs: &Inputs<'_>) -> Result<Amount, Unpric
     Ok(pricing.cap.currency().units(sum.min(cap)))
 }
 
-/// True when a price is made of the bytes of the body.
-pub fn reads_body(pricing: &Pricing) -> bool {
-    let terms = pricing.terms.iter().any(|term| match &term.of {
-        Quantity::Told(place) => matches!(place, Place::Json(_)),
-        Quantity::BodyBytes => true,
-    });
-    let mut choices = pricing.choices.iter();
-    terms || choices.any(|choice| matches!(choice.of, Place::Json(_)))
+/// What [`evaluate`] refuses in a request whatever its amount: a value that an upstream could read
+/// in another way. For requests whose amount was worked out before.
+///
+/// # Errors
+///
+/// [`Unpriced`] says what to send instead.
+pub fn readable(pricing: &Pricing, inputs: &Inputs<'_>) -> Result<(), Unpriced> {
+    for place in places_of(pricing) {
+        places::find(place, inputs).map_err(|problem| Unpriced::At {
+            place: place.clone(),
+            problem,
+        })?;
+    }
+    Ok(())
 }
 
-/// A digest of the header fields that a price depends on, for
-/// [`Route::priced_inputs`](stiver_server::Route::priced_inputs): method, query and body are bound
-/// without it. `None` when there are none.
-pub fn priced_headers(pricing: &Pricing, headers: &HeaderMap) -> Option<[u8; 32]> {
+/// Every place that a price looks at.
+fn places_of(pricing: &Pricing) -> impl Iterator<Item = &Place> {
     let terms = pricing.terms.iter().filter_map(|term| match &term.of {
         Quantity::Told(place) => Some(place),
         Quantity::BodyBytes => None,
     });
-    let places = terms.chain(pricing.choices.iter().map(|choice| &choice.of));
-    let mut names: Vec<&str> = places
+    terms.chain(pricing.choices.iter().map(|choice| &choice.of))
+}
+
+/// True when a price is made of the bytes of the body.
+pub fn reads_body(pricing: &Pricing) -> bool {
+    let mut terms = pricing.terms.iter();
+    terms.any(|term| term.of == Quantity::BodyBytes) || reads_json(pricing)
+}
+
+fn reads_json(pricing: &Pricing) -> bool {
+    places_of(pricing).any(|place| matches!(place, Place::Json(_)))
+}
+
+/// A digest of the header fields that a price depends on, for
+/// [`Route::priced_inputs`](stiver_server::Route::priced_inputs): method, query and body are bound
+/// without it. How a body is to be read is among them. `None` when there are none.
+pub fn priced_headers(pricing: &Pricing, headers: &HeaderMap) -> Option<[u8; 32]> {
+    let mut names: Vec<&str> = places_of(pricing)
         .filter_map(|place| match place {
             Place::Header(name) => Some(name.as_str()),
             Place::Json(_) | Place::Query(_) => None,
         })
         .collect();
+    if reads_json(pricing) {
+        names.extend([CONTENT_ENCODING.as_str(), CONTENT_TYPE.as_str()]);
+    }
     names.sort_unstable();
     names.dedup();
     digest(&names, headers)
 }
 
-/// A digest of these header fields: their names, and every value in order.
+/// A digest of these header fields: of every name that may be read as one of these, and every value
+/// in order.
 pub(crate) fn digest(names: &[&str], headers: &HeaderMap) -> Option<[u8; 32]> {
     if names.is_empty() {
         return None;
     }
     let mut text = Vec::new();
     let mut put = |bytes: &[u8]| {
-        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        text.extend_from_slice(&length.to_be_bytes());
+        text.extend_from_slice(&count(bytes.len()));
         text.extend_from_slice(bytes);
     };
     for name in names {
         put(name.as_bytes());
-        let values: Vec<&[u8]> = headers
-            .get_all(*name)
-            .iter()
-            .map(|value| value.as_bytes().trim_ascii())
-            .collect();
-        put(&u64::try_from(values.len())
-            .unwrap_or(u64::MAX)
-            .to_be_bytes());
-        values.into_iter().for_each(&mut put);
+        let keys = headers.keys().map(HeaderName::as_str);
+        let mut keys: Vec<&str> = keys.filter(|key| places::alike(key, name)).collect();
+        keys.sort_unstable();
+        put(&count(keys.len()));
+        for key in keys {
+            put(key.as_bytes());
+            let values: Vec<&[u8]> = headers
+                .get_all(key)
+                .iter()
+                .map(|value| value.as_bytes().trim_ascii())
+                .collect();
+            put(&count(values.len()));
+            values.into_iter().for_each(&mut put);
+        }
     }
     Some(*BodyDigest::of(&text).as_bytes())
+}
+
+fn count(number: usize) -> [u8; 8] {
+    u64::try_from(number).unwrap_or(u64::MAX).to_be_bytes()
 }
 
 /// How many units of a term a request has.

@@ -1,7 +1,7 @@
 //! Finding a value in a request, in the one way that every upstream reads it.
 
 use http::{
-    HeaderMap,
+    HeaderMap, HeaderName,
     header::{CONTENT_ENCODING, CONTENT_TYPE},
 };
 
@@ -118,15 +118,26 @@ fn unsigned(text: &str) -> Option<u64> {
     (digits && !leading_zero).then(|| text.parse().ok())?
 }
 
-fn header(name: &str, headers: &HeaderMap) -> Result<Option<String>, NotFound> {
-    // Gateways that pass header fields on as variables make one of `x-units` and `x_units`.
-    let alias = headers.keys().find(|key| {
-        key.as_str() != name && key.as_str().replace('_', "-") == name.replace('_', "-")
-    });
-    if let Some(other) = alias {
-        let other = other.as_str().to_owned();
-        return Err(NotFound::Ambiguous { other });
+/// Whether two names are one to upstreams that get header fields as variables: `x-units` and
+/// `x_units`.
+pub(super) fn alike(name: &str, other: &str) -> bool {
+    let plain = |byte: u8| if byte == b'_' { b'-' } else { byte };
+    name.bytes().map(plain).eq(other.bytes().map(plain))
+}
+
+/// Refuses a header field that an upstream may take for the one with this name.
+pub(super) fn only_spelling(name: &str, headers: &HeaderMap) -> Result<(), NotFound> {
+    let mut keys = headers.keys().map(HeaderName::as_str);
+    match keys.find(|key| *key != name && alike(key, name)) {
+        Some(other) => Err(NotFound::Ambiguous {
+            other: other.to_owned(),
+        }),
+        None => Ok(()),
     }
+}
+
+fn header(name: &str, headers: &HeaderMap) -> Result<Option<String>, NotFound> {
+    only_spelling(name, headers)?;
     let mut values = headers.get_all(name).iter();
     let value = values.next();
     if values.next().is_some() {

@@ -11,7 +11,7 @@ pub(super) fn find(query: &str, name: &str) -> Result<Option<String>, NotFound> 
         // Some upstreams end a parameter at a semicolon too.
         for piece in pair.split(';').skip(1) {
             let key = piece.split('=').next().unwrap_or_default();
-            if decode(key).is_none_or(|key| folded(&key) == folded(name)) {
+            if decode(key).is_none_or(|key| alike(&key, name)) {
                 return Err(NotFound::Twice);
             }
         }
@@ -20,7 +20,7 @@ pub(super) fn find(query: &str, name: &str) -> Result<Option<String>, NotFound> 
             continue;
         };
         if key != name {
-            if folded(&key) == folded(name) {
+            if alike(&key, name) {
                 return Err(NotFound::Ambiguous { other: key });
             }
             continue;
@@ -33,11 +33,16 @@ pub(super) fn find(query: &str, name: &str) -> Result<Option<String>, NotFound> 
     Ok(found)
 }
 
-/// A name as upstreams that do not look at its case, or at `[]` after it, read it.
+/// Whether an upstream may read two names as one: without looking at case or at `[]` after the name,
+/// or with `.`, a space and a lone `[` as `_`.
+fn alike(one: &str, other: &str) -> bool {
+    let cut = |name: &str| folded(name.split('[').next().unwrap_or(name));
+    cut(one) == cut(other) || folded(one) == folded(other)
+}
+
 fn folded(name: &str) -> String {
-    let name = name.trim_matches(' ');
-    let name = name.split('[').next().unwrap_or(name);
-    super::json::folded(name)
+    let name = name.replace(['.', ' ', '['], "_");
+    super::json::folded(name.trim_matches('_'))
 }
 
 /// Percent-decodes; a plus is a space. `None` when it is no text then.

@@ -15,6 +15,7 @@ use super::{
     hook::{Answer, HookClient},
     priced_headers,
     quota::Quota,
+    readable,
 };
 use crate::config;
 
@@ -105,18 +106,11 @@ impl PricedRoute {
     pub(crate) async fn price(&self, parts: &Parts, body: &ReadBody) -> Pricing {
         match &self.how {
             How::Fixed => Pricing::Priced(Arc::clone(&self.policy)),
-            How::Function(computed) => {
-                let inputs = Inputs {
-                    query: parts.uri.query(),
-                    headers: &parts.headers,
-                    body: body.bytes().map(|bytes| &bytes[..]),
-                };
-                match evaluate(&computed.pricing, &inputs) {
-                    Ok(amount) if amount.is_zero() => Pricing::Free,
-                    Ok(amount) => self.at(computed, amount, self.inputs(parts)),
-                    Err(unpriced) => Pricing::Denied(unpriced.problem()),
-                }
-            }
+            How::Function(computed) => match evaluate(&computed.pricing, &inputs(parts, body)) {
+                Ok(amount) if amount.is_zero() => Pricing::Free,
+                Ok(amount) => self.at(computed, amount, self.inputs(parts)),
+                Err(unpriced) => Pricing::Denied(unpriced.problem()),
+            },
             How::Hook(computed, hook) => match hook.ask(parts, body).await {
                 Answer::Amount(amount) => self.at(computed, amount, self.inputs(parts)),
                 Answer::Free => Pricing::Free,
@@ -127,7 +121,16 @@ impl PricedRoute {
 
     /// What holds for a credential whose challenge this gateway issued: the amount is that of the
     /// challenge.
-    pub(crate) fn honour(&self, parts: &Parts) -> Pricing {
+    /// What an upstream could read in another way is refused as ever: nothing else binds it.
+    pub(crate) fn honour(&self, parts: &Parts, body: &ReadBody) -> Pricing {
+        let good = match &self.how {
+            How::Fixed => Ok(()),
+            How::Function(computed) => readable(&computed.pricing, &inputs(parts, body)),
+            How::Hook(_, hook) => hook.readable(parts),
+        };
+        if let Err(unpriced) = good {
+            return Pricing::Denied(unpriced.problem());
+        }
         match self.inputs(parts) {
             None => Pricing::Priced(Arc::clone(&self.policy)),
             Some(digest) => {
@@ -158,5 +161,13 @@ impl PricedRoute {
             route = route.priced_inputs(digest);
         }
         Pricing::Priced(Arc::new(route))
+    }
+}
+
+fn inputs<'a>(parts: &'a Parts, body: &'a ReadBody) -> Inputs<'a> {
+    Inputs {
+        query: parts.uri.query(),
+        headers: &parts.headers,
+        body: body.bytes().map(|bytes| &bytes[..]),
     }
 }

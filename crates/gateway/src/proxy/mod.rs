@@ -34,7 +34,7 @@ use crate::{
         quota::{self, Left},
     },
     routes::{Found, Routes, Serving},
-    upstream::strip_forwarded,
+    upstream::{strip_forwarded, strip_named},
 };
 
 /// Finds routes, charges, forwards. Cheap to clone.
@@ -105,6 +105,8 @@ impl Proxy {
         if !self.behind_proxy {
             strip_forwarded(&mut parts.headers);
         }
+        // What the upstream never sees is not priced either.
+        strip_named(&mut parts.headers);
         match found {
             Found::None | Found::Denied => {
                 let detail = "no route of this gateway serves this method and path";
@@ -271,9 +273,9 @@ impl Price for RoutePrice {
         }
     }
 
-    fn honour<'a>(&'a self, parts: &'a Parts, _: &'a ReadBody) -> BoxFuture<'a, Pricing> {
+    fn honour<'a>(&'a self, parts: &'a Parts, body: &'a ReadBody) -> BoxFuture<'a, Pricing> {
         let charged = parts.extensions.get::<Charged>();
-        let pricing = charged.map_or_else(no_route, |charged| charged.route.honour(parts));
+        let pricing = charged.map_or_else(no_route, |charged| charged.route.honour(parts, body));
         Box::pin(std::future::ready(pricing))
     }
 }

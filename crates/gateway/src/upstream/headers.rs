@@ -160,20 +160,37 @@ pub(crate) fn strip_forwarded(headers: &mut HeaderMap) {
     }
 }
 
+/// Removes the fields that `Connection` names and this hop has no use for: no upstream will see
+/// them.
+pub(crate) fn strip_named(headers: &mut HeaderMap) {
+    const OF_THIS_HOP: [HeaderName; 5] = [
+        header::AUTHORIZATION,
+        header::CONNECTION,
+        header::TE,
+        header::UPGRADE,
+        HeaderName::from_static("payment-authorization"),
+    ];
+    strip_named_but(headers, &OF_THIS_HOP);
+}
+
+fn strip_named_but(headers: &mut HeaderMap, kept: &[HeaderName]) {
+    if !headers.contains_key(header::CONNECTION) {
+        return;
+    }
+    let lines = headers.get_all(header::CONNECTION).iter();
+    let names = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    let named: Vec<HeaderName> = names
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        .filter(|name| !kept.contains(name))
+        .collect();
+    for name in named {
+        headers.remove(name);
+    }
+}
+
 /// Removes what must not travel beyond this hop, in either direction.
 fn strip_hop_headers(headers: &mut HeaderMap) {
-    if headers.contains_key(header::CONNECTION) {
-        let named: Vec<HeaderName> = headers
-            .get_all(header::CONNECTION)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .filter_map(|name| name.trim().parse().ok())
-            .collect();
-        for name in named {
-            headers.remove(name);
-        }
-    }
+    strip_named_but(headers, &[]);
     for name in &NOT_FORWARDED {
         headers.remove(name);
     }

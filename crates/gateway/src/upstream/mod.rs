@@ -17,7 +17,7 @@ use hyper_util::{client::legacy::Client, rt::TokioTimer};
 use stiver_env::Env;
 
 use self::connect::{Connector, Target, tls_config};
-pub(crate) use self::headers::{HeaderRules, join_cookies, strip_forwarded};
+pub(crate) use self::headers::{HeaderRules, join_cookies, strip_forwarded, strip_named};
 use crate::{
     connections::Spawn,
     tls::{self, PEM_BYTES_MAX, TlsError},

@@ -139,6 +139,66 @@ async fn header_that_changes_after_the_challenge_is_no_discount() {
     assert_eq!(world.spent().await, 3_000);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn failed_run_of_a_cheap_header_is_not_gone_on_with_by_a_dear_one() {
+    let world = world(BY_HEADER).await;
+    let ask = |units: &str| with(get("/v1/units"), "x-units", units);
+    let credential = world.pay(ask("1")).await;
+    world.upstream.set_broken(true);
+    let reply = world.ask(paid(ask("1"), &credential)).await;
+    assert_eq!(reply.problem().0, ProblemKind::UpstreamFailed);
+    world.upstream.set_broken(false);
+    let reply = world.ask(paid(ask("999"), &credential)).await;
+    assert_eq!(reply.problem().0, ProblemKind::InvalidChallenge);
+    assert_eq!(world.upstream.seen().len(), 1);
+    world.ask(paid(ask("1"), &credential)).await.assert_paid();
+    assert_eq!(world.spent().await, 2_000);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn paid_request_is_read_as_strictly_as_the_unpaid_one() {
+    let json = r#"
+[[route]]
+path = "/v1/json"
+[route.pricing]
+base = "0.001 USD"
+cap = "1 USD"
+terms = [{ json = "/n", default = 1, amount = "0.001 USD" }]
+"#;
+    let world = world(&format!("{BY_HEADER}{json}")).await;
+    let ask = || with(get("/v1/units"), "x-units", "1");
+    let credential = world.pay(ask()).await;
+    let reply = world.ask(with(paid(ask(), &credential), "x_units", "999"));
+    assert_eq!(reply.await.problem().0, ProblemKind::BadRequest);
+    let ask = || json_post("/v1/json", "{\"n\":1}");
+    let credential = world.pay(ask()).await;
+    let as_form = post("/v1/json", "{\"n\":1}");
+    let as_form = with(as_form, "content-type", "application/x-www-form-urlencoded");
+    let reply = world.ask(paid(as_form, &credential)).await;
+    assert_eq!(reply.problem().0, ProblemKind::BadRequest);
+    let packed = with(paid(ask(), &credential), "content-encoding", "br");
+    assert_eq!(world.ask(packed).await.problem().0, ProblemKind::BadRequest);
+    let other = post("/v1/json", "{\"n\":1}");
+    let other = with(other, "content-type", "application/merge-patch+json");
+    let reply = world.ask(paid(other, &credential)).await;
+    assert_eq!(reply.problem().0, ProblemKind::InvalidChallenge);
+    assert!(world.upstream.seen().is_empty());
+    world.ask(paid(ask(), &credential)).await.assert_paid();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn header_that_the_connection_keeps_is_not_priced() {
+    let world = world(BY_HEADER).await;
+    let ask = || with(get("/v1/units"), "x-units", "5");
+    let of_the_hop = || with(ask(), "connection", "x-units");
+    let reply = world.ask(of_the_hop()).await.problem();
+    assert_eq!(reply.0, ProblemKind::BadRequest, "{}", reply.1);
+    let credential = world.pay(ask()).await;
+    let reply = world.ask(paid(of_the_hop(), &credential)).await;
+    assert_eq!(reply.problem().0, ProblemKind::BadRequest);
+    assert!(world.upstream.seen().is_empty());
+}
+
 /// A pricing service that remembers what it was asked, and gives one answer.
 #[derive(Clone)]
 struct Service {

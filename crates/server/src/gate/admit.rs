@@ -9,7 +9,11 @@ use stiver_core::{
 
 use tracing::Instrument as _;
 
-use super::{Gate, settle::Claimed};
+use super::{
+    Gate,
+    check::{echoed_inputs, same_inputs},
+    settle::Claimed,
+};
 use crate::{
     SPANS,
     error::GateError,
@@ -76,9 +80,10 @@ where
 impl Gate {
     /// Decides what becomes of a request.
     ///
-    /// `price` is called at most once, and not at all for a credential that is known already: what
-    /// was paid is served under the terms it was paid for. It must not change any state, because
-    /// unpaid requests call it too.
+    /// `price` is called at most once. A credential that is known already is served under the terms
+    /// it was paid for: for it, `price` is only called when its challenge is bound to
+    /// [`Route::priced_inputs`], to see that they are still the same. It must not change any state,
+    /// because unpaid requests call it too.
     ///
     /// Dropping the future at any point is safe: the claim is released as it stands, and the same
     /// credential goes on from the journal. A settlement that was under way is asked for first, and
@@ -173,9 +178,10 @@ impl Gate {
             bound,
         } = fields;
         let id = credential.challenge.id.as_str();
+        let inputs = echoed_inputs(&credential);
         let asked = || Asked {
             credential_hash: token_hash(token),
-            request_hash: request.hash(),
+            request_hash: request.hash(inputs.as_deref()),
             others_hash: request.others_hash(),
             key,
         };
@@ -184,6 +190,13 @@ impl Gate {
             // A credential that was verified once stays good for what it bought, also when its
             // secret has left the ring. Its hash is the proof.
             if bound || claim.credential_hash == asked.credential_hash {
+                if let Some(inputs) = &inputs {
+                    match pricing.honoured().await {
+                        Pricing::Priced(route) => same_inputs(&route, Some(inputs))?,
+                        Pricing::Free => return Ok(Outcome::Free),
+                        Pricing::Denied(problem) => return Ok(Outcome::Refuse(denied(problem))),
+                    }
+                }
                 return self.resume(&asked, claim).await;
             }
         }

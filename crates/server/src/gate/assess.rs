@@ -4,7 +4,11 @@ use std::future::Future;
 
 use stiver_core::{Amount, credential::token_hash, problem::ProblemKind};
 
-use super::{Gate, admit::Asked};
+use super::{
+    Gate,
+    admit::Asked,
+    check::{echoed_inputs, same_inputs},
+};
 use crate::{error::GateError, events::Event, request::Request, route::Pricing};
 
 /// What would have become of a request.
@@ -75,9 +79,10 @@ impl Gate {
             return Err(GateError::NoCredential);
         };
         let id = fields.credential.challenge.id.as_str();
+        let inputs = echoed_inputs(&fields.credential);
         let asked = Asked {
             credential_hash: token_hash(fields.token),
-            request_hash: request.hash(),
+            request_hash: request.hash(inputs.as_deref()),
             others_hash: request.others_hash(),
             key: fields.key,
         };
@@ -85,6 +90,7 @@ impl Gate {
         let known =
             known.filter(|claim| fields.bound || claim.credential_hash == asked.credential_hash);
         if let Some(claim) = known {
+            same_inputs(route, inputs.as_deref())?;
             return self.whose(&asked, &claim);
         }
         if !fields.bound {

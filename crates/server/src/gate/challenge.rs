@@ -23,6 +23,10 @@ use crate::{
 
 /// The key of [`Route::priced_inputs`] in `opaque`.
 pub(super) const PRICED_INPUTS: &str = "i";
+/// The key in `opaque` of what is known of the body besides its digest.
+pub(super) const BODY: &str = "b";
+/// There is a body, and it streams past the gate.
+pub(super) const STREAMS: &str = "stream";
 
 impl Gate {
     /// Fresh challenges for a request, filtered and ordered by its `Accept-Payment`.
@@ -105,10 +109,13 @@ impl Gate {
             PriceBasis::Computed { revision } => Some(revision.clone()),
         };
         let inputs = route.inputs.map(|digest| base64url::encode(&digest));
-        let extra: BTreeMap<String, String> = inputs
+        let mut extra: BTreeMap<String, String> = inputs
             .into_iter()
             .map(|digest| (PRICED_INPUTS.to_owned(), digest))
             .collect();
+        if request.body == BodyState::Unbound {
+            extra.insert(BODY.to_owned(), STREAMS.to_owned());
+        }
         let opaque = Opaque {
             nonce: self.inner.nonces.next(),
             scope: request.scope(),

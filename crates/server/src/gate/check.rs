@@ -8,7 +8,10 @@ use stiver_core::{
 };
 use stiver_method::payee::{self, PayeeCharge, Plan, Terms};
 
-use super::{Gate, challenge::PRICED_INPUTS};
+use super::{
+    Gate,
+    challenge::{BODY, PRICED_INPUTS, STREAMS},
+};
 use crate::{
     error::GateError,
     idempotency::IdempotencyKey,
@@ -58,7 +61,8 @@ impl Gate {
             return Err(GateError::OtherScope);
         }
         let (method, terms) = honoured_terms(route, credential, &opaque)?;
-        let digest = same_body(request.body, params.digest.as_ref())?;
+        let streams = opaque.extra.get(BODY).is_some_and(|body| body == STREAMS);
+        let digest = same_body(request.body, params.digest.as_ref(), streams)?;
         let presented = payee::Presented {
             challenge: &credential.challenge,
             payload: &credential.payload,
@@ -125,6 +129,28 @@ fn honoured_terms(
     })
 }
 
+/// The digest of priced inputs in an echoed challenge.
+pub(super) fn echoed_inputs(credential: &Credential) -> Option<String> {
+    let opaque = credential.challenge.params.opaque.as_ref()?;
+    let mut opaque = Opaque::decode(opaque).ok()?;
+    opaque.extra.remove(PRICED_INPUTS)
+}
+
+/// Whether a request, as its route has it, is made of the inputs that were paid for: a credential
+/// that is known must not carry others.
+pub(super) fn same_inputs(route: &Route, echoed: Option<&str>) -> Result<(), GateError> {
+    if echoed.is_none() || route.forms().any(|form| has_inputs(form, echoed)) {
+        Ok(())
+    } else {
+        Err(GateError::OtherInputs)
+    }
+}
+
+fn has_inputs(route: &Route, echoed: Option<&str>) -> bool {
+    let inputs = route.inputs.map(|it| base64url::encode(&it));
+    inputs.as_deref() == echoed
+}
+
 /// The terms of the echoed request, when they are the route's.
 fn terms(
     route: &Route,
@@ -132,7 +158,7 @@ fn terms(
     opaque: &Opaque,
 ) -> Result<(Arc<dyn PayeeCharge>, Terms), GateError> {
     let params = &credential.challenge.params;
-    if opaque.extra.get(PRICED_INPUTS) != route.inputs.map(|it| base64url::encode(&it)).as_ref() {
+    if !has_inputs(route, opaque.extra.get(PRICED_INPUTS).map(String::as_str)) {
         return Err(GateError::OtherInputs);
     }
     let mut offers = route
@@ -187,19 +213,19 @@ fn as_quoted<'r>(route: &'r Route, credential: &Credential, opaque: &Opaque) -> 
     })
 }
 
-/// The digest of the body, when it is the one that the challenge was issued for.
+/// The digest of the body, when it is the one that the challenge was issued for. A challenge for no
+/// body is not one for a body of any length.
 fn same_body(
     body: BodyState,
     challenge: Option<&DigestText>,
+    streams: bool,
 ) -> Result<Option<BodyDigest>, GateError> {
-    match (body, challenge) {
-        (BodyState::None | BodyState::Unbound, None) => Ok(None),
-        (BodyState::Digest(body), Some(text)) => match BodyDigest::parse(text.as_str()) {
+    match (body, challenge, streams) {
+        (BodyState::None, None, false) | (BodyState::Unbound, None, true) => Ok(None),
+        (BodyState::Digest(body), Some(text), false) => match BodyDigest::parse(text.as_str()) {
             Ok(digest) if digest == body => Ok(Some(body)),
             _ => Err(GateError::OtherBody),
         },
-        (BodyState::None | BodyState::Unbound, Some(_)) | (BodyState::Digest(_), None) => {
-            Err(GateError::OtherBody)
-        }
+        _ => Err(GateError::OtherBody),
     }
 }

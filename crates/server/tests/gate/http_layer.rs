@@ -395,6 +395,27 @@ fn streamed_bodies_pass_unbound_and_are_not_repeated() {
 }
 
 #[test]
+fn challenge_for_no_body_does_not_pay_for_one_that_streams_nor_the_other_way_round() {
+    let world = World::new(4);
+    let price = FixedPrice::new(world.route()).body(BodyRule::Stream);
+    let layer = PaymentLayer::new(world.gate.clone(), price);
+    let site = Site::with(world, layer);
+    let streamed = || {
+        let pieces = pieces(vec![Ok("very ".into()), Ok("long".into())]);
+        request("POST", "/upload", pieces)
+    };
+    let bare = || request("POST", "/upload", empty());
+    let credential = site.pay(bare());
+    site.send(paid(streamed(), &credential))
+        .is_problem(ProblemKind::InvalidChallenge);
+    let credential = site.pay(streamed());
+    site.send(paid(bare(), &credential))
+        .is_problem(ProblemKind::InvalidChallenge);
+    assert_eq!((site.runs(), site.world.payments()), (0, 0));
+    assert_eq!(site.send(paid(streamed(), &credential)).status, 200);
+}
+
+#[test]
 fn failures_of_the_service_are_502_without_a_challenge_and_run_again() {
     let site = Site::new();
     let credential = site.pay(get());

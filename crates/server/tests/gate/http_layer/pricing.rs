@@ -132,6 +132,62 @@ fn priced_header_is_bound_and_the_price_is_asked_once_for_each_unpaid_request() 
 }
 
 #[test]
+fn credential_of_cheap_inputs_goes_on_for_no_dear_ones() {
+    for keyed_too in [false, true] {
+        let world = World::new(8);
+        let price = ByHeader {
+            world_rail: world.rail.clone(),
+            asked: Arc::default(),
+        };
+        let layer = PaymentLayer::new(world.gate.clone(), price);
+        let site = Site::with(world, layer);
+        let with = |units: &str| {
+            let mut request = get();
+            let value = http::HeaderValue::from_str(units).unwrap();
+            request.headers_mut().insert("x-units", value);
+            request
+        };
+        let credential = site.pay(with("1"));
+        let send = |units: &str| {
+            let request = paid(with(units), &credential);
+            site.send(if keyed_too { keyed(request) } else { request })
+        };
+        site.replies([Ok(reply(429, "later"))]);
+        send("1").is_problem(ProblemKind::UpstreamFailed);
+        assert_eq!((site.runs(), site.world.payments()), (1, 1));
+        let dear = send("1000000");
+        dear.is_problem(ProblemKind::InvalidChallenge);
+        assert_eq!(site.runs(), 1, "what was paid for buys nothing else");
+        assert_eq!(send("1").status, 200, "and what was bought is still there");
+        assert_eq!((site.runs(), site.world.payments()), (2, 1));
+    }
+}
+
+#[test]
+fn idempotency_key_of_cheap_inputs_is_a_conflict_for_dear_ones() {
+    let world = World::new(9);
+    let price = ByHeader {
+        world_rail: world.rail.clone(),
+        asked: Arc::default(),
+    };
+    let layer = PaymentLayer::new(world.gate.clone(), price);
+    let site = Site::with(world, layer);
+    let with = |units: &str| {
+        let mut request = get();
+        let value = http::HeaderValue::from_str(units).unwrap();
+        request.headers_mut().insert("x-units", value);
+        request
+    };
+    let (cheap, dear) = (site.pay(with("1")), site.pay(with("1000000")));
+    site.replies([Ok(reply(429, "later"))]);
+    site.send(keyed(paid(with("1"), &cheap)))
+        .is_problem(ProblemKind::UpstreamFailed);
+    let got = site.send(keyed(paid(with("1000000"), &dear)));
+    got.is_problem(ProblemKind::IdempotencyConflict);
+    assert_eq!((site.runs(), site.world.payments()), (1, 1));
+}
+
+#[test]
 fn bodies_of_unpaid_requests_are_held_only_for_a_price_that_reads_them() {
     let fixed = {
         let world = World::new(4);
