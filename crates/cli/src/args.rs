@@ -12,8 +12,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use about::{Man, Schema};
 pub(crate) use get::Get;
 pub(crate) use wallet::{
-    Export, Format, History, HomeChoice, Import, KeepChoice, MoveKey, Named, Passwd, StateChoice,
-    Wallet, WalletChoice,
+    Export, Format, Fund, History, HomeChoice, Import, KeepChoice, MoveKey, Named, Passwd,
+    StateChoice, Wallet, WalletChoice,
 };
 
 pub(crate) const EXIT_CODES: &str = "\

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::ConfigChoice;
+
 /// Which wallet.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Wallet")]
@@ -93,6 +95,8 @@ pub(crate) enum Wallet {
         #[command(flatten)]
         wallet: WalletChoice,
     },
+    /// Put money of your own gateway's ledger into a wallet: to try it out on one machine.
+    Fund(Fund),
     /// Ask the ledger for the balance.
     Balance {
         #[command(flatten)]
@@ -110,6 +114,23 @@ pub(crate) enum Wallet {
     /// Change the passphrase of an encrypted key.
     Passwd(Passwd),
 }
+
+/// `stiver wallet fund`
+#[derive(Debug, Args)]
+#[command(after_help = FUND)]
+pub(crate) struct Fund {
+    /// How much, such as "1 USD".
+    pub(crate) amount: String,
+    #[command(flatten)]
+    pub(crate) config: ConfigChoice,
+    #[command(flatten)]
+    pub(crate) wallet: WalletChoice,
+}
+
+const FUND: &str = "\
+The gateway must be running, and its issuer's key must be on this machine. A wallet that is not
+there is made, with its key in a plain file, and one that has not joined the gateway's ledger joins
+it. The same in steps: `wallet new`, `wallet join`, `ledger issue`.";
 
 /// `stiver wallet history`
 #[derive(Debug, Args)]

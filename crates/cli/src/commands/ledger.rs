@@ -62,12 +62,7 @@ impl Asked {
         Ok(match command {
             Ledger::Issue { to, amount, .. } => {
                 let (account, first_key) = target(to)?;
-                let amount = amount_of(amount, config)?;
-                if amount.is_zero() {
-                    return Err(Failure::usage(
-                        "the amount is zero: there is nothing to issue",
-                    ));
-                }
+                let amount = issuable(amount, config)?;
                 Self::Issue(NewMoney {
                     account,
                     first_key,
@@ -96,7 +91,8 @@ fn target(to: &str) -> Result<(AccountId, Option<DidKey>), Failure> {
     Ok((account, None))
 }
 
-fn amount_of(text: &str, config: &Config) -> Result<Amount, Failure> {
+/// An amount of the ledger's that is more than nothing.
+pub(crate) fn issuable(text: &str, config: &Config) -> Result<Amount, Failure> {
     let find = |code: &str| {
         config
             .currencies
@@ -104,7 +100,13 @@ fn amount_of(text: &str, config: &Config) -> Result<Amount, Failure> {
             .find(|known| known.code().eq_ignore_ascii_case(code))
             .cloned()
     };
-    Amount::parse_human(text, find).usage(format!("the amount {text:?}"))
+    let amount = Amount::parse_human(text, find).usage(format!("the amount {text:?}"))?;
+    if amount.is_zero() {
+        return Err(Failure::usage(
+            "the amount is zero: there is nothing to issue",
+        ));
+    }
+    Ok(amount)
 }
 
 async fn issue(

@@ -35,7 +35,8 @@ pub(super) fn money(about: &str) -> Value {
     )
 }
 
-fn issued() -> Value {
+/// What an issue prints.
+pub(super) fn issued() -> Value {
     object(
         "",
         [

@@ -28,6 +28,11 @@ pub(super) fn printed() -> Vec<Printed> {
         Printed::new("wallet new", "The wallet that was made.", made()),
         Printed::new("wallet list", "The wallets of the folder.", listed()),
         Printed::new("wallet join", "The ledger it pays on now.", joined()),
+        Printed::new(
+            "wallet fund",
+            "What was issued to it.",
+            super::ledger::issued(),
+        ),
         Printed::new("wallet balance", "What the ledger says it has.", balance()),
         Printed::new(
             "wallet history",

@@ -161,3 +161,27 @@ fn balance_without_the_gateway_is_a_network_failure() {
     let done = stage.run(&["--json", "wallet", "balance"]).fails(3, "");
     assert_eq!(done.told("error")["kind"], "network");
 }
+
+#[test]
+fn fund_makes_joins_and_fills_a_wallet_in_one_step() {
+    let stage = Stage::poor();
+    let config = stage.config();
+    let fund = |args: &[&str]| {
+        let head = ["wallet", "fund", "--config", config.to_str().unwrap()];
+        stage.run(&[&head[..], args].concat())
+    };
+    fund(&["1 USD", "--wallet", "new"]).fails(2, "stiver wallet join URL");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let address = stage.url.strip_prefix("http://").unwrap();
+    std::fs::write(&config, text.replace("127.0.0.1:0", address)).unwrap();
+    fund(&["0 USD", "--wallet", "new"]).fails(2, "nothing to issue");
+    let before = stage.run(&["wallet", "list", "--json"]).ends_with(0).json();
+    assert_eq!(before["wallets"].as_array().unwrap().len(), 1);
+    let funded = fund(&["1 USD", "--wallet", "new", "--json"]);
+    let funded = funded.ends_with(0).json();
+    assert_eq!(funded["amount"]["units"], "1000000");
+    fund(&["0.5 USD", "--wallet", "new"]).ends_with(0);
+    let balance = stage.run(&["wallet", "balance", "--wallet", "new", "--json"]);
+    let balance = balance.ends_with(0).json();
+    assert_eq!(balance["balances"][0]["available"], "1500000", "{balance}");
+}

@@ -1,4 +1,4 @@
-//! One request, from its head to the head of its response: its id, its line in the log, its numbers.
+//! One request, from its head to the head of its response: its id, its log line, its numbers.
 
 use std::{
     sync::{

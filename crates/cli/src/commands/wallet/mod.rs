@@ -1,5 +1,6 @@
 //! `stiver wallet`: keys and accounts to pay with.
 
+mod fund;
 mod history;
 mod keys;
 
@@ -7,6 +8,7 @@ mod keys;
 pub(crate) use history::COLUMNS;
 use serde_json::{Value, json};
 use stiver_env::Env;
+use stiver_wallet::Account;
 
 use crate::{
     args::{HomeChoice, Wallet, WalletChoice},
@@ -26,6 +28,7 @@ pub(crate) async fn run(command: Wallet, env: &Env, output: Output) -> Result<()
         Wallet::New { wallet, keep } => keys::new(&wallet, keep, env, output).await,
         Wallet::List { home } => list(&home, env, output),
         Wallet::Join { gateway, wallet } => join(&gateway, &wallet, env, output).await,
+        Wallet::Fund(args) => fund::run(args, env, output).await,
         Wallet::Balance { wallet } => balance(&wallet, env, output).await,
         Wallet::History(args) => history::run(&args, env, output),
         Wallet::Import(args) => keys::import(&args, env, output).await,
@@ -69,7 +72,29 @@ async fn join(
     output: Output,
 ) -> Result<(), Failure> {
     let (_, wallet) = open_wallet(choice, env)?;
-    let account = discover(gateway, &wallet).await?;
+    let account = bind(gateway, &wallet).await?;
+    output.line(&format!(
+        "the wallet {} pays on the ledger {}",
+        output.paint(STRONG, wallet.name().as_str()),
+        account.ledger
+    ))?;
+    output.line(&format!(
+        "{} {}",
+        output.paint(DIM, "account"),
+        account.account
+    ))?;
+    output.object(&json!({
+        "ok": true,
+        "ledger": account.ledger,
+        "account": account.account,
+        "key": wallet.did().to_string(),
+    }))?;
+    Ok(())
+}
+
+/// Binds a wallet to the ledger of a gateway, when it is bound to no other.
+async fn bind(gateway: &str, wallet: &stiver_wallet::Wallet) -> Result<Account, Failure> {
+    let account = discover(gateway, wallet).await?;
     if let Some(bound) = wallet.account()?
         && bound.ledger != account.ledger
     {
@@ -93,23 +118,7 @@ async fn join(
         return Err(Failure::usage(message));
     }
     wallet.bind(&account)?;
-    output.line(&format!(
-        "the wallet {} pays on the ledger {}",
-        output.paint(STRONG, wallet.name().as_str()),
-        account.ledger
-    ))?;
-    output.line(&format!(
-        "{} {}",
-        output.paint(DIM, "account"),
-        account.account
-    ))?;
-    output.object(&json!({
-        "ok": true,
-        "ledger": account.ledger,
-        "account": account.account,
-        "key": wallet.did().to_string(),
-    }))?;
-    Ok(())
+    Ok(account)
 }
 
 async fn balance(choice: &WalletChoice, env: &Env, output: Output) -> Result<(), Failure> {
