@@ -9,7 +9,7 @@ use stiver_store::{Advance, ClaimState, StoredResponse};
 use crate::{
     error::GateError,
     events::{By, Event, Payment},
-    gate::{self, capture::Capture, journal::Hold},
+    gate::{self, Place, capture::Capture, journal::Hold},
     hash,
     limits::{STORED_BODY_BYTES_MAX, STORED_HEADER_BYTES_MAX},
     outcome::{Paid, Refused},
@@ -52,6 +52,8 @@ pub struct Grant {
     paid: Paid,
     /// When the handler could start, by the monotonic clock.
     begun: Duration,
+    /// Taken while the handler runs for a payment that is not settled.
+    place: Option<Place>,
 }
 
 /// How a handler failed.
@@ -103,12 +105,15 @@ impl Grant {
         hold: Hold,
         method: Arc<dyn PayeeCharge>,
         details: Details,
+        place: Place,
     ) -> Result<Self, GateError> {
         if !matches!(hold.claim.state, ClaimState::Serving { .. }) {
             return Err(GateError::JournalOutOfStep);
         }
         let paid = paid(&hold, &details, &method);
-        Ok(Self::of(hold, method, details, None, paid))
+        let mut grant = Self::of(hold, method, details, None, paid);
+        grant.place = Some(place);
+        Ok(grant)
     }
 
     fn of(
@@ -126,6 +131,7 @@ impl Grant {
             settled,
             paid,
             begun,
+            place: None,
         }
     }
 

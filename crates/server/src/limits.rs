@@ -18,6 +18,10 @@ pub const WAITING_MAX: usize = 1_024;
 /// Most credentials between their claim and their settlement, per gate. One more is told to come
 /// back later; nothing is taken from it.
 pub const SETTLING_MAX: usize = 4_096;
+/// Most handlers at work at once before their payments are settled, per gate
+/// ([`Settle::After`](crate::route::Settle::After)). One more is told to come back later; nothing
+/// is taken from it.
+pub const UNSETTLED_MAX: usize = 1_024;
 /// How long one call to a rail may take before its outcome counts as unknown, milliseconds.
 pub const RAIL_MS_MAX: u64 = 10_000;
 /// Longest request target (path and query) that the gate takes, bytes.

@@ -112,7 +112,8 @@ pub struct Claim {
 /// `Settling → Settled → Delivering → Delivered`, with `Settling → Delivering` (both steps in one
 /// write), `Settling → Failed`, `Delivering → Settled` (the handler failed and may run again),
 /// `Settled → Refunding → Refunded`, `Delivering → Refunding`, `Delivered → Refunding` (the payee
-/// gives it back), `Refunding → Refunding` (the artefact has lapsed and another was prepared), and
+/// gives it back), `Refunding → Refunding` (the artefact has lapsed and another was prepared),
+/// `Refunding → Delivered` (the rail refused the payee's refund: the delivery stands), and
 /// `Delivered → Disputed → Reversed`. For a claim whose handler runs first: `Serving → Capturing →
 /// Delivered` (settlement and delivery in one write), `Serving → Authorised → Serving` (the handler
 /// failed and runs again), `Capturing → Settled` and `Capturing → Delivering` (there is no response

@@ -300,13 +300,14 @@ fn next_state(state: &ClaimState, change: &Change) -> Result<ClaimState, Illegal
         (ClaimState::Settled { settlement }, Change::Deliver) => ClaimState::Delivering {
             settlement: settlement.clone(),
         },
-        (ClaimState::Delivering { settlement }, Change::Delivered { receipt, response }) => {
-            ClaimState::Delivered(Delivery {
-                settlement: settlement.clone(),
-                receipt: receipt.clone(),
-                response: response.clone(),
-            })
-        }
+        (
+            ClaimState::Delivering { settlement } | ClaimState::Refunding { settlement, .. },
+            Change::Delivered { receipt, response },
+        ) => ClaimState::Delivered(Delivery {
+            settlement: settlement.clone(),
+            receipt: receipt.clone(),
+            response: response.clone(),
+        }),
         (ClaimState::Delivering { settlement }, Change::DeliveryFailed) => ClaimState::Settled {
             settlement: settlement.clone(),
         },

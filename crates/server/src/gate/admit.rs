@@ -66,6 +66,19 @@ where
         }
     }
 
+    /// What becomes of a known credential before it is looked at, by the priced inputs that its
+    /// challenge is bound to: nothing, when they are still the same.
+    async fn changed(&mut self, inputs: Option<&str>) -> Result<Option<Outcome>, GateError> {
+        if inputs.is_none() {
+            return Ok(None);
+        }
+        match self.honoured().await {
+            Pricing::Priced(route) => same_inputs(&route, inputs).map(|()| None),
+            Pricing::Free => Ok(Some(Outcome::Free)),
+            Pricing::Denied(problem) => Ok(Some(Outcome::Refuse(denied(problem)))),
+        }
+    }
+
     async fn get(&mut self) -> Pricing {
         if let Some(make) = self.make.take() {
             let span = tracing::trace_span!(target: SPANS, "price");
@@ -190,14 +203,10 @@ impl Gate {
             // A credential that was verified once stays good for what it bought, also when its
             // secret has left the ring. Its hash is the proof.
             if bound || claim.credential_hash == asked.credential_hash {
-                if let Some(inputs) = &inputs {
-                    match pricing.honoured().await {
-                        Pricing::Priced(route) => same_inputs(&route, Some(inputs))?,
-                        Pricing::Free => return Ok(Outcome::Free),
-                        Pricing::Denied(problem) => return Ok(Outcome::Refuse(denied(problem))),
-                    }
-                }
-                return self.resume(&asked, claim).await;
+                return match pricing.changed(inputs.as_deref()).await? {
+                    Some(outcome) => Ok(outcome),
+                    None => self.resume(&asked, claim).await,
+                };
             }
         }
         if !bound {
@@ -214,13 +223,19 @@ impl Gate {
             .settling
             .take(SETTLING_MAX)
             .ok_or(GateError::Busy)?;
+        let unsettled = match checked.handler_first {
+            true => Some(self.unsettled_place().ok_or(GateError::Busy)?),
+            false => None,
+        };
         let asked = asked();
         match self.claim(&asked, &credential, &checked).await? {
-            Claimed::Won(hold) if checked.handler_first => {
-                let grant = Grant::unsettled(hold, checked.method, checked.details)?;
-                Ok(Outcome::Serve(Box::new(grant)))
-            }
-            Claimed::Won(hold) => self.settle_and_grant(hold, true).await,
+            Claimed::Won(hold) => match unsettled {
+                Some(place) => {
+                    let grant = Grant::unsettled(hold, checked.method, checked.details, place)?;
+                    Ok(Outcome::Serve(Box::new(grant)))
+                }
+                None => self.settle_and_grant(hold, true).await,
+            },
             Claimed::Known(claim) => self.resume(&asked, claim).await,
             Claimed::SameKey(claim) => self.resume_by_key(claim).await,
         }

@@ -92,6 +92,7 @@ impl GateBuilder {
             owner: AtomicU64::new(u64::from_be_bytes(owner)),
             nonces,
             settling: Count::default(),
+            unsettled: Count::default(),
             waiting: Count::default(),
             working: Count::default(),
             events: self.events,

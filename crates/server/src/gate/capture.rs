@@ -6,11 +6,12 @@ use stiver_core::digest::BodyDigest;
 use stiver_method::{artefact::Artefact, payee::PayeeCharge};
 use stiver_store::{Advance, Claim, ClaimState, StoredResponse};
 
-use super::{Gate, journal::Hold, payment, settle::Fate, settle::as_asked};
+use super::{Gate, Place, journal::Hold, payment, settle::Fate, settle::as_asked};
 use crate::{
     error::GateError,
     events::{By, Event},
     grant::Grant,
+    limits::UNSETTLED_MAX,
     receipt,
     record::{self, Details},
 };
@@ -52,8 +53,12 @@ impl Gate {
         }
         if matches!(hold.claim.state, ClaimState::Authorised { .. }) {
             let method = self.method(&details.method).map_err(GateError::Record)?;
+            let Some(place) = self.unsettled_place() else {
+                hold.release().await;
+                return Err(GateError::Busy);
+            };
             hold.advance(Advance::Deliver).await?;
-            let grant = Grant::unsettled(hold, method, details)?;
+            let grant = Grant::unsettled(hold, method, details, place)?;
             return Ok(Unsettled::Runs(Box::new(grant)));
         }
         // Closing the lost run frees the claim: whoever takes it next looks at it anew.
@@ -62,6 +67,11 @@ impl Gate {
         taken
             .map(Unsettled::Again)
             .map_err(|_| GateError::InProgress)
+    }
+
+    /// A place for a handler that runs before its payment is settled.
+    pub(super) fn unsettled_place(&self) -> Option<Place> {
+        self.inner.unsettled.take(UNSETTLED_MAX)
     }
 
     /// Ends a claim that was never settled, durably. The error is what its credential is told from
@@ -96,15 +106,20 @@ impl Gate {
         })
     }
 
-    /// Goes on with a claim in `Capturing` whose artefact may have been executed.
+    /// Goes on with a claim in `Capturing` whose artefact may have been executed. It is executed
+    /// here only for something: a response that is kept, or another run.
     pub(super) async fn go_on_capturing(&self, hold: Hold) -> Result<Capture, GateError> {
         let capturing = self.capturing(hold)?;
         let begun = self.inner.env.clock.monotonic();
+        let now = self.now();
+        let response = capturing.response.clone();
+        let response = response.filter(|it| it.expires_at > now);
+        let earns =
+            response.is_some() || self.may_run_again(&capturing.hold.claim, &capturing.details);
         let fate = match self.look_up(&capturing.method, &capturing.artefact).await {
-            Fate::Unknown => self.execute(&capturing.method, &capturing.artefact).await,
+            Fate::Unknown if earns => self.execute(&capturing.method, &capturing.artefact).await,
             known => known,
         };
-        let response = capturing.response.clone();
         self.captured(capturing, fate, response, (By::Resume, begun))
             .await
     }

@@ -7,7 +7,7 @@ use stiver_method::{
     artefact::Settled,
     payee::{PayeeCharge, RefundError, RefundRequest},
 };
-use stiver_store::{Advance, Claim, ClaimState, Command, Reply};
+use stiver_store::{Advance, Claim, ClaimState, Command, Delivery, Reply};
 
 use super::{Gate, settle::Fate};
 use crate::{
@@ -80,7 +80,9 @@ impl Gate {
     ///
     /// A whole refund is in the journal before the rail hears of it, under the payment's own key:
     /// asked for twice, from two instances or after a crash, it is made once, and
-    /// [`Gate::recover`] finishes it. The answer that was paid for is not repeated afterwards.
+    /// [`Gate::recover`] finishes it. The answer that was paid for is not repeated afterwards. One
+    /// that the rail refuses for good, as it does after a refund of a part, leaves the payment
+    /// delivered: give the rest back as a part.
     ///
     /// A part is for what was delivered. It is not in the journal: its key is made of the payment,
     /// the amount and the reason, so that the same words are the same refund on the rail, and
@@ -132,12 +134,12 @@ impl Gate {
         reason: &str,
     ) -> Result<RefundOutcome, RefundFailure> {
         let delivered = match &claim.state {
-            ClaimState::Delivered(_) => true,
-            ClaimState::Refunding { .. } => false,
+            ClaimState::Delivered(delivery) => Some(delivery),
+            ClaimState::Refunding { .. } => None,
             // Its handler may be at work: only whoever holds the claim may decide.
             _ => return self.refund_stuck(claim, method, settled, reason).await,
         };
-        if delivered {
+        if delivered.is_some() {
             let artefact = self
                 .prepare_refund(claim.attempt, method, settled, &settled.amount, reason)
                 .await
@@ -155,7 +157,7 @@ impl Gate {
                 _ => return Err(GateError::JournalOutOfStep.into()),
             }
         }
-        self.finish_refund(&claim.challenge_id).await
+        self.finish_refund(&claim.challenge_id, delivered).await
     }
 
     /// A payment that was settled and is not delivered.
@@ -181,14 +183,21 @@ impl Gate {
         };
         let artefact = record::encode_artefact(&artefact).into();
         hold.advance(Advance::Refund { artefact }).await?;
-        self.go_on_refunding(hold).await?;
+        self.go_on_refunding(hold, None).await?;
         self.told(&claim.challenge_id).await
     }
 
-    /// Executes the refund that the journal holds.
-    async fn finish_refund(&self, challenge_id: &str) -> Result<RefundOutcome, RefundFailure> {
-        if let Ok(hold) = self.take_over(challenge_id).await? {
-            self.go_on_refunding(hold).await?;
+    /// Executes the refund that the journal holds. `delivered` is what stands again when the rail
+    /// refuses it for good, as after a refund of a part.
+    async fn finish_refund(
+        &self,
+        challenge_id: &str,
+        delivered: Option<&Delivery>,
+    ) -> Result<RefundOutcome, RefundFailure> {
+        if let Ok(hold) = self.take_over(challenge_id).await?
+            && let GateError::Refused(refusal) = self.go_on_refunding(hold, delivered).await?
+        {
+            return Err(RefundFailure::Refused(refusal.detail));
         }
         self.told(challenge_id).await
     }

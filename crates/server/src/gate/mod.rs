@@ -22,8 +22,9 @@
 //! 1. limits on target and credential, one credential only, HEAD
 //! 2. the credential parses
 //! 3. the HMAC binding under the current or a previous secret, and the realm
-//! 4. known already? The same credential for the same request resumes by its journal state and
-//!    skips all that follows; so it does even when its secret is no longer on the ring
+//! 4. known already? The same credential for the same request, priced inputs included, resumes by
+//!    its journal state and skips all that follows; so it does even when its secret is no longer on
+//!    the ring
 //! 5. price of the request, then expiry
 //! 6. method, intent, scope, price revision, terms
 //! 7. body digest
@@ -93,6 +94,8 @@ pub(crate) struct Inner {
     owner: AtomicU64,
     nonces: nonce::Nonces,
     settling: Count,
+    /// Handlers at work for payments that are not settled.
+    unsettled: Count,
     waiting: Count,
     /// Requests with a credential that run apart from their connection.
     working: Count,

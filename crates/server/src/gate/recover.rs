@@ -135,7 +135,7 @@ impl Gate {
             }
             ClaimState::Capturing { .. } => self.recover_capturing(hold, &details, done).await,
             ClaimState::Refunding { .. } => {
-                match self.go_on_refunding(hold).await? {
+                match self.go_on_refunding(hold, None).await? {
                     GateError::Refunded => done.refunded += 1,
                     _ => done.left += 1,
                 }

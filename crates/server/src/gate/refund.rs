@@ -6,7 +6,7 @@ use stiver_method::{
     artefact::{Artefact, Settled},
     payee::{PayeeCharge, RefundError},
 };
-use stiver_store::{Advance, ClaimState, SecretBytes};
+use stiver_store::{Advance, ClaimState, Delivery, SecretBytes};
 
 use super::{Gate, journal::Hold, payment, settle::Fate};
 use crate::{
@@ -63,7 +63,7 @@ impl Gate {
         };
         let record = record::encode_artefact(&artefact).into();
         hold.advance(Advance::Refund { artefact: record }).await?;
-        Ok(match self.go_on_refunding(hold).await? {
+        Ok(match self.go_on_refunding(hold, None).await? {
             GateError::Refunded => GateError::DeliveryRefunded,
             _ => GateError::DeliveryRefunding,
         })
@@ -82,8 +82,12 @@ impl Gate {
 
     /// Executes the one refund of a claim in `Refunding`. One that has lapsed is prepared again,
     /// under the same key, so that the rail makes at most one of them. The error says how far it
-    /// came.
-    pub(super) async fn go_on_refunding(&self, mut hold: Hold) -> Result<GateError, GateError> {
+    /// came. `delivered` stands again when the rail refuses the refund for good.
+    pub(super) async fn go_on_refunding(
+        &self,
+        mut hold: Hold,
+        delivered: Option<&Delivery>,
+    ) -> Result<GateError, GateError> {
         let ClaimState::Refunding {
             artefact,
             settlement,
@@ -121,6 +125,14 @@ impl Gate {
                 Ok(GateError::Refunded)
             }
             Fate::Never(refusal) => {
+                if let Some(Delivery {
+                    receipt, response, ..
+                }) = delivered.cloned()
+                {
+                    hold.advance(Advance::Delivered { receipt, response })
+                        .await?;
+                    return Ok(GateError::Refused(refusal));
+                }
                 tracing::error!(
                     challenge_id = %hold.claim.challenge_id,
                     reason = %refusal.detail,

@@ -106,7 +106,9 @@ impl Gate {
         loop {
             let (settlement, lost_run) = match &hold.claim.state {
                 ClaimState::Settling { .. } => return self.settle_and_grant(hold, false).await,
-                ClaimState::Refunding { .. } => return Err(self.go_on_refunding(hold).await?),
+                ClaimState::Refunding { .. } => {
+                    return Err(self.go_on_refunding(hold, None).await?);
+                }
                 ClaimState::Authorised { .. } | ClaimState::Serving { .. } => {
                     match self.go_on_unsettled(hold).await? {
                         Unsettled::Runs(grant) => return Ok(Outcome::Serve(grant)),
@@ -207,6 +209,15 @@ impl Gate {
             _ => claim.deliveries_started == 0 || details.on_failure == OnFailure::Retry,
         };
         in_time && payable && attempts && repeats
+    }
+}
+
+impl Gate {
+    /// Whether the handler may be started once more for a claim whose run was lost.
+    pub(super) fn may_run_again(&self, claim: &Claim, details: &Details) -> bool {
+        let retries = details.on_failure == OnFailure::Retry && details.repeatable;
+        let attempts = claim.deliveries_started < details.attempts_max;
+        retries && attempts && self.now() < details.resume_until
     }
 }
 

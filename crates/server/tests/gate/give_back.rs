@@ -1,6 +1,7 @@
 //! Refunds that the payee asks for.
 
 use stiver_core::{Amount, problem::ProblemKind};
+use stiver_method::artefact::RefusalKind;
 use stiver_server::{
     Route,
     gate::{RefundFailure, RefundOutcome},
@@ -9,7 +10,7 @@ use stiver_server::{
 };
 use stiver_testkit::{fixtures, rail::Step};
 
-use crate::common::{Ask, PRICE, Run, World};
+use crate::common::{Answer, Ask, PRICE, Run, World};
 
 /// A delivered payment: its request, and the id of its challenge.
 fn delivered(world: &World, route: &Route) -> (Ask, String) {
@@ -105,6 +106,29 @@ fn part_is_given_back_once_for_the_same_words() {
     let again = world.send(&ask, &route).refused();
     assert_eq!(again.problem.kind, ProblemKind::InvalidChallenge);
     assert_eq!(world.handler.runs(), 1);
+}
+
+#[test]
+fn whole_refund_that_the_rail_refuses_leaves_the_payment_delivered() {
+    let world = World::new(8);
+    let route = world.route();
+    let challenge = world.challenge(&Ask::get("/reading"), &route);
+    let id = challenge.id.as_str().to_owned();
+    let ask = Ask::get("/reading").credential(&world.pay(&challenge));
+    let ask = ask.key("k");
+    world.send(&ask, &route).delivered();
+    assert_eq!(back(refund(&world, &id, Some(1_000), "late")), 1_000);
+    world
+        .rail
+        .script_refunds([Step::refused(RefusalKind::Invalid)]);
+    let refused = refund(&world, &id, None, "sorry").unwrap_err();
+    assert!(matches!(refused, RefundFailure::Refused(_)), "{refused}");
+    assert_eq!(world.state(), "delivered");
+    let again = world.send(&ask, &route);
+    assert!(matches!(again, Answer::Replayed { .. }), "its answer stays");
+    let rest = PRICE - 1_000;
+    assert_eq!(back(refund(&world, &id, Some(rest), "sorry")), rest);
+    assert_eq!(world.rail.balance("alice"), 0);
 }
 
 #[test]

@@ -5,10 +5,10 @@ use std::{sync::Arc, time::Duration};
 use stiver_core::problem::ProblemKind as Kind;
 use stiver_method::artefact::RefusalKind;
 use stiver_server::{
-    Pricing, Route,
+    BodyState, Outcome, Pricing, Request, Route,
     gate::Recovered,
     grant::PayeeFailure,
-    limits::RESUME_WINDOW_MS,
+    limits::{RESUME_WINDOW_MS, UNSETTLED_MAX},
     route::{OnFailure, Settle, UpstreamRepeats},
 };
 use stiver_testkit::rail::{LookupStep, REPLAYABLE_MS, Step};
@@ -247,6 +247,77 @@ fn capture_that_never_reached_the_rail_is_executed_for_its_credential_only() {
     assert_eq!(world.payments(), 0, "nobody is charged behind a client");
     assert!(matches!(world.send(&ask, &route), Answer::Replayed { .. }));
     assert_eq!((world.payments(), world.handler.runs()), (1, 1));
+}
+
+#[test]
+fn nothing_is_executed_for_a_response_that_is_lost() {
+    let mut world = World::new(14);
+    let route = route(&world);
+    let ask = world.paid(&Ask::post("/large", b"x"), &route);
+    world.handler.script([Run::AnswersLarge]);
+    world.rail.script([Step::lost_request()]);
+    assert_eq!(world.send(&ask, &route).kind(), Kind::OutcomeUnknown);
+    world.restart();
+    assert_eq!(world.send(&ask, &route).kind(), Kind::OutcomeUnknown);
+    assert_eq!((world.payments(), world.state()), (0, "capturing"));
+    world.pass(REPLAYABLE_MS);
+    world.rail.script([Step::refused(RefusalKind::Expired)]);
+    assert_eq!((recover(&world).failed, world.state()), (1, "failed"));
+    assert_eq!((world.payments(), world.handler.runs()), (0, 1));
+}
+
+#[test]
+fn response_that_is_kept_no_longer_is_not_paid_for() {
+    let world = World::new(15);
+    let route = route(&world)
+        .on_failure(OnFailure::Refund)
+        .resume_window(Duration::from_millis(RESUME_WINDOW_MS / 2));
+    let ask = world.paid(&Ask::get("/reading"), &route);
+    world.rail.script([Step::lost_request()]);
+    assert_eq!(world.send(&ask, &route).kind(), Kind::OutcomeUnknown);
+    world.pass(RESUME_WINDOW_MS / 2);
+    assert_eq!(world.send(&ask, &route).kind(), Kind::OutcomeUnknown);
+    assert_eq!((world.payments(), world.state()), (0, "capturing"));
+}
+
+#[test]
+fn handlers_at_work_before_their_payments_settle_are_bounded() {
+    let world = World::new(16);
+    let route = Arc::new(route(&world));
+    let admit = |ask: Ask| {
+        let (gate, route) = (world.gate.clone(), Arc::clone(&route));
+        world.run(async move {
+            let lines: Vec<&[u8]> = ask.authorization.iter().map(|it| it.as_slice()).collect();
+            let request = Request {
+                method: "GET",
+                target: "/reading",
+                authorization: &lines,
+                accept_payment: &[],
+                accept_language: &[],
+                idempotency_key: &[],
+                body: BodyState::None,
+            };
+            gate.admit_at(&request, &route).await
+        })
+    };
+    let fresh = || world.paid(&Ask::get("/reading"), &route);
+    let mut grants = Vec::new();
+    for _ in 0..UNSETTLED_MAX {
+        match admit(fresh()) {
+            Outcome::Serve(grant) => grants.push(grant),
+            _ => panic!("not served"),
+        }
+    }
+    let before = world.front.writes();
+    let ask = fresh();
+    let Outcome::Refuse(refused) = admit(ask.clone()) else {
+        panic!("not refused");
+    };
+    assert_eq!(refused.problem.kind, Kind::Unavailable);
+    assert_eq!(world.front.writes(), before, "nothing is claimed");
+    let ended = grants.pop().unwrap();
+    world.run(async move { ended.fail(PayeeFailure::NotReached).await });
+    assert!(matches!(admit(ask), Outcome::Serve(_)));
 }
 
 #[test]

@@ -439,13 +439,14 @@ fn next(
         (ClaimState::Delivering { settlement }, Advance::DeliveryFailed) => {
             Some(ClaimState::Settled { settlement })
         }
-        (ClaimState::Delivering { settlement }, Advance::Delivered { receipt, response }) => {
-            Some(ClaimState::Delivered(Delivery {
-                settlement,
-                receipt,
-                response: response.and_then(keep),
-            }))
-        }
+        (
+            ClaimState::Delivering { settlement } | ClaimState::Refunding { settlement, .. },
+            Advance::Delivered { receipt, response },
+        ) => Some(ClaimState::Delivered(Delivery {
+            settlement,
+            receipt,
+            response: response.and_then(keep),
+        })),
         (ClaimState::Refunding { settlement, .. }, Advance::Refunded { refund }) => {
             Some(ClaimState::Refunded { settlement, refund })
         }

@@ -106,7 +106,7 @@ fn leads_to(from: &str, to: &Advance) -> Option<&'static str> {
         ("capturing", "captured") => Some("delivered"),
         ("settled", "deliver") => Some("delivering"),
         ("settled" | "delivering" | "delivered", "refund") => Some("refunding"),
-        ("delivering", "delivered") => Some("delivered"),
+        ("delivering" | "refunding", "delivered") => Some("delivered"),
         ("delivering", "delivery failed") => Some("settled"),
         ("refunding", "refunded") => Some("refunded"),
         ("delivered", "disputed") => Some("disputed"),
