@@ -233,7 +233,7 @@ struct HttpTransport {
 
 /// What is for this machine goes through no proxy: over plain HTTP one could answer what it likes.
 fn plain_client(url: &str, connect: &Connect) -> Result<reqwest::Client, Failure> {
-    let builder = connect.builder();
+    let builder = connect.builder_for(url);
     let builder = builder.redirect(reqwest::redirect::Policy::none());
     let plain = url.starts_with("http://");
     let builder = if plain { builder.no_proxy() } else { builder };

@@ -183,6 +183,10 @@ fn changed_payee_needs_a_word_of_its_own() {
         let get = [&["get"], consent, &[&url]].concat();
         let done = stage.run(&get).fails(5, "it was acct_somebody-else");
         assert!(done.said().contains("--accept-change"), "{done:?}");
+        let limited = done
+            .said()
+            .contains("get --accept-change --max-amount '1 USD'");
+        assert_eq!(limited, consent.contains(&"1 USD"), "{done:?}");
     }
     let (code, shown) = at_terminal(&stage, &[&url], "n\n");
     assert_eq!(code, 5);
@@ -228,4 +232,21 @@ fn ledger_that_does_not_tell_the_balance_stops_no_payment() {
         .ends_with(0);
     assert!(site.asked().iter().any(|asked| asked.method == "POST"));
     assert_eq!(stage.served("temperature"), 1);
+}
+
+#[test]
+fn terminal_is_not_told_that_it_paid_what_was_not_charged_for() {
+    let site = Site::start(|_, wire| crate::common::site::say(wire, "404 Not Found", "", b"no"));
+    let route = "[[route]]\npath = \"/**\"\nprice = \"0.01 USD\"\nsettle = \"after\"\n";
+    let stage = Stage::before(&site.url, route);
+    let (code, shown) = at_terminal(&stage, &["--yes", &stage.at("/x")], "");
+    assert_eq!(code, 6, "{shown}");
+    let moved = &stage.payments()[0]["moneyMoved"];
+    let words = match moved.as_str() {
+        Some("no") => "not paid: 0.01 USD",
+        Some("maybe") => "may have paid 0.01 USD",
+        _ => panic!("it was not charged for: {moved}"),
+    };
+    assert!(shown.contains(words), "{shown}");
+    assert_eq!(stage.left(), 10_000_000);
 }

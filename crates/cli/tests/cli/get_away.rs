@@ -217,6 +217,10 @@ fn proxy_of_this_machine_is_used_when_it_is_given() {
     stage.run(&get).ends_with(0);
     assert_eq!(proxy.asked().len(), 2);
     let mut get = command(&stage.home());
+    get.args(["get", "-x", &proxy.url, "--yes", &url]);
+    finish(get.env("NO_PROXY", "127.0.0.1")).ends_with(0);
+    assert_eq!(proxy.asked().len(), 2, "NO_PROXY holds for -x too");
+    let mut get = command(&stage.home());
     get.args(["get", "--yes", &url]);
     get.env("HTTP_PROXY", &proxy.url)
         .env("ALL_PROXY", &proxy.url);
@@ -281,4 +285,30 @@ fn proxies_of_the_environment_carry_https() {
         given.field("proxy-authorization"),
         Some("Basic YW5uYTpzM2NyZXQ=")
     );
+}
+
+#[test]
+fn certificate_of_a_ledger_elsewhere_is_checked_though_the_server_is_on_this_machine() {
+    let stage = Stage::funded();
+    let issued = Authority::new().issue(&["ledger.example"]);
+    let ledger = Site::tls(&issued, |_, wire| {
+        say(wire, "503 Service Unavailable", "", b"");
+    });
+    let proxy = proxy(ledger.address().to_owned());
+    let account = stage.home().join("accounts/default.json");
+    let text = std::fs::read_to_string(&account).unwrap();
+    let moved = text.replace(&stage.url, "https://ledger.example");
+    assert_ne!(text, moved);
+    std::fs::write(&account, moved).unwrap();
+    let url = stage.at("/v1/temperature");
+    let get = |insecure: &str| {
+        let mut get = command(&stage.home());
+        get.args(["get", insecure, "--yes", &url]);
+        finish(get.env("HTTPS_PROXY", &proxy.url)).ends_with(0);
+    };
+    get("-k");
+    assert!(!proxy.asked().is_empty(), "the ledger was looked for");
+    assert!(ledger.asked().is_empty(), "whoever answered was not asked");
+    get("--dangerous-insecure");
+    assert!(!ledger.asked().is_empty());
 }

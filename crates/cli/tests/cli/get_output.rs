@@ -312,6 +312,15 @@ fn time_limit_after_payment_leaves_a_call_to_resume() {
     assert_eq!(error["moneyMoved"], "maybe");
     let call = error["call"].as_str().unwrap();
     assert_eq!(stage.payments()[0]["call"], call);
+    let done = stage
+        .run(&["get", "--resume", call, "-m", "1"])
+        .ends_with(7);
+    let error = done.told("error");
+    assert_eq!(error["moneyMoved"], "maybe", "{done:?}");
+    assert_eq!(
+        (&error["retry"], &error["call"]),
+        (&"resume".into(), &call.into())
+    );
 }
 
 #[test]
@@ -367,4 +376,92 @@ fn long_body_is_no_part_of_a_json_object() {
     let told = run(home.path(), &get).ends_with(0).json();
     assert_eq!(told["output"], file.to_str().unwrap());
     assert_eq!(std::fs::metadata(&file).unwrap().len(), (64 << 20) + 1);
+}
+
+/// Ends with closed standard output, or with the error stream closed.
+fn ends_deaf(stage: &Stage, args: &[&str]) -> (Option<i32>, serde_json::Value) {
+    let mut get = command(&stage.home());
+    let mut child = get
+        .args(args)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let done = child.wait_with_output().unwrap();
+    let told = String::from_utf8(done.stderr).unwrap();
+    let error = told
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok());
+    let error: serde_json::Value = error
+        .filter(|object: &serde_json::Value| object.get("error").is_some())
+        .last()
+        .unwrap_or_else(|| panic!("no error: {told}"));
+    (done.status.code(), error["error"].clone())
+}
+
+#[test]
+fn what_fails_after_the_end_of_a_paid_body_leaves_nothing_to_resume() {
+    let site = Site::start(|asked, wire| {
+        if asked.target.ends_with("/cut") {
+            let body = gzip(b"paid for");
+            return say(
+                wire,
+                "200 OK",
+                "content-encoding: gzip\r\n",
+                &body[..body.len() - 4],
+            );
+        }
+        say(wire, "200 OK", "", b"paid for");
+    });
+    let stage = Stage::before(&site.url, PRICED);
+    let check = |error: &serde_json::Value| {
+        assert_eq!(error["moneyMoved"], "yes", "{error}");
+        assert_eq!(
+            (&error["retry"], &error["call"]),
+            (&"no".into(), &().into()),
+            "{error}"
+        );
+        let hint = error["hint"].as_str().unwrap();
+        assert!(hint.contains("is finished"), "{error}");
+    };
+    let (code, error) = ends_deaf(&stage, &["--json", "get", "--yes", &stage.at("/x")]);
+    assert_eq!(code, Some(1));
+    check(&error);
+    let get = ["get", "--compressed", "--yes", &stage.at("/cut")];
+    check(&stage.run(&get).ends_with(1).told("error"));
+    let states = stage.payments();
+    assert!(
+        states.iter().all(|entry| entry["moneyMoved"] == "yes"),
+        "{states:?}"
+    );
+}
+
+#[test]
+fn notes_that_nobody_can_read_keep_no_paid_body_back() {
+    let site = Site::start(|_, wire| say(wire, "200 OK", "", b"paid for"));
+    let stage = Stage::before(&site.url, PRICED);
+    let mut get = command(&stage.home());
+    get.args(["get", "--yes", &stage.at("/x")]);
+    let mut child = get
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stderr.take());
+    let done = child.wait_with_output().unwrap();
+    assert_eq!(done.status.code(), Some(0), "{done:?}");
+    assert_eq!(done.stdout, b"paid for");
+}
+
+#[test]
+fn answer_that_is_not_charged_for_is_not_called_paid() {
+    let site = Site::start(|_, wire| say(wire, "404 Not Found", "", b"no"));
+    let stage = Stage::before(&site.url, &format!("{PRICED}settle = \"after\"\n"));
+    let done = stage
+        .run(&["get", "--yes", &stage.at("/x")])
+        .fails(6, "404");
+    let payment = done.told("payment");
+    assert_ne!(payment["moneyMoved"], "yes", "{done:?}");
+    assert_eq!(stage.left(), 10_000_000);
 }

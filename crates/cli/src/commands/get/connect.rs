@@ -21,9 +21,21 @@ pub(crate) struct Connect {
     proxies: Vec<Proxy>,
     no_proxy_at_all: bool,
     authorities: Option<Vec<Certificate>>,
-    insecure: bool,
+    certificates: Certificates,
     http1: bool,
     http2: bool,
+}
+
+/// Whose certificates are checked.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Certificates {
+    /// Everybody's.
+    #[default]
+    Checked,
+    /// All but those of this machine.
+    UncheckedHere,
+    /// Nobody's.
+    Unchecked,
 }
 
 impl Connect {
@@ -40,14 +52,32 @@ impl Connect {
             proxies: proxies(asked)?,
             no_proxy_at_all: asked.no_proxy.as_deref() == Some("*"),
             authorities: authorities(asked, env)?,
-            insecure: asked.insecure || asked.dangerous_insecure,
+            certificates: match (asked.dangerous_insecure, asked.insecure) {
+                (true, _) => Certificates::Unchecked,
+                (false, true) => Certificates::UncheckedHere,
+                (false, false) => Certificates::Checked,
+            },
             http1: asked.http1,
             http2: asked.http2,
         })
     }
 
-    /// A builder with these settings. Called several times.
-    pub(crate) fn builder(&self) -> ClientBuilder {
+    /// A builder for the server that is paid, which [`Connect::read`] has seen to be on this
+    /// machine if its certificate goes unchecked for that. Called several times.
+    pub(super) fn builder(&self) -> ClientBuilder {
+        self.with_certificates(self.certificates == Certificates::Checked)
+    }
+
+    /// A builder for another server: `--insecure` holds for it only if it is on this machine too.
+    pub(crate) fn builder_for(&self, url: &str) -> ClientBuilder {
+        self.with_certificates(match self.certificates {
+            Certificates::Checked => true,
+            Certificates::UncheckedHere => !is_here(Some(url)),
+            Certificates::Unchecked => false,
+        })
+    }
+
+    fn with_certificates(&self, checked: bool) -> ClientBuilder {
         let mut builder = reqwest::Client::builder();
         for proxy in &self.proxies {
             builder = builder.proxy(proxy.clone());
@@ -58,7 +88,7 @@ impl Connect {
         if let Some(authorities) = &self.authorities {
             builder = builder.tls_certs_only(authorities.clone());
         }
-        if self.insecure {
+        if !checked {
             builder = builder.tls_danger_accept_invalid_certs(true);
         }
         if self.http1 {
@@ -106,7 +136,11 @@ fn is_here(url: Option<&str>) -> bool {
 fn proxies(asked: &Connection) -> Result<Vec<Proxy>, Failure> {
     let exempt = || asked.no_proxy.as_deref().and_then(NoProxy::from_string);
     if let Some(url) = &asked.proxy {
-        return Ok(vec![proxy(url, "--proxy")?.no_proxy(exempt())]);
+        let exempt = match &asked.no_proxy {
+            Some(_) => exempt(),
+            None => NoProxy::from_env(),
+        };
+        return Ok(vec![proxy(url, "--proxy")?.no_proxy(exempt)]);
     }
     // By itself the client follows the environment; `--no-proxy` alone changes a part of that.
     let Some(exempt) = exempt() else {

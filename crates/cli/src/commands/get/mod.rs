@@ -24,7 +24,7 @@ use reqwest::Response;
 use serde_json::json;
 use stiver_client::{
     Answer, CallError, CallId, MoneyMoved, Origin, Parts, PayingClient, PaymentClient,
-    outbox::{HistoryFilter, MemoryOutbox},
+    outbox::{Entry, HistoryFilter, MemoryOutbox, OutboxError},
     pins::MemoryPins,
 };
 use stiver_core::{Amount, Currency, name::MethodName};
@@ -35,7 +35,7 @@ use stiver_wallet::{Account, Home, Wallet, WalletError};
 pub(crate) use self::connect::Connect;
 use self::{
     consent::{Consent, State, Unlimited},
-    outcome::{PurseState, Scene},
+    outcome::{PurseState, Scene, Typed},
     show::Show,
     target::Target,
     watch::Watch,
@@ -84,6 +84,7 @@ async fn fetch(args: &Get, env: &Env, output: Output) -> Result<(), Failure> {
     let client = PayingClient::from_builder(PaymentClient::new(parts), || connect.builder())?;
     let insecure = args.connection.insecure && !args.connection.dangerous_insecure;
     let verbose = args.output.verbose;
+    let resumed = asked.resumed();
     let job = Job {
         watch: Watch::new(client.exchange(), env, verbose, insecure),
         show: Show {
@@ -102,7 +103,11 @@ async fn fetch(args: &Get, env: &Env, output: Output) -> Result<(), Failure> {
             let limit = Duration::from_secs(seconds);
             match tokio::time::timeout(limit, job.run(asked)).await {
                 Ok(result) => result,
-                Err(_) => Err(out_of_time(seconds, consent.allowed(), &purse)),
+                Err(_) => {
+                    // The policy is not asked about a call that is resumed.
+                    let call = resumed.or_else(|| consent.allowed());
+                    Err(out_of_time(seconds, call, purse.entry(call)))
+                }
             }
         }
     };
@@ -315,6 +320,15 @@ impl Purse {
         })
     }
 
+    /// What the journal has of a call.
+    fn entry(&self, call: Option<CallId>) -> Result<Option<Entry>, OutboxError> {
+        let (Some(call), Some(wallet)) = (call, self.wallet()) else {
+            return Ok(None);
+        };
+        let mut entries = wallet.history(&HistoryFilter::default())?.into_iter();
+        Ok(entries.find(|entry| entry.id == call))
+    }
+
     fn wallet(&self) -> Option<&Wallet> {
         match self {
             Self::Missing => None,
@@ -347,6 +361,13 @@ impl Asked {
         Ok(Self::Resume(call))
     }
 
+    fn resumed(&self) -> Option<CallId> {
+        match self {
+            Self::Resume(call) => Some(*call),
+            Self::Call(_) => None,
+        }
+    }
+
     fn method(&self) -> Option<http::Method> {
         match self {
             Self::Resume(_) => None,
@@ -372,36 +393,37 @@ fn check_open(call: CallId, wallet: &Wallet) -> Result<(), Failure> {
     }
 }
 
-/// `--max-time` is over: the journal tells what was under way.
-fn out_of_time(seconds: u64, allowed: Option<CallId>, purse: &Purse) -> Failure {
+/// `--max-time` is over: the journal tells what was under way. When it cannot be read, nobody knows
+/// what became of the call.
+fn out_of_time(
+    seconds: u64,
+    call: Option<CallId>,
+    entry: Result<Option<Entry>, OutboxError>,
+) -> Failure {
     let error = anyhow!("it took longer than {seconds} s");
-    let history = purse.wallet().map(|wallet| {
-        let entries = wallet.history(&HistoryFilter::default());
-        entries.unwrap_or_default()
-    });
-    let mut entries = history.unwrap_or_default().into_iter();
-    let entry = entries.find(|entry| Some(entry.id) == allowed);
-    match entry {
-        Some(entry) if entry.signatures > 0 => {
-            let advice = Advice {
-                moved: entry.money_moved(),
-                again: Again::Resume(entry.id.to_string()),
-                next: format!(
-                    "run `stiver get --resume {}`: it sends the same payment, never another",
-                    entry.id
-                ),
-            };
-            Failure::new(FailureKind::Unknown, error).with(advice)
+    let (id, moved, finished) = match (call, entry) {
+        (_, Ok(Some(entry))) if entry.signatures > 0 => {
+            (entry.id, entry.money_moved(), entry.state.is_final())
         }
-        _ => {
+        (Some(call), Err(_)) => (call, MoneyMoved::Maybe, false),
+        (_, Ok(_)) | (None, Err(_)) => {
             let advice = Advice {
                 moved: MoneyMoved::No,
                 again: Again::Safe,
                 next: "run the same command again, with more time".to_owned(),
             };
-            Failure::new(FailureKind::Network, error).with(advice)
+            return Failure::new(FailureKind::Network, error).with(advice);
         }
-    }
+    };
+    let (again, next) = if finished {
+        let next = format!("call {id} is finished: look for it in `stiver wallet history`");
+        (Again::No, next)
+    } else {
+        let next =
+            format!("run `stiver get --resume {id}`: it sends the same payment, never another");
+        (Again::Resume(id.to_string()), next)
+    };
+    Failure::new(FailureKind::Unknown, error).with(Advice { moved, again, next })
 }
 
 fn origin_of(url: &str) -> Option<String> {
@@ -409,9 +431,8 @@ fn origin_of(url: &str) -> Option<String> {
     Some(Origin::of(&uri).ok()?.to_string())
 }
 
-/// The command as it was typed, with `{}` where an option belongs; `None` when it holds a secret
-/// that is better not repeated.
-fn command(args: &Get, typed: impl Iterator<Item = String>) -> Option<String> {
+/// The command as it was typed; `None` when it holds a secret that is better not repeated.
+fn command(args: &Get, typed: impl Iterator<Item = String>) -> Option<Typed> {
     let request = &args.request;
     let secret_header = request.header.iter().any(|line| {
         let name = line.split(':').next().unwrap_or_default();
@@ -425,22 +446,29 @@ fn command(args: &Get, typed: impl Iterator<Item = String>) -> Option<String> {
     if secret_header || proxy_user || request.user.is_some() || request.bearer.is_some() {
         return None;
     }
-    let mut words = vec!["stiver".to_owned()];
+    let mut whole = vec!["stiver".to_owned()];
+    let mut unlimited = whole.clone();
     let mut typed = typed.skip(1);
     let mut after_get = false;
     while let Some(word) = typed.next() {
+        let is_get = !after_get && word == "get";
+        let is_limit = word == "--max-amount" || word.starts_with("--max-amount=");
+        let mut added = vec![quoted(&word)];
         if word == "--max-amount" {
-            typed.next();
-        } else if !word.starts_with("--max-amount=") {
-            let is_get = !after_get && word == "get";
-            words.push(quoted(&word));
-            if is_get {
-                after_get = true;
-                words.push("{}".to_owned());
-            }
+            added.extend(typed.next().map(|amount| quoted(&amount)));
+        } else if is_get {
+            after_get = true;
+            added.push("{}".to_owned());
         }
+        if !is_limit {
+            unlimited.extend_from_slice(&added);
+        }
+        whole.append(&mut added);
     }
-    after_get.then(|| words.join(" "))
+    after_get.then(|| Typed {
+        whole: whole.join(" "),
+        unlimited: unlimited.join(" "),
+    })
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::failure::{Advice, Again, Failure, FailureKind};
 /// What is known when a fetch fails.
 pub(super) struct Scene<'a> {
     /// The command to run again, without the words to add; `None` when it holds secrets.
-    pub(super) command: Option<String>,
+    pub(super) command: Option<Typed>,
     /// The verdicts on the offers.
     pub(super) verdicts: Vec<Verdict>,
     /// The challenges that came.
@@ -25,6 +25,15 @@ pub(super) struct Scene<'a> {
     pub(super) purse: PurseState,
     /// The origin that was asked, if any.
     pub(super) origin: Option<String>,
+}
+
+/// The command as it was typed, with `{}` where an option belongs.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Typed {
+    /// All of it.
+    pub(super) whole: String,
+    /// Without its `--max-amount`, for a hint that gives another.
+    pub(super) unlimited: String,
 }
 
 /// How far a wallet is set up.
@@ -148,23 +157,21 @@ fn not_resumable(call: CallId, why: &NotResumable) -> String {
 /// What the verdicts come to.
 fn declined(scene: &Scene<'_>) -> (FailureKind, String) {
     let verdicts = &scene.verdicts;
-    let with = |option: &str, price: &dyn std::fmt::Display| {
-        let words = match price.to_string().as_str() {
-            "" => option.to_owned(),
-            price => format!("{option} \"{price}\""),
-        };
-        match &scene.command {
-            Some(command) => format!("allow it with: {}", command.replacen("{}", &words, 1)),
-            None => format!("allow it with {words}"),
-        }
+    let with = |words: &str, command: Option<&String>| match command {
+        Some(command) => format!("allow it with: {}", command.replacen("{}", words, 1)),
+        None => format!("allow it with {words}"),
     };
+    let typed = scene.command.as_ref();
     for verdict in verdicts {
         match verdict {
             Verdict::Unasked { price } | Verdict::Over { price, .. } => {
-                return (FailureKind::TooExpensive, with("--max-amount", price));
+                let words = format!("--max-amount \"{price}\"");
+                let next = with(&words, typed.map(|typed| &typed.unlimited));
+                return (FailureKind::TooExpensive, next);
             }
             Verdict::Changed { .. } => {
-                let next = with("--accept-change", &"");
+                // The limit stays: whoever is paid now may ask for more.
+                let next = with("--accept-change", typed.map(|typed| &typed.whole));
                 let next = format!("find out why before you pay; {next}");
                 return (FailureKind::TooExpensive, next);
             }

@@ -40,12 +40,12 @@ impl Show<'_> {
         let mut notes = Vec::new();
         if let Some(payment) = &payment {
             notes.extend(warnings(payment));
-            self.note_payment(payment)?;
+            self.note_payment(payment);
         }
         if let (true, None, Some(to)) = (status.is_redirection(), &payment, location(&response)) {
             notes.push(format!("it redirects to {to}: follow it with -L"));
         }
-        self.note(&notes)?;
+        self.note(&notes);
         if self.output.is_json() {
             self.object(response, payment.as_ref(), &notes).await?;
         } else if !(is_error && self.args.output.fail) {
@@ -57,19 +57,19 @@ impl Show<'_> {
         }
     }
 
-    fn note(&self, notes: &[String]) -> io::Result<()> {
+    /// Nobody reads notes when they cannot be written: the body is still wanted.
+    fn note(&self, notes: &[String]) {
         if self.args.output.silent || self.output.is_json() {
-            return Ok(());
+            return;
         }
         for note in notes {
-            self.output.tell(note, &json!({"note": note}))?;
+            let _ = self.output.tell(note, &json!({"note": note}));
         }
-        Ok(())
     }
 
-    fn note_payment(&self, payment: &Payment) -> io::Result<()> {
+    fn note_payment(&self, payment: &Payment) {
         if self.args.output.silent || self.output.is_json() {
-            return Ok(());
+            return;
         }
         let reference = payment.receipt.as_ref();
         let reference = reference.map(|receipt| Untrusted(&receipt.reference).to_string());
@@ -77,13 +77,16 @@ impl Show<'_> {
             .as_ref()
             .map(|text| format!(", receipt {text}"))
             .unwrap_or_default();
-        let text = format!(
-            "paid {} to {}{receipt} (call {})",
-            payment.terms.amount, payment.terms.payee, payment.call
-        );
+        let terms = format!("{} to {}", payment.terms.amount, payment.terms.payee);
+        let call = payment.call;
+        let text = match payment.moved {
+            MoneyMoved::Yes => format!("paid {terms}{receipt} (call {call})"),
+            MoneyMoved::Maybe => format!("may have paid {terms}{receipt} (call {call})"),
+            MoneyMoved::No => format!("not paid: {terms} was not taken (call {call})"),
+        };
         let mut object = terms_json(payment);
         object["reference"] = json!(reference);
-        self.output.tell(&text, &json!({"payment": object}))
+        let _ = self.output.tell(&text, &json!({"payment": object}));
     }
 
     /// The body, piece by piece as it comes.
@@ -94,15 +97,15 @@ impl Show<'_> {
     ) -> Result<(), Failure> {
         let heads = self.args.output.include || self.args.request.head;
         let head = heads.then(|| head_lines(&response));
+        let failed = |error| not_written(error, payment, is_empty(&response));
         let mut out: Box<dyn Write> = match &mut self.target {
-            Some(target) => Box::new(target.begin()?),
+            Some(target) => Box::new(target.begin().map_err(failed)?),
             None => Box::new(io::stdout()),
         };
         if let Some(head) = head {
-            let written = out.write_all(head.as_bytes());
-            written.map_err(|error| not_written(error, payment))?;
+            out.write_all(head.as_bytes()).map_err(failed)?;
         }
-        let mut place = self.place(&response, out)?;
+        let mut place = self.place(&response, out);
         copy(response, place.as_mut(), payment).await
     }
 
@@ -124,13 +127,14 @@ impl Show<'_> {
             "notes": notes,
         });
         if let Some(mut target) = self.target.take() {
-            let file = target.begin()?;
-            let mut place = self.place(&response, file)?;
+            let file = target.begin();
+            let file = file.map_err(|error| not_written(error, payment, is_empty(&response)))?;
+            let mut place = self.place(&response, file);
             copy(response, place.as_mut(), payment).await?;
             object["output"] = json!(target.path().display().to_string());
         } else {
             let mut held = Held(Vec::new());
-            let mut place = self.place(&response, &mut held)?;
+            let mut place = self.place(&response, &mut held);
             copy(response, place.as_mut(), payment).await?;
             drop(place);
             match String::from_utf8(held.0) {
@@ -140,25 +144,22 @@ impl Show<'_> {
                 }
             }
         }
-        Ok(self.output.object(&object)?)
+        let written = self.output.object(&object);
+        written.map_err(|error| not_written(error, payment, true))
     }
 
     /// What undoes the coding of the body, if that was asked for.
-    fn place<'w, W: Write + 'w>(
-        &self,
-        response: &Response,
-        out: W,
-    ) -> Result<Box<dyn Place + 'w>, Failure> {
+    fn place<'w, W: Write + 'w>(&self, response: &Response, out: W) -> Box<dyn Place + 'w> {
         if !self.args.request.compressed {
-            return Ok(Box::new(Plain(out)));
+            return Box::new(Plain(out));
         }
         match decoding(response.headers(), out) {
-            Ok(place) => Ok(place),
+            Ok(place) => place,
             Err((UnknownCoding(coding), out)) => {
                 let coding = Untrusted(&coding).to_string();
                 let note = format!("the body is left as it is: its coding is {coding}");
-                self.note(&[note])?;
-                Ok(Box::new(Plain(out)))
+                self.note(&[note]);
+                Box::new(Plain(out))
             }
         }
     }
@@ -196,15 +197,17 @@ async fn copy(
             break;
         };
         let written = place.write_all(&piece).and_then(|()| place.flush());
-        written.map_err(|error| not_written(error, payment))?;
+        written.map_err(|error| not_written(error, payment, false))?;
     }
-    place.end().map_err(|error| not_written(error, payment))
+    place
+        .end()
+        .map_err(|error| not_written(error, payment, true))
 }
 
 /// The body broke off on its way.
 fn broken(error: reqwest::Error, payment: Option<&Payment>) -> Failure {
     let error = anyhow::Error::new(error.without_url()).context("the body broke off");
-    let advice = after(payment);
+    let advice = after(payment, false);
     let kind = match advice.moved {
         MoneyMoved::No => FailureKind::Network,
         MoneyMoved::Maybe | MoneyMoved::Yes => FailureKind::Unknown,
@@ -212,33 +215,51 @@ fn broken(error: reqwest::Error, payment: Option<&Payment>) -> Failure {
     Failure::new(kind, error).with(advice)
 }
 
-/// The body could not be put where it was wanted.
-fn not_written(error: io::Error, payment: Option<&Payment>) -> Failure {
+/// True when there is no body to read: its end, which is the end of the call, was there at once.
+fn is_empty(response: &Response) -> bool {
+    response.content_length() == Some(0)
+}
+
+/// The body could not be put where it was wanted, before or after its end.
+fn not_written(error: io::Error, payment: Option<&Payment>, ended: bool) -> Failure {
     let doing = match error.kind() {
         io::ErrorKind::BrokenPipe => "whoever read the output went away before the body ended",
         _ => "the body could not be written",
     };
     let error = anyhow::Error::new(error).context(doing);
-    Failure::new(FailureKind::Other, error).with(after(payment))
+    Failure::new(FailureKind::Other, error).with(after(payment, ended))
 }
 
-/// What to do when a body was not had whole.
-fn after(payment: Option<&Payment>) -> Advice {
-    match payment {
-        Some(payment) => Advice {
-            moved: payment.moved,
-            again: Again::Resume(payment.call.to_string()),
-            next: format!(
-                "run `stiver get --resume {}` to have it again: it is paid for",
-                payment.call
-            ),
-        },
-        None => Advice {
-            moved: MoneyMoved::No,
-            again: Again::Safe,
-            next: "run the same command again".to_owned(),
-        },
-    }
+/// What to do when a body was not had whole. Once it was read to its end, the call is finished, and
+/// there is nothing to resume.
+fn after(payment: Option<&Payment>, ended: bool) -> Advice {
+    let safe = Advice {
+        moved: MoneyMoved::No,
+        again: Again::Safe,
+        next: "run the same command again".to_owned(),
+    };
+    let Some(payment) = payment else { return safe };
+    let (call, moved) = (payment.call, payment.moved);
+    let (again, next) = match (moved, ended) {
+        (MoneyMoved::No, _) => return safe,
+        (MoneyMoved::Maybe | MoneyMoved::Yes, true) => {
+            let next = format!(
+                "call {call} is finished and cannot be resumed: the same command would pay again"
+            );
+            (Again::No, next)
+        }
+        (MoneyMoved::Yes, false) => {
+            let next = format!("run `stiver get --resume {call}` to have it again: it is paid for");
+            (Again::Resume(call.to_string()), next)
+        }
+        (MoneyMoved::Maybe, false) => {
+            let next = format!(
+                "run `stiver get --resume {call}`: it sends the same payment, never another"
+            );
+            (Again::Resume(call.to_string()), next)
+        }
+    };
+    Advice { moved, again, next }
 }
 
 /// An answer that is no success.

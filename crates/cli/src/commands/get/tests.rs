@@ -25,7 +25,8 @@ use stiver_method::{
 use super::{
     command,
     consent::Verdict,
-    outcome::{PurseState, Scene, failure},
+    out_of_time,
+    outcome::{PurseState, Scene, Typed, failure},
 };
 
 const COLUMNS: usize = 96;
@@ -70,7 +71,10 @@ fn ledger_challenge() -> Challenge {
 
 fn scene<'a>(purse: PurseState, challenges: &'a [Challenge], verdicts: Vec<Verdict>) -> Scene<'a> {
     Scene {
-        command: Some("stiver get {} https://api.example/x".to_owned()),
+        command: Some(Typed {
+            whole: "stiver get {} --max-amount '1 USD' https://api.example/x".to_owned(),
+            unlimited: "stiver get {} https://api.example/x".to_owned(),
+        }),
         verdicts,
         challenges,
         wallet: "default",
@@ -263,7 +267,7 @@ fn every_failure_says_whether_money_moved_whether_to_retry_and_what_next() {
     assert!(lines == expected, "failures.txt should be:\n{told}");
 }
 
-fn typed(words: &[&str]) -> Option<String> {
+fn typed(words: &[&str]) -> Option<Typed> {
     use clap::Parser as _;
     let cli = crate::args::Cli::try_parse_from(words).unwrap();
     let crate::args::Command::Get(args) = cli.command else {
@@ -276,15 +280,24 @@ fn typed(words: &[&str]) -> Option<String> {
 fn command_to_run_is_the_one_that_was_typed() {
     assert_eq!(
         typed(&["/x/stiver", "--json", "get", "-d", "a b", "http://a/?b&c"]).unwrap(),
-        "stiver --json get {} -d 'a b' 'http://a/?b&c'"
+        Typed {
+            whole: "stiver --json get {} -d 'a b' 'http://a/?b&c'".to_owned(),
+            unlimited: "stiver --json get {} -d 'a b' 'http://a/?b&c'".to_owned(),
+        }
     );
     assert_eq!(
         typed(&["stiver", "get", "--max-amount", "1 USD", "http://get/"]).unwrap(),
-        "stiver get {} http://get/"
+        Typed {
+            whole: "stiver get {} --max-amount '1 USD' http://get/".to_owned(),
+            unlimited: "stiver get {} http://get/".to_owned(),
+        }
     );
     assert_eq!(
         typed(&["stiver", "get", "--max-amount=1 USD", "-H", "a: b", "u"]).unwrap(),
-        "stiver get {} -H 'a: b' u"
+        Typed {
+            whole: "stiver get {} '--max-amount=1 USD' -H 'a: b' u".to_owned(),
+            unlimited: "stiver get {} -H 'a: b' u".to_owned(),
+        }
     );
     for secret in [
         &["-u", "a:b"][..],
@@ -295,5 +308,29 @@ fn command_to_run_is_the_one_that_was_typed() {
     ] {
         let words = [&["stiver", "get", "u"][..], secret].concat();
         assert_eq!(typed(&words), None, "{secret:?}");
+    }
+}
+
+#[test]
+fn time_that_runs_out_while_the_journal_cannot_be_read_leaves_it_unknown() {
+    let unreadable = || OutboxError::Disk {
+        path: "/home/anna/.stiver/outbox".into(),
+        source: std::io::Error::other("no space"),
+    };
+    let failure = out_of_time(5, Some(call()), Err(unreadable()));
+    let told = failure.object()["error"].clone();
+    assert_eq!(
+        (failure.kind.exit_code(), &told["moneyMoved"]),
+        (7, &"maybe".into())
+    );
+    assert_eq!(told["call"], call().to_string());
+    assert_eq!(told["retry"], "resume");
+    for entry in [Ok(None), Err(unreadable())] {
+        let failure = out_of_time(5, None, entry);
+        let told = failure.object()["error"].clone();
+        assert_eq!(
+            (failure.kind.exit_code(), &told["moneyMoved"]),
+            (3, &"no".into())
+        );
     }
 }
