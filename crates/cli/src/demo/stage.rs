@@ -18,12 +18,19 @@ use tokio::{
     time::timeout,
 };
 
-use crate::failure::Failure;
+use crate::{failure::Failure, passphrase::SECRET_VARIABLES};
 
 /// How long a process may take to say that it listens.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a command may take.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
+/// Variables that choose a wallet, and what opens it or limits it.
+const WALLET_VARIABLES: [&str; 4] = [
+    "STIVER_WALLET",
+    "STIVER_PASSPHRASE_FILE",
+    "STIVER_PASSPHRASE_COMMAND",
+    "STIVER_MAX_AMOUNT",
+];
 /// What a process prints when it is ready.
 const LISTENING: &str = "listening on ";
 
@@ -151,7 +158,7 @@ impl Stage {
         I: IntoIterator<Item = A>,
         A: AsRef<OsStr>,
     {
-        let mut command = Command::new(&self.program);
+        let mut command = program(&self.program);
         command
             .arg("--json")
             .args(args)
@@ -181,6 +188,15 @@ impl Stage {
     }
 }
 
+/// A command that sees no wallet, key or passphrase of whoever watches: a stage has its own.
+fn program(path: &Path) -> Command {
+    let mut command = Command::new(path);
+    for name in SECRET_VARIABLES.iter().chain(&WALLET_VARIABLES) {
+        command.env_remove(name);
+    }
+    command
+}
+
 /// A child process that says where it listens.
 struct Process {
     child: Child,
@@ -200,7 +216,7 @@ impl Process {
             .create(true)
             .append(true)
             .open(&log_file)?;
-        let mut child = Command::new(program)
+        let mut child = self::program(program)
             .args(args)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -75,7 +75,7 @@ fn dry_run() -> Value {
             ("method", text("The payment method.")),
             ("intent", text("The intent.")),
             ("realm", text("The realm.")),
-            ("display", text("What it costs, for people.")),
+            ("display", nullable(text("What it costs, for people."))),
             ("expires", nullable(text("When the offer ends."))),
             ("description", nullable(text("For people, by the server."))),
             ("payable", flag("This wallet can pay it.")),
@@ -102,9 +102,6 @@ fn dry_run() -> Value {
             ),
             ("offers", list("What the server offers.", offer)),
         ],
-        [(
-            "wouldPay",
-            json!({"description": "What would be paid, as one of `offers`."}),
-        )],
+        [("wouldPay", flag("One of `offers` would be paid."))],
     )
 }

@@ -8,16 +8,22 @@ use stiver_core::{challenge::Challenge, untrusted::Untrusted};
 use stiver_env::{BoxFuture, Env};
 
 /// Words in names whose values are not shown.
-const SECRET_WORDS: [&str; 8] = [
+const SECRET_WORDS: [&str; 12] = [
     "auth",
     "cookie",
     "credential",
+    "jwt",
     "key",
-    "password",
+    "pass",
+    "pwd",
     "receipt",
     "secret",
+    "session",
+    "sig",
     "token",
 ];
+/// Fields that hold URLs, whose queries may hold secrets.
+const URL_NAMES: [&str; 3] = ["link", "location", "referer"];
 /// Names with such a word that are no secrets.
 const OPEN_NAMES: [&str; 4] = [
     "accept-payment",
@@ -143,7 +149,27 @@ fn shown_value(name: &HeaderName, value: &HeaderValue) -> String {
         return "[left out]".to_owned();
     }
     let text = String::from_utf8_lossy(value.as_bytes());
+    let text = match URL_NAMES.contains(&name.as_str()) {
+        true => shown_urls(&text),
+        false => text.into_owned(),
+    };
     Untrusted(&text).to_string()
+}
+
+/// Text with URLs in it, without the secret values of their queries and fragments.
+fn shown_urls(text: &str) -> String {
+    let ends = |c: char| matches!(c, '?' | '&' | '#' | '>' | ';' | ',' | '"') || c.is_whitespace();
+    let pieces = text.split_inclusive(ends).map(|piece| {
+        let end = piece.chars().next_back().filter(|last| ends(*last));
+        match piece.split_once('=') {
+            Some((name, _)) if is_secret(name) => {
+                let end = end.map(String::from).unwrap_or_default();
+                format!("{name}=[left out]{end}")
+            }
+            _ => piece.to_owned(),
+        }
+    });
+    pieces.collect()
 }
 
 fn shown_query(query: &str) -> String {
@@ -175,6 +201,9 @@ mod tests {
             "payment-receipt",
             "x-api-key",
             "x-auth-token",
+            "signature",
+            "x-session-id",
+            "x-jwt",
         ] {
             let name: HeaderName = name.parse().unwrap();
             let value = HeaderValue::from_static("abc");
@@ -191,5 +220,26 @@ mod tests {
             shown_query("a=1&api_key=abc&access_token=x&b"),
             "?a=1&api_key=[left out]&access_token=[left out]&b"
         );
+        assert_eq!(
+            shown_query("sig=1&pass=2&pwd=3&session=4&jwt=5&X-Amz-Signature=6&n=7"),
+            "?sig=[left out]&pass=[left out]&pwd=[left out]&session=[left out]&jwt=[left out]\
+             &X-Amz-Signature=[left out]&n=7"
+        );
+        for (name, text, shown) in [
+            (
+                "location",
+                "https://a.example/x?n=1&sig=abc#access_token=def",
+                "https://a.example/x?n=1&sig=[left out]#access_token=[left out]",
+            ),
+            ("referer", "/x?token=abc", "/x?token=[left out]"),
+            (
+                "link",
+                "</x?sig=abc>; rel=\"next\", </y?n=2&jwt=d>; rel=prev",
+                "</x?sig=[left out]>; rel=\"next\", </y?n=2&jwt=[left out]>; rel=prev",
+            ),
+        ] {
+            let name = HeaderName::from_static(name);
+            assert_eq!(shown_value(&name, &HeaderValue::from_static(text)), shown);
+        }
     }
 }

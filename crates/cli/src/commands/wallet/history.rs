@@ -185,16 +185,19 @@ fn csv(out: &mut dyn Write, entries: &[Entry]) -> io::Result<()> {
     Ok(())
 }
 
-/// One field (RFC 4180). Text that a spreadsheet would take for a formula gets an apostrophe in
-/// front: some of it comes from whoever was paid.
+/// What stands for a control character.
+const REPLACED: &str = "\u{fffd}";
+
+/// One field (RFC 4180). Some of it comes from whoever was paid: what moves the cursor of a terminal
+/// is replaced, and text that a spreadsheet would take for a formula gets an apostrophe in front.
 fn field(value: &Value) -> String {
     let text = match value {
         Value::Null => return String::new(),
-        Value::String(text) => text.clone(),
+        Value::String(text) => text.replace(char::is_control, REPLACED),
         other => other.to_string(),
     };
     let guard = if is_formula(&text) { "'" } else { "" };
-    let quoted = !guard.is_empty() || text.contains([',', '"', '\r', '\n']);
+    let quoted = !guard.is_empty() || text.contains([',', '"']);
     if quoted {
         format!("\"{guard}{}\"", text.replace('"', "\"\""))
     } else {
@@ -210,7 +213,7 @@ fn is_formula(text: &str) -> bool {
     };
     match text.strip_prefix('-') {
         Some(rest) => !is_word(rest),
-        None => text.starts_with(['=', '+', '@', '\t', '\r']),
+        None => text.starts_with(['=', '+', '@']),
     }
 }
 
@@ -226,7 +229,9 @@ mod tests {
             (json!("plain"), "plain"),
             (json!("a,b"), "\"a,b\""),
             (json!("say \"x\""), "\"say \"\"x\"\"\""),
-            (json!("two\nlines"), "\"two\nlines\""),
+            (json!("two\nlines"), "two\u{fffd}lines"),
+            (json!("\u{1b}]0;x\u{7}"), "\u{fffd}]0;x\u{fffd}"),
+            (json!("\r=1+1"), "\u{fffd}=1+1"),
             (json!("=1+1"), "\"'=1+1\""),
             (json!("@SUM(A1)"), "\"'@SUM(A1)\""),
             (json!("-1+cmd|x"), "\"'-1+cmd|x\""),
