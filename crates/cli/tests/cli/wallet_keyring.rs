@@ -3,10 +3,15 @@
 use std::{
     io::{BufRead, BufReader, Write},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
+    sync::mpsc::Receiver,
+    time::Duration,
 };
 
 use crate::common::{Done, command, finish, run};
+
+/// How long the bus may take to say the next thing, while a test waits for one.
+const HEARD_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A private session bus with an unlocked keyring on it. All of it ends with the test.
 struct Keyring {
@@ -39,11 +44,12 @@ impl Keyring {
         monitor.args(["--session", owner]).stdout(Stdio::piped());
         let monitor = monitor.spawn();
         let mut monitor = monitor.expect("dbus-monitor is there (Debian: dbus-bin)");
-        let mut heard = BufReader::new(monitor.stdout.take().unwrap()).lines();
+        let heard = lines_of(monitor.stdout.take().unwrap());
         self.children.push(monitor);
-        let mut wait_for = |word: &str| {
-            let found = heard.by_ref().any(|line| line.unwrap().contains(word));
-            assert!(found, "the bus never said {word}");
+        let wait_for = |word: &str| {
+            let next = || heard.recv_timeout(HEARD_TIMEOUT);
+            let told = |error| panic!("the bus never said {word}: {error}");
+            while !next().unwrap_or_else(told).contains(word) {}
         };
         wait_for("member=NameLost");
         let mut service = isolated("gnome-keyring-daemon", self.root.path(), &self.bus);
@@ -73,6 +79,20 @@ impl Drop for Keyring {
             let _ = child.wait();
         }
     }
+}
+
+/// The lines of a stream, as they come.
+#[expect(clippy::disallowed_methods, reason = "a test starts its own threads")]
+fn lines_of(stream: ChildStdout) -> Receiver<String> {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
 }
 
 /// A command that sees no desktop but the test's.
