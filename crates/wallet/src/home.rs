@@ -13,9 +13,9 @@ use stiver_method::key::{Ed25519Key, KEY_FILE_BYTES_MAX};
 use zeroize::Zeroizing;
 
 use crate::{
-    Keyring, Passphrases, Wallet, WalletError, WalletName,
+    Keyring, KeyringError, Passphrases, Wallet, WalletError, WalletName,
     keyfile::{BadKeyFile, KeyFile, KeyringItem},
-    keyring::NoKeyring,
+    keyring::{KEYRING_SERVICE, NoKeyring},
     passphrase::NoPassphrases,
     sealed::{KdfCost, PASSPHRASE_BYTES_MIN, SealRandom, SealedKey},
 };
@@ -60,6 +60,24 @@ impl fmt::Display for Kept {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
+}
+
+/// A wallet whose key is kept elsewhere now.
+pub struct Moved {
+    /// The wallet.
+    pub wallet: Wallet,
+    /// The keyring's old item, when it could not be removed: it still holds the secret.
+    pub left: Option<LeftItem>,
+}
+
+/// An item that is still in the keyring, though no file names it.
+#[derive(Debug, thiserror::Error)]
+#[error("the keyring still has the item {item:?} of the service {KEYRING_SERVICE:?}")]
+pub struct LeftItem {
+    /// Its name.
+    pub item: String,
+    /// Why it could not be removed.
+    pub source: KeyringError,
 }
 
 /// The home folder of a payer's wallets. Cheap to clone.
@@ -143,17 +161,45 @@ impl Home {
         keep: Keep,
     ) -> Result<Wallet, WalletError> {
         let _lock = self.lock_keys().await?;
-        let path = self.key_path(name);
-        match self.read(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Ok(_) => {
-                let name = name.clone();
-                return Err(WalletError::Exists { name, path });
-            }
-            Err(source) => return Err(WalletError::Disk { path, source }),
-        }
+        self.check_free(name)?;
         self.write_key(name, &key, keep)?;
         Ok(Wallet::opened(self, name, Kept::In(keep), key))
+    }
+
+    /// Makes a wallet with a key that is encrypted already: it stays under its passphrase, and
+    /// nothing of it is written in the clear.
+    ///
+    /// # Errors
+    ///
+    /// As [`Home::create`]; and the passphrase does not open the key.
+    pub async fn import_sealed(
+        &self,
+        name: &WalletName,
+        sealed: &SealedKey,
+        passphrase: &str,
+    ) -> Result<Wallet, WalletError> {
+        let key = sealed.open(passphrase).map_err(|source| {
+            let name = name.clone();
+            WalletError::Sealed { name, source }
+        })?;
+        let _lock = self.lock_keys().await?;
+        self.check_free(name)?;
+        self.write_file(name, &sealed.to_file_text())?;
+        let kept = Kept::In(Keep::EncryptedFile);
+        Ok(Wallet::opened(self, name, kept, key))
+    }
+
+    /// A key is never replaced by another.
+    fn check_free(&self, name: &WalletName) -> Result<(), WalletError> {
+        let path = self.key_path(name);
+        match self.read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Ok(_) => {
+                let name = name.clone();
+                Err(WalletError::Exists { name, path })
+            }
+            Err(source) => Err(WalletError::Disk { path, source }),
+        }
     }
 
     /// Keeps a wallet's key elsewhere, or under another passphrase. The new place has it, durably
@@ -163,23 +209,23 @@ impl Home {
     /// # Errors
     ///
     /// Whatever keeps the key from being read, or the new place from taking it: then it is where
-    /// it was.
-    pub async fn keep(&self, name: &WalletName, keep: Keep) -> Result<Wallet, WalletError> {
+    /// it was. An old item that stays in the keyring is none: see [`Moved::left`].
+    pub async fn keep(&self, name: &WalletName, keep: Keep) -> Result<Moved, WalletError> {
         let _lock = self.lock_keys().await?;
         let file = self.read_file(name)?;
         let before = Wallet::of_file(self, name, &file);
+        let item = match &file {
+            KeyFile::Keyring(item) => Some(item.item.clone()),
+            KeyFile::Plain(_) | KeyFile::Sealed(_) => None,
+        };
         let key = before.open(file)?;
         self.write_key(name, &key, keep)?;
         let wallet = Wallet::opened(self, name, Kept::In(keep), key);
-        if before.kept() == Kept::In(Keep::Keyring) && keep != Keep::Keyring {
-            let item = KeyringItem::of(before.did()).item;
-            let removed = self.keyring.remove(&item);
-            removed.map_err(|source| WalletError::Keyring {
-                name: name.clone(),
-                source,
-            })?;
-        }
-        Ok(wallet)
+        let left = item.and_then(|item| {
+            let source = self.keyring.remove(&item).err()?;
+            Some(LeftItem { item, source })
+        });
+        Ok(Moved { wallet, left })
     }
 
     /// Opens a wallet: its key file is checked. A secret that needs a passphrase or the keyring is
@@ -308,6 +354,10 @@ impl Home {
                 Zeroizing::new(item.to_file_text())
             }
         };
+        self.write_file(name, &text)
+    }
+
+    fn write_file(&self, name: &WalletName, text: &str) -> Result<(), WalletError> {
         let path = self.key_path(name);
         self.env
             .disk
@@ -345,7 +395,7 @@ impl Home {
         name: &WalletName,
         key: &Ed25519Key,
     ) -> Result<KeyringItem, WalletError> {
-        let item = KeyringItem::of(key.did());
+        let item = KeyringItem::new(key.did(), &self.env.random());
         let secret = key.to_secret_text();
         let stored = self.keyring.store(&item.item, &secret);
         let read = stored.and_then(|()| self.keyring.load(&item.item));

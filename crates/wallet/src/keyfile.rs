@@ -1,6 +1,6 @@
 //! What lies in `keys/NAME.key`: a key, an encrypted key, or where in the keyring it is.
 
-use stiver_core::did::DidKey;
+use stiver_core::{base64url, did::DidKey};
 use stiver_method::key::{Ed25519Key, KeyFileError};
 
 use crate::sealed::{self, SealedKey, SealedKeyError};
@@ -9,6 +9,8 @@ use crate::sealed::{self, SealedKey, SealedKeyError};
 const KEYRING_HEADER: &str = "stiver-keyring-key 1 ed25519";
 /// What the first line of every version of it begins with.
 const KEYRING_KIND: &str = "stiver-keyring-key ";
+/// Random bytes in the name of a keyring's item.
+const ITEM_RANDOM_BYTES: usize = 16;
 /// Longest name of a keyring's item, bytes.
 const ITEM_BYTES_MAX: usize = 256;
 
@@ -20,7 +22,7 @@ const ITEM_BYTES_MAX: usize = 256;
 /// ```text
 /// stiver-keyring-key 1 ed25519
 /// public did:key:z6Mk...
-/// item did:key:z6Mk...
+/// item did:key:z6Mk....AbCd...
 /// ```
 pub enum KeyFile {
     /// The secret as it is.
@@ -71,12 +73,11 @@ impl KeyFile {
 }
 
 impl KeyringItem {
-    /// The item that a key gets: named by its public half, so that no two keys share one.
-    pub(crate) fn of(public: DidKey) -> Self {
-        Self {
-            public,
-            item: public.to_string(),
-        }
+    /// The item that a key gets: named by its public half, and by random bytes, so that no two
+    /// files share one.
+    pub(crate) fn new(public: DidKey, random: &[u8; ITEM_RANDOM_BYTES]) -> Self {
+        let item = format!("{public}.{}", base64url::encode(random));
+        Self { public, item }
     }
 
     /// The text of the file.
@@ -128,7 +129,7 @@ mod tests {
     use super::*;
 
     fn item() -> KeyringItem {
-        KeyringItem::of(Ed25519Key::from_seed(&[9; 32]).did())
+        KeyringItem::new(Ed25519Key::from_seed(&[9; 32]).did(), &[1; 16])
     }
 
     #[test]
@@ -138,7 +139,7 @@ mod tests {
             panic!("{text}");
         };
         assert_eq!(again, item());
-        assert_eq!(again.item, again.public.to_string());
+        assert!(again.item.starts_with(&format!("{}.", again.public)));
     }
 
     #[test]

@@ -40,7 +40,7 @@ mod wallet;
 
 pub use account::{Account, AccountFileError};
 pub use error::WalletError;
-pub use home::{Home, Keep, Kept};
+pub use home::{Home, Keep, Kept, LeftItem, Moved};
 #[cfg(feature = "keyring")]
 pub use keyring::SystemKeyring;
 pub use keyring::{KEYRING_SERVICE, Keyring, KeyringError};

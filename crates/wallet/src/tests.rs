@@ -3,7 +3,7 @@ use std::{
     path::Path,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
 };
 
@@ -257,6 +257,15 @@ impl Passphrases for Told {
 struct SimulatedKeyring {
     items: Mutex<BTreeMap<String, String>>,
     loads: AtomicU32,
+    stuck: AtomicBool,
+}
+
+impl SimulatedKeyring {
+    fn only_item(&self) -> String {
+        let items = self.items.lock().unwrap();
+        assert_eq!(items.len(), 1);
+        items.keys().next().unwrap().clone()
+    }
 }
 
 impl Keyring for SimulatedKeyring {
@@ -274,6 +283,9 @@ impl Keyring for SimulatedKeyring {
         })
     }
     fn remove(&self, item: &str) -> Result<(), KeyringError> {
+        if self.stuck.load(Ordering::Relaxed) {
+            return Err(KeyringError::Locked("by the test".to_owned()));
+        }
         self.items.lock().unwrap().remove(item);
         Ok(())
     }
@@ -378,6 +390,8 @@ fn a_key_moves_from_place_to_place_and_stays_the_same_key() {
         Keep::PlainFile,
     ] {
         let moved = simulation.block_on(home.keep(&name("main"), keep)).unwrap();
+        assert!(moved.left.is_none());
+        let moved = moved.wallet;
         assert_eq!((moved.did(), moved.kept()), (made.did(), Kept::In(keep)));
         simulation.crash();
         let is_plain = keep == Keep::PlainFile;
@@ -386,6 +400,86 @@ fn a_key_moves_from_place_to_place_and_stays_the_same_key() {
         assert_eq!(in_keyring, usize::from(keep == Keep::Keyring), "{keep:?}");
     }
     assert_eq!(home.wallet(&name("main")).unwrap().did(), made.did());
+}
+
+#[test]
+fn wallets_of_one_key_have_an_item_each() {
+    let simulation = Simulation::new(1);
+    let keyring = Arc::new(SimulatedKeyring::default());
+    let home = home(&simulation).with_keyring(keyring.clone());
+    for wallet in ["main", "other"].map(name) {
+        let key = Ed25519Key::from_seed(&[5; 32]);
+        let import = home.import(&wallet, key, Keep::Keyring);
+        simulation.block_on(import).unwrap();
+    }
+    assert_eq!(keyring.items.lock().unwrap().len(), 2);
+    simulation
+        .block_on(home.keep(&name("main"), Keep::PlainFile))
+        .unwrap();
+    let other = home.wallet(&name("other")).unwrap();
+    assert_eq!(other.key().unwrap().did(), other.did());
+    keyring.only_item();
+}
+
+#[test]
+fn item_named_as_earlier_versions_did_is_read_and_removed() {
+    let simulation = Simulation::new(1);
+    let keyring = Arc::new(SimulatedKeyring::default());
+    let home = home(&simulation).with_keyring(keyring.clone());
+    let key = Ed25519Key::from_seed(&[5; 32]);
+    let did = key.did();
+    let main = name("main");
+    let made = home.import(&main, key, Keep::Keyring);
+    simulation.block_on(made).unwrap();
+    let secret = keyring.load(&keyring.only_item()).unwrap();
+    keyring.items.lock().unwrap().clear();
+    keyring.store(&did.to_string(), &secret).unwrap();
+    let file = format!("stiver-keyring-key 1 ed25519\npublic {did}\nitem {did}\n");
+    let path = Path::new(HOME).join("keys/main.key");
+    let disk = &simulation.env().disk;
+    disk.write_atomic(&path, file.as_bytes(), true).unwrap();
+    simulation
+        .block_on(home.keep(&name("main"), Keep::PlainFile))
+        .unwrap();
+    assert!(keyring.items.lock().unwrap().is_empty());
+}
+
+#[test]
+fn item_that_stays_in_the_keyring_is_told_with_the_moved_wallet() {
+    let simulation = Simulation::new(1);
+    let keyring = Arc::new(SimulatedKeyring::default());
+    let home = home(&simulation).with_keyring(keyring.clone());
+    let main = name("main");
+    let made = home.create(&main, Keep::Keyring);
+    simulation.block_on(made).unwrap();
+    keyring.stuck.store(true, Ordering::Relaxed);
+    let moved = simulation.block_on(home.keep(&name("main"), Keep::PlainFile));
+    let moved = moved.unwrap();
+    assert_eq!(moved.wallet.kept(), Kept::In(Keep::PlainFile));
+    assert_eq!(moved.left.unwrap().item, keyring.only_item());
+}
+
+#[test]
+fn sealed_key_is_imported_as_it_is() {
+    let simulation = Simulation::new(1);
+    let passphrases = told(&["long enough"], "long enough");
+    let home = sealed_home(&simulation, &passphrases);
+    let key = Ed25519Key::from_seed(&[5; 32]);
+    let sealed = home.seal(&name("main"), &key).unwrap();
+    let main = name("main");
+    let wrong = home.import_sealed(&main, &sealed, "not this one");
+    assert!(matches!(
+        simulation.block_on(wrong),
+        Err(WalletError::Sealed { .. })
+    ));
+    let import = || home.import_sealed(&main, &sealed, "long enough");
+    let wallet = simulation.block_on(import()).unwrap();
+    assert_eq!(wallet.kept(), Kept::In(Keep::EncryptedFile));
+    assert_eq!(key_file(&simulation), sealed.to_file_text());
+    assert!(matches!(
+        simulation.block_on(import()),
+        Err(WalletError::Exists { .. })
+    ));
 }
 
 #[test]
@@ -402,7 +496,7 @@ fn a_key_that_the_keyring_lost_or_altered_is_refused() {
         assert_eq!(wallet.key().unwrap().did(), made.did());
     }
     assert_eq!(keyring.loads.load(Ordering::Relaxed), loads + 1);
-    let item = made.did().to_string();
+    let item = keyring.only_item();
     let other = Ed25519Key::from_seed(&[5; 32]).to_secret_text();
     keyring.store(&item, &other).unwrap();
     let mismatch = home.wallet(&name("main")).unwrap().key().err();

@@ -171,6 +171,31 @@ fn exported_keys_are_imported_elsewhere_and_only_plainly_when_told_twice() {
 }
 
 #[test]
+fn encrypted_key_stays_encrypted_when_it_is_imported() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    let asked = |args: &[&str]| with(home, "STIVER_PASSPHRASE", PASSPHRASE, args);
+    asked(&["wallet", "new", "one", "--encrypt"]).ends_with(0);
+    let export = ["wallet", "export", "one", "--plain", "--yes"];
+    let secret = asked(&export).ends_with(0).out;
+    let file = home.join("keys/one.key");
+    let import = [
+        "--json",
+        "wallet",
+        "import",
+        "two",
+        "--from",
+        file.to_str().unwrap(),
+    ];
+    run(home, &import).fails(2, "passphrase");
+    let told = asked(&import).ends_with(0).json();
+    assert_eq!(told["keptIn"], "encrypted-file");
+    assert_eq!(key_file(home, "two"), key_file(home, "one"));
+    let export = ["wallet", "export", "two", "--plain", "--yes"];
+    assert_eq!(asked(&export).ends_with(0).out, secret);
+}
+
+#[test]
 fn key_of_the_environment_pays_and_is_written_nowhere() {
     let stage = Stage::funded();
     let home = stage.home();

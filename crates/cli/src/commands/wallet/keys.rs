@@ -10,7 +10,7 @@ use serde_json::json;
 use stiver_env::Env;
 use stiver_ledger::id::AccountId;
 use stiver_method::key::{Ed25519Key, KEY_FILE_BYTES_MAX};
-use stiver_wallet::{Home, Keep, Kept, Wallet, WalletName, keyfile::KeyFile};
+use stiver_wallet::{Home, Keep, Kept, Wallet, WalletName, keyfile::KeyFile, sealed::SealedKey};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -79,14 +79,9 @@ pub(super) async fn import(args: &Import, env: &Env, output: Output) -> Result<(
     no_environment_key("import a wallet")?;
     let home = home_of(&args.wallet.home, env)?;
     let text = read_key_text(&args.from)?;
-    let key = match KeyFile::from_text(&text) {
-        Ok(KeyFile::Plain(key)) => *key,
-        Ok(KeyFile::Sealed(sealed)) => tokio::task::block_in_place(|| {
-            let asked = Asked::new(&args.wallet.home);
-            let passphrase = stiver_wallet::Passphrases::existing(&asked, &name)?;
-            sealed.open(&passphrase).context("the key to import")
-        })
-        .usage("importing")?,
+    let wallet = match KeyFile::from_text(&text) {
+        Ok(KeyFile::Plain(key)) => blocking(home.import(&name, *key, args.keep.keep()))?,
+        Ok(KeyFile::Sealed(sealed)) => import_sealed(args, &home, &name, &sealed)?,
         Ok(KeyFile::Keyring(_)) => {
             return Err(Failure::usage(
                 "this file names an item of a keyring and holds no key: \
@@ -94,12 +89,11 @@ pub(super) async fn import(args: &Import, env: &Env, output: Output) -> Result<(
             ));
         }
         Err(error) => match Ed25519Key::from_secret_text(text.trim()) {
-            Ok(key) => key,
+            Ok(key) => blocking(home.import(&name, key, args.keep.keep()))?,
             Err(_) => return Err(error).usage(format!("{}", args.from.display())),
         },
     };
     drop(text);
-    let wallet = blocking(home.import(&name, key, args.keep.keep()))?;
     tell(
         &format!("imported the wallet {name}"),
         &home,
@@ -111,6 +105,27 @@ pub(super) async fn import(args: &Import, env: &Env, output: Output) -> Result<(
          that pay with it keep two histories",
     )?;
     Ok(())
+}
+
+/// What is encrypted stays so, under the same passphrase, unless another place is named.
+fn import_sealed(
+    args: &Import,
+    home: &Home,
+    name: &WalletName,
+    sealed: &SealedKey,
+) -> Result<Wallet, Failure> {
+    let asked = Asked::new(&args.wallet.home);
+    let passphrase =
+        tokio::task::block_in_place(|| stiver_wallet::Passphrases::existing(&asked, name))
+            .usage("importing")?;
+    match args.keep.keep() {
+        Keep::PlainFile => blocking(home.import_sealed(name, sealed, &passphrase)),
+        keep @ (Keep::EncryptedFile | Keep::Keyring) => {
+            let key = tokio::task::block_in_place(|| sealed.open(&passphrase));
+            let key = key.context("the key to import").usage("importing")?;
+            blocking(home.import(name, key, keep))
+        }
+    }
 }
 
 fn read_key_text(from: &Path) -> Result<Zeroizing<String>, Failure> {
@@ -208,13 +223,19 @@ pub(super) async fn move_key(args: &MoveKey, env: &Env, output: Output) -> Resul
             "the key of the wallet {name} is kept there already ({before}){hint}"
         )));
     }
-    let wallet = blocking(home.keep(&name, keep))?;
+    let moved = blocking(home.keep(&name, keep))?;
     tell(
         &format!("moved the key of the wallet {name}"),
         &home,
-        &wallet,
+        &moved.wallet,
         output,
     )?;
+    if let Some(left) = moved.left {
+        output.note(&format!(
+            "warning: {left} ({}): remove it yourself",
+            left.source
+        ))?;
+    }
     if before == Kept::In(Keep::PlainFile) {
         output.note(
             "note: a disk, a snapshot or a backup may still hold the plain key file; if somebody \
@@ -238,7 +259,7 @@ pub(super) async fn passwd(args: &Passwd, env: &Env, output: Output) -> Result<(
              `stiver wallet move {name} --encrypt` puts it under one"
         )));
     }
-    let wallet = blocking(home.keep(&name, Keep::EncryptedFile))?;
+    let wallet = blocking(home.keep(&name, Keep::EncryptedFile))?.wallet;
     tell(
         &format!("changed the passphrase of the wallet {name}"),
         &home,
@@ -263,7 +284,7 @@ fn tell(done: &str, home: &Home, wallet: &Wallet, output: Output) -> Result<(), 
             format!("its secret is in {file}, encrypted: without the passphrase it is lost")
         }
         Kept::In(Keep::Keyring) => {
-            format!("its secret is in the keyring, as the item {key} of `stiver`")
+            format!("its secret is in the keyring, as the item of `stiver` that {file} names")
         }
         Kept::Environment => "its secret is in the environment".to_owned(),
     };
