@@ -188,8 +188,8 @@ fn csv(out: &mut dyn Write, entries: &[Entry]) -> io::Result<()> {
 /// What stands for a control character.
 const REPLACED: &str = "\u{fffd}";
 
-/// One field (RFC 4180). Some of it comes from whoever was paid: what moves the cursor of a terminal
-/// is replaced, and text that a spreadsheet would take for a formula gets an apostrophe in front.
+/// One field (RFC 4180). Some of it comes from whoever was paid: control characters are replaced,
+/// and text that a spreadsheet would take for a formula gets an apostrophe in front.
 fn field(value: &Value) -> String {
     let text = match value {
         Value::Null => return String::new(),
