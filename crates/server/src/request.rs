@@ -59,8 +59,8 @@ impl Request<'_> {
         format!("{method} {cut} sha-256={}", base64url::encode(&digest))
     }
 
-    /// What makes two requests the same one: HTTP method, target, what is known of the body, and the
-    /// digest of what else the price was made of, as the challenge has it.
+    /// What makes two requests the same one: HTTP method, target, what is known of the body, and
+    /// the digest of what else the price was made of, as the challenge has it.
     pub(crate) fn hash(&self, inputs: Option<&str>) -> [u8; 32] {
         let (tag, digest): (&[u8], &[u8]) = match &self.body {
             BodyState::None => (b"none", b""),

@@ -33,8 +33,8 @@ pub(super) fn find(query: &str, name: &str) -> Result<Option<String>, NotFound> 
     Ok(found)
 }
 
-/// Whether an upstream may read two names as one: without looking at case or at `[]` after the name,
-/// or with `.`, a space and a lone `[` as `_`.
+/// Whether an upstream may read two names as one: without looking at case or at `[]` after the
+/// name, or with `.`, a space and a lone `[` as `_`.
 fn alike(one: &str, other: &str) -> bool {
     let cut = |name: &str| folded(name.split('[').next().unwrap_or(name));
     cut(one) == cut(other) || folded(one) == folded(other)
