@@ -116,6 +116,11 @@ pub(crate) enum Command {
     ///
     /// Exits with 1 when the gateway is not ready.
     Status(ConfigChoice),
+    /// Let the running gateway read its configuration again.
+    Reload(ConfigChoice),
+    /// The secrets that bind challenges.
+    #[command(subcommand)]
+    Secrets(Secrets),
     /// Fetch a URL, and pay for it when it asks.
     Get(Box<Get>),
     /// Keys and accounts to pay with.
@@ -183,6 +188,24 @@ pub(crate) struct Serve {
     /// The configuration file that `stiver init` wrote.
     #[arg(short, long, default_value = "stiver.toml", value_name = "FILE")]
     pub(crate) config: PathBuf,
+    /// Look at everything the configuration names, say what would be served, and start nothing.
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// Print the configuration with every default written out, and start nothing.
+    #[arg(long, conflicts_with = "check")]
+    pub(crate) print_config: bool,
+}
+
+/// `stiver secrets ...`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Secrets {
+    /// Make a new challenge secret. The one before it stays good for the challenges that are out.
+    ///
+    /// The running gateway uses it at once; when none runs, the file is changed.
+    Rotate {
+        #[command(flatten)]
+        config: ConfigChoice,
+    },
 }
 
 /// `stiver ledger ...`

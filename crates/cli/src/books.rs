@@ -18,6 +18,21 @@ use crate::failure::{Failure, FailureKind};
 /// Longest answer, bytes.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// Tells the running gateway of a configuration something; `None` when none runs.
+pub(crate) async fn tell<A: DeserializeOwned>(
+    config: &Config,
+    target: &str,
+    env: &Env,
+) -> Result<Option<A>, Failure> {
+    let socket = config.admin_socket();
+    // A socket that nobody listens at was left behind by a gateway that was killed.
+    if env.net.connect_local(&socket).await.is_err() {
+        return Ok(None);
+    }
+    let books = Books::There(socket, env.clone());
+    books.post(target, &serde_json::json!({})).await.map(Some)
+}
+
 /// Where the ledger is.
 pub(crate) enum Books {
     /// Opened here.

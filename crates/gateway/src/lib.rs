@@ -7,6 +7,7 @@
 
 pub mod admin;
 pub mod books;
+mod check;
 pub mod config;
 mod connections;
 mod discovery;
@@ -14,6 +15,7 @@ pub mod init;
 pub mod keys;
 mod ledger_endpoint;
 pub mod limits;
+mod live;
 pub mod observe;
 pub mod path;
 pub mod pricing;
@@ -25,8 +27,10 @@ mod tls;
 pub mod trace;
 mod upstream;
 
+pub use check::check;
 pub use discovery::{LLMS_PATH, OPENAPI_PATH};
 pub use ledger_endpoint::LEDGER_PATH;
+pub use live::{EARLIER_MAX, ReloadError, Reloaded};
 pub use routes::RoutesError;
 pub use run::{Gateway, StartError, StopError};
 pub use tls::TlsError;

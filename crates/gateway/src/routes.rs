@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use http::{HeaderMap, header};
-use stiver_core::Amount;
+use stiver_core::{Amount, Timestamp};
 use stiver_env::Env;
 use stiver_method::payee::{PayeeCharge, QuoteError};
 use stiver_server::{
@@ -23,8 +23,19 @@ use crate::{
 /// The routes of a gateway, in the order of its file.
 pub(crate) struct Routes {
     routes: Vec<Entry>,
+    earlier: Vec<Earlier>,
 }
 
+/// Routes that were in force before, for the prices of challenges that are out.
+#[derive(Clone)]
+pub(crate) struct Earlier {
+    /// What they were.
+    pub(crate) routes: Arc<Routes>,
+    /// When the last of their challenges has expired.
+    pub(crate) until: Timestamp,
+}
+
+#[derive(Clone)]
 struct Entry {
     pattern: Pattern,
     methods: Vec<String>,
@@ -146,7 +157,48 @@ impl Routes {
                 found,
             });
         }
-        Ok(Self { routes })
+        Ok(Self {
+            routes,
+            earlier: Vec::new(),
+        })
+    }
+
+    /// The same routes, that honour the prices of earlier ones.
+    pub(crate) fn honouring(mut self, earlier: Vec<Earlier>) -> Self {
+        self.earlier = earlier;
+        self
+    }
+
+    /// What these honour.
+    pub(crate) fn earlier(&self) -> &[Earlier] {
+        &self.earlier
+    }
+
+    /// These routes, to be honoured by others.
+    pub(crate) fn without_earlier(&self) -> Arc<Self> {
+        Arc::new(Self {
+            routes: self.routes.clone(),
+            earlier: Vec::new(),
+        })
+    }
+
+    /// The prices that a request had under earlier routes, and that may still be paid.
+    pub(crate) fn earlier_prices(
+        &self,
+        method: &str,
+        path: &str,
+        now: impl FnOnce() -> Timestamp,
+    ) -> Vec<Arc<PricedRoute>> {
+        if self.earlier.is_empty() {
+            return Vec::new();
+        }
+        let now = now();
+        let live = self.earlier.iter().filter(|row| row.until > now);
+        live.filter_map(|row| match row.routes.find(method, path) {
+            Found::Priced(_, route) => Some(route),
+            Found::None | Found::Denied | Found::Free(_) => None,
+        })
+        .collect()
     }
 
     /// The first route that matches a method and a normal path. A route for `GET` serves `HEAD`

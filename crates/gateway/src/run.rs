@@ -1,35 +1,29 @@
 //! A gateway that runs: opened, serving, shut down.
 
-use std::{
-    collections::BTreeMap, error::Error as _, io, net::SocketAddr, path::PathBuf, sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body};
-use http::{Request, Response};
+use http::Request;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use stiver_env::{Env, net::Listener};
 use stiver_method::payee::PayeeCharge;
 use stiver_method_ledger::{EmbeddedLedger, LedgerPayee, LedgerPayeeConfig};
-use stiver_server::{Gate, gate::BuildError, tower::Answered};
+use stiver_server::{Gate, gate::BuildError};
 use stiver_store::{EmbeddedStore, Limits as StoreLimits, Store};
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
-use tracing::Instrument as _;
 
 use crate::{
     RoutesError, admin,
     books::{self, BooksError},
     config::{self, Config, Upstream, secret::SecretError},
-    connections::{Connections, Handler, Peer, ResponseBody},
-    discovery::Discovery,
+    connections::{Connections, Handler, ResponseBody},
     keys::{self, KeyError},
-    ledger_endpoint::LedgerEndpoint,
-    observe::{self, About, Watched, Watching},
+    live::{Live, ReloadError, Reloaded},
+    observe::{self, Watched, Watching},
     proxy::{Limits, Proxy},
-    routes::Routes,
     tls::{self, Certificate, Protocols, TlsError},
     upstream::{HeaderRules, Settings, UpstreamClient, UpstreamSetupError},
 };
@@ -58,6 +52,7 @@ pub struct Gateway {
     hide: watch::Sender<bool>,
     hidden: Vec<oneshot::Receiver<()>>,
     gate: Gate,
+    live: Arc<Live>,
     store: EmbeddedStore,
     ledger: EmbeddedLedger,
     admin_socket: PathBuf,
@@ -98,16 +93,14 @@ impl Gateway {
         let gate = Gate::builder(config.realm.clone(), secrets, shared, env.clone())
             .method(Arc::clone(&method));
         let gate = watching.count(gate).build().map_err(StartError::Gate)?;
-        let upstreams = upstream_clients(config, env)?;
-        let routes = Routes::new(config, &upstreams, &method, env).map_err(StartError::Routes)?;
         let limits = Limits {
             spool_total_bytes: config.spool_total_bytes,
             behind_proxy: config.behind_tls_proxy,
             cors: config.cors.clone(),
         };
-        let proxy = Proxy::new(gate.clone(), Arc::new(routes), limits, &watching);
-        let endpoint = LedgerEndpoint::new(&ledger, config, env);
-        let discovery = Discovery::new(config, &[method.name()]);
+        let proxy = |routes| Proxy::new(gate.clone(), routes, limits, &watching);
+        let parts = (gate.clone(), ledger.clone(), watching.clone());
+        let live = Arc::new(Live::new(config, parts, method, proxy)?);
         let (stop, stopped) = watch::channel(false);
         let mut gateway = Self {
             addresses: Vec::new(),
@@ -120,6 +113,7 @@ impl Gateway {
             hide: watch::channel(false).0,
             hidden: Vec::new(),
             gate: gate.clone(),
+            live,
             store,
             ledger,
             admin_socket: config.admin_socket(),
@@ -127,13 +121,7 @@ impl Gateway {
             env: env.clone(),
         };
         gateway.recover(&gate, stopped.clone());
-        let public = Public {
-            proxy,
-            endpoint,
-            discovery,
-            watching,
-        };
-        gateway.listen(config, public, stopped).await?;
+        gateway.listen(config, watching, stopped).await?;
         Ok(gateway)
     }
 
@@ -157,6 +145,18 @@ impl Gateway {
     /// certificate that is no good leaves the old one in force, and the log says why.
     pub fn look_at_certificates(&self) {
         tls::look_at_all(&self.certificates);
+    }
+
+    /// Reads the configuration file again and puts it into force with its secrets: routes, prices,
+    /// upstreams, limits. No challenge that is out is refused for it.
+    ///
+    /// # Errors
+    ///
+    /// [`ReloadError`]; everything is as it was then.
+    pub async fn reload(&self) -> Result<Reloaded, ReloadError> {
+        let reloaded = self.live.reload_file().await;
+        self.look_at_certificates();
+        reloaded
     }
 
     /// Accepts nothing new, finishes what is in flight within the configured grace, and closes the
@@ -212,13 +212,12 @@ impl Gateway {
     async fn listen(
         &mut self,
         config: &Config,
-        public: Public,
+        watching: Watching,
         stopped: watch::Receiver<bool>,
     ) -> Result<(), StartError> {
-        let watching = public.watching.clone();
+        let live = Arc::clone(&self.live);
         let handler: Handler = Arc::new(move |request: Request<Incoming>, peer| {
-            let public = public.clone();
-            Box::pin(public.handle(request, peer))
+            Box::pin(Arc::clone(&live).handle(request, peer))
         });
         for row in &config.listeners {
             let tls = self.secure(row)?;
@@ -265,6 +264,7 @@ impl Gateway {
         let listener = self.env.net.listen_local(&socket).await;
         let listener = listener.map_err(|source| listening(socket.display(), source))?;
         let router = admin::router(self.ledger.ledger().clone());
+        let router = router.merge(admin::control::router(Arc::clone(&self.live)));
         let router = router.merge(observe::admin(Arc::clone(&watched), Arc::clone(&metrics)));
         self.serve(router, ADMIN_CONNECTIONS_MAX, listener);
         if let Some(told) = &config.metrics {
@@ -332,7 +332,7 @@ fn routed(router: Router) -> Handler {
 }
 
 /// A client for each upstream.
-fn upstream_clients(
+pub(crate) fn upstream_clients(
     config: &Config,
     env: &Env,
 ) -> Result<BTreeMap<String, UpstreamClient>, StartError> {
@@ -372,57 +372,19 @@ fn listening(at: impl ToString, source: io::Error) -> StartError {
     StartError::Listen { at, source }
 }
 
-/// What answers on the public address.
-#[derive(Clone)]
-struct Public {
-    proxy: Proxy,
-    endpoint: LedgerEndpoint,
-    discovery: Discovery,
-    watching: Watching,
-}
-
-impl Public {
-    async fn handle(self, mut request: Request<Incoming>, peer: Peer) -> Response<ResponseBody> {
-        let watching = self.watching.clone();
-        let method = request.method().clone();
-        let seen = watching.requests.begin(&method, request.headers_mut());
-        let mut about = About {
-            wants_note: watching.requests.notes() || !seen.span.is_disabled(),
-            ..About::default()
-        };
-        let answering = self.answer(request, peer, &mut about);
-        let mut response = answering.instrument(seen.span.clone()).await;
-        if let (
-            Some(source),
-            Some(Answered::Refused {
-                challenges: 1.., ..
-            }),
-        ) = (about.bears_credential_of, about.note.read())
-        {
-            watching.limits.challenged(watching.requests.now(), source);
-        }
-        seen.end(&about, &mut response);
-        response
-    }
-
-    async fn answer(
-        self,
-        request: Request<Incoming>,
-        peer: Peer,
-        about: &mut About,
-    ) -> Response<ResponseBody> {
-        if self.endpoint.takes(&request) {
-            return self.endpoint.handle(request).await;
-        }
-        match self.discovery.answer(&request) {
-            Some(answer) => answer,
-            None => self.proxy.handle(request, peer, about).await,
-        }
-    }
-}
-
 fn boxed(body: Body) -> ResponseBody {
     body.map_err(Into::into).boxed_unsync()
+}
+
+/// An error and its causes, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }
 
 /// Why a gateway did not start.
@@ -471,13 +433,7 @@ impl StartError {
 
     /// This error and its causes, in one line.
     pub fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            text = format!("{text}: {error}");
-            cause = error.source();
-        }
-        text
+        chain(self)
     }
 }
 

@@ -15,25 +15,42 @@ use tracing_subscriber::{
 
 use crate::{
     args::Serve,
+    commands::look,
     config::read_config,
     failure::{Failure, FailureKind},
     log::{Ending, Lines},
     output::{Output, STRONG},
 };
 
-/// Runs until SIGINT or SIGTERM, then finishes the requests in flight.
+/// Runs until SIGINT or SIGTERM, then finishes the requests in flight. SIGHUP reloads.
 pub(crate) async fn run(args: &Serve, env: &Env, output: Output) -> Result<(), Failure> {
+    if args.check {
+        return look::check(args, env, output);
+    }
+    if args.print_config {
+        return look::print(args, env, output);
+    }
     let filter = filter()?;
     let config = read_config(&args.config, env)?;
     let log = Log::start(filter, &config, env)?;
-    let mut signals = StopSignals::new()?;
+    let mut signals = Signals::new()?;
     let gateway = Gateway::start(&config, env)
         .await
         .map_err(|error| failure(&error))?;
     let url = format!("http://{}", gateway.address());
     output.line(&format!("listening on {}", output.paint(STRONG, &url)))?;
     output.object(&json!({"listening": url}))?;
-    signals.wait().await;
+    while signals.wait().await == Told::Reload {
+        match gateway.reload().await {
+            Ok(reloaded) => {
+                tracing::info!(routes = reloaded.routes, "the configuration is reloaded");
+            }
+            Err(error) => {
+                let error = anyhow::Error::new(error);
+                tracing::error!("not reloaded, all is as it was: {error:#}");
+            }
+        }
+    }
     tracing::info!("stopping: requests in flight are finished first");
     let stopped = gateway.stop().await;
     tracing::info!("stopped");
@@ -130,25 +147,37 @@ fn no_exporter(config: &Config) -> Result<(), Failure> {
     }
 }
 
-/// What ends the gateway. Listened for before it says that it is ready: a signal that comes right
-/// after is not lost.
-struct StopSignals {
-    interrupt: Signal,
-    terminate: Signal,
+/// What a signal tells.
+#[derive(Debug, PartialEq, Eq)]
+enum Told {
+    /// SIGHUP.
+    Reload,
+    /// SIGINT, SIGTERM.
+    Stop,
 }
 
-impl StopSignals {
+/// What the gateway is told by signals. Listened for before it says that it is ready: a signal that
+/// comes right after is not lost.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
     fn new() -> Result<Self, Failure> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
         })
     }
 
-    async fn wait(&mut self) {
+    async fn wait(&mut self) -> Told {
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => Told::Stop,
+            _ = self.terminate.recv() => Told::Stop,
+            _ = self.hangup.recv() => Told::Reload,
         }
     }
 }

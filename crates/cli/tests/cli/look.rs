@@ -49,6 +49,8 @@ fn every_command_has_help() {
         "demo",
         "init",
         "serve",
+        "reload",
+        "secrets",
         "get",
         "wallet",
         "ledger",

@@ -17,6 +17,7 @@ mod hostile;
 mod inspect;
 mod look;
 mod mint;
+mod operate;
 mod serve;
 mod status;
 mod wallet;

@@ -7,10 +7,13 @@
 //! | `GET /v1/statement?account=ID&before=SEQ&limit=N` | a page of movements, newest first |
 //! | `POST /v1/check` | checks the books and the whole log |
 //! | `POST /v1/orders` | executes a signed order: `{"order":"<base64url>"}` |
+//! | `POST /v1/reload` | reads the configuration again: only of a gateway that runs |
+//! | `POST /v1/secrets/rotate` | puts a new challenge secret into force: the same |
 //!
 //! Orders carry their signature, so that the router needs not be trusted with an issuer's key.
 //! Errors are `{"error":"..."}` with a status of 400 or more.
 
+pub(crate) mod control;
 pub mod wire;
 
 use std::error::Error;

@@ -268,3 +268,22 @@ impl From<&view::Outcome> for Executed {
         }
     }
 }
+
+/// What a reload put into force.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// Routes.
+    pub routes: usize,
+    /// Upstreams.
+    pub upstreams: usize,
+    /// Whether anything but the secrets has changed.
+    pub changed: bool,
+}
+
+/// What a rotation of the challenge secrets did.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rotated {
+    /// When the secret that was current ends.
+    pub previous_until: String,
+}

@@ -1,6 +1,9 @@
 //! `[gateway]`, and the file as a whole.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use serde::Deserialize;
 use stiver_core::{Currency, name::Realm};
@@ -39,13 +42,12 @@ pub(super) fn resolve(text: &str, file: &Path, folder: &Path) -> Result<Config, 
         gateway,
     };
     let routes = route::resolve(&source, &wire.routes, &known)?;
-    let data_dir = match &gateway.data_dir {
-        Some(path) => source.path(path)?,
-        None => folder.join("stiver-data"),
-    };
+    let (data_dir, secret_file) = folders(&source, gateway)?;
     let metrics = wire.metrics.as_ref();
     let tracing = wire.tracing.as_ref();
     Ok(Config {
+        file: file.to_path_buf(),
+        folder: folder.to_path_buf(),
         listeners: listener::resolve(&source, &wire)?,
         limits: limits::resolve(&source, &wire.limits)?,
         metrics: metrics
@@ -56,10 +58,7 @@ pub(super) fn resolve(text: &str, file: &Path, folder: &Path) -> Result<Config, 
             .transpose()?,
         cors: cors::resolve(&source, &wire.cors)?,
         discovery: discovery::resolve(&source, &wire.discovery, gateway.realm.get_ref())?,
-        secret_file: match &gateway.secret_file {
-            Some(path) => source.path(path)?,
-            None => data_dir.join("challenge.secret"),
-        },
+        secret_file,
         data_dir,
         currencies,
         accept_orders: wire.ledger.accept_orders == Some(true),
@@ -92,6 +91,22 @@ pub(super) fn resolve(text: &str, file: &Path, folder: &Path) -> Result<Config, 
             (1, 1_000_000),
         )?,
     })
+}
+
+/// The data folder and the secrets file.
+fn folders(
+    source: &Source<'_>,
+    gateway: &wire::Gateway,
+) -> Result<(PathBuf, PathBuf), ConfigError> {
+    let data_dir = match &gateway.data_dir {
+        Some(path) => source.path(path)?,
+        None => source.folder.join("stiver-data"),
+    };
+    let secret_file = match &gateway.secret_file {
+        Some(path) => source.path(path)?,
+        None => data_dir.join("challenge.secret"),
+    };
+    Ok((data_dir, secret_file))
 }
 
 /// The file as it is written: its syntax, then its keys, then the types of its values.

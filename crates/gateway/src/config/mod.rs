@@ -25,11 +25,13 @@ mod tests;
 
 use std::{
     collections::BTreeMap,
+    io,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use stiver_core::{Currency, name::Realm};
+use stiver_env::Env;
 
 use self::{
     address::{HttpUrl, IpBlock},
@@ -81,6 +83,10 @@ pub const RESUME_WINDOW_DEFAULT: Duration = Duration::from_secs(24 * 3600);
 /// A checked configuration. What the file leaves out has its default here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
+    /// The file it was read from.
+    pub file: PathBuf,
+    /// What its relative paths are relative to.
+    pub folder: PathBuf,
     /// Where to listen: at least one.
     pub listeners: Vec<Listener>,
     /// The protection space named in challenges.
@@ -150,6 +156,23 @@ impl Config {
         gateway::resolve(text, file, folder)
     }
 
+    /// Reads a configuration file. Its folder is what relative paths are relative to.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`] when the file cannot be read, or says something wrong.
+    pub fn read(file: &Path, env: &Env) -> Result<Self, ReadError> {
+        let unread = |source| ReadError::Read {
+            file: file.to_path_buf(),
+            source,
+        };
+        let bytes = env.disk.read(file, CONFIG_BYTES_MAX).map_err(unread)?;
+        let text = String::from_utf8(bytes).map_err(|error| unread(io::Error::other(error)))?;
+        // A file in the current folder has an empty parent.
+        let folder = file.parent().unwrap_or(Path::new("."));
+        Self::parse(&text, file, folder).map_err(ReadError::Config)
+    }
+
     /// The folder of the ledger's log.
     pub fn ledger_dir(&self) -> PathBuf {
         self.data_dir.join("ledger")
@@ -186,4 +209,21 @@ pub struct ConfigError {
     pub line: usize,
     /// What is wrong, and what to write instead.
     pub problem: String,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The file cannot be read.
+    #[error("reading {}; `stiver init` writes one", file.display())]
+    Read {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// It says something wrong.
+    #[error("the configuration is not valid")]
+    Config(#[source] ConfigError),
 }

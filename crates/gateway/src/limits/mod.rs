@@ -26,7 +26,11 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::IpAddr,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
 use http::HeaderMap;
 
@@ -149,7 +153,7 @@ impl Limit {
 
 /// Decides who may ask. Shared by all requests.
 pub struct Limits {
-    rules: Rules,
+    rules: RwLock<Arc<Rules>>,
     sources: Sources,
     total: std::sync::Mutex<Bucket>,
 }
@@ -159,27 +163,38 @@ impl Limits {
     pub fn new(rules: Rules) -> Self {
         let sources = Sources::new(rules.sources_max);
         Self {
-            rules,
+            rules: RwLock::new(Arc::new(rules)),
             sources,
             total: std::sync::Mutex::default(),
         }
     }
 
+    /// Puts other rules into force. Buckets stay as full as they are, and as many as they may be.
+    pub fn change(&self, rules: Rules) {
+        let mut slot = self.rules.write().unwrap_or_else(PoisonError::into_inner);
+        *slot = Arc::new(rules);
+    }
+
+    fn rules(&self) -> Arc<Rules> {
+        let rules = self.rules.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&rules)
+    }
+
     /// True when some request could be refused by the rules alone; a route may still have a limit
     /// of its own.
     pub fn any(&self) -> bool {
-        let rules = &self.rules;
+        let rules = self.rules();
         rules.per_source.is_some() || rules.total.is_some() || rules.challenges_per_source.is_some()
     }
 
     /// True when it matters whether a request was answered with challenges.
     pub fn counts_challenges(&self) -> bool {
-        self.rules.challenges_per_source.is_some()
+        self.rules().challenges_per_source.is_some()
     }
 
     /// Who asks: the peer, or whom a trusted proxy says it asks for.
     pub fn source(&self, peer: Option<IpAddr>, headers: &HeaderMap) -> Source {
-        source::of(peer, headers, &self.rules.trusted_proxies)
+        source::of(peer, headers, &self.rules().trusted_proxies)
     }
 
     /// How many buckets are remembered now.
@@ -194,7 +209,7 @@ impl Limits {
     ///
     /// [`TooMany`]; tokens taken from earlier buckets are not given back.
     pub fn admit(&self, now: Duration, asking: &Asking) -> Result<(), TooMany> {
-        let rules = &self.rules;
+        let rules = self.rules();
         if let Some(rate) = rules.per_source {
             self.take(now, asking.source, Limit::Source, 0, rate)?;
         }
@@ -214,10 +229,7 @@ impl Limits {
             }
         }
         if let Some(rate) = rules.total {
-            let mut total = self
-                .total
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut total = self.total.lock().unwrap_or_else(PoisonError::into_inner);
             too_many(Limit::Total, total.take(now, rate))?;
         }
         Ok(())
@@ -230,13 +242,13 @@ impl Limits {
     ///
     /// [`TooMany`] of [`Limit::Paid`].
     pub fn admit_paid(&self, now: Duration, source: Source) -> Result<(), TooMany> {
-        let rate = self.rules.per_source.unwrap_or(PAID);
+        let rate = self.rules().per_source.unwrap_or(PAID);
         self.take(now, source, Limit::Paid, 0, rate)
     }
 
     /// Takes note that a request with a credential was answered with challenges all the same.
     pub fn challenged(&self, now: Duration, source: Source) {
-        if let Some(rate) = self.rules.challenges_per_source {
+        if let Some(rate) = self.rules().challenges_per_source {
             // An empty bucket stays empty: the next request will be told.
             let _ = self.take(now, source, Limit::Challenges, 0, rate);
         }

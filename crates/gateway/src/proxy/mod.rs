@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 use stiver_core::{Problem, problem::ProblemKind};
 use stiver_env::BoxFuture;
 use stiver_server::{
-    Pricing,
+    Pricing, Route,
     tower::{
         BodyRule, Payment, PaymentLayer, Price, ReadBody, RequestBody, Shadow, remove_credentials,
     },
@@ -24,7 +24,7 @@ use tower::{Layer, ServiceExt};
 
 use self::{forward::Forward, guard::Guard};
 use crate::{
-    config::cors::Cors,
+    config::{Config, cors::Cors},
     connections::{Peer, ResponseBody},
     limits::Source,
     observe::{About, Watching},
@@ -74,6 +74,16 @@ impl Proxy {
             cors: Arc::new(limits.cors),
             guard,
             behind_proxy: limits.behind_proxy,
+        }
+    }
+
+    /// The same proxy with other routes, and what else may change while it runs.
+    pub(crate) fn with_routes(&self, routes: Arc<Routes>, config: &Config) -> Self {
+        Self {
+            routes,
+            behind_proxy: config.behind_tls_proxy,
+            cors: Arc::new(config.cors.clone()),
+            ..self.clone()
         }
     }
 
@@ -134,9 +144,13 @@ impl Proxy {
                 if about.wants_note {
                     parts.extensions.insert(about.note.clone());
                 }
+                let (method, path) = (parts.method.as_str(), parts.uri.path());
+                let now = || self.forward.clock.now();
+                let earlier = self.routes.earlier_prices(method, path, now);
                 parts.extensions.insert(Charged {
                     serving,
                     route,
+                    earlier,
                     peer,
                 });
                 let request = Request::from_parts(parts, body);
@@ -236,9 +250,27 @@ pub(crate) fn problem_response(problem: &Problem) -> Response<ResponseBody> {
 struct Charged {
     serving: Arc<Serving>,
     route: Arc<PricedRoute>,
+    /// What the request cost before the routes changed: it may have a challenge from then.
+    earlier: Vec<Arc<PricedRoute>>,
     /// For what depends on who asks.
     #[expect(dead_code, reason = "free quotas by source read it")]
     peer: Peer,
+}
+
+impl Charged {
+    /// What a credential for the request may have been asked for.
+    fn honour(&self, parts: &Parts, body: &ReadBody) -> Pricing {
+        let pricing = self.route.honour(parts, body);
+        let Pricing::Priced(mut route) = pricing else {
+            return pricing;
+        };
+        for earlier in &self.earlier {
+            if let Pricing::Priced(earlier) = earlier.honour(parts, body) {
+                route = Arc::new(Route::clone(&route).honouring(earlier));
+            }
+        }
+        Pricing::Priced(route)
+    }
 }
 
 /// The price of a request: that of the route it was matched with.
@@ -263,7 +295,11 @@ impl Price for RoutePrice {
 
     fn reads_body(&self, parts: &Parts) -> bool {
         let charged = parts.extensions.get::<Charged>();
-        charged.is_some_and(|charged| charged.route.reads_body())
+        charged.is_some_and(|charged| {
+            let earlier = charged.earlier.iter();
+            let mut forms = std::iter::once(&charged.route).chain(earlier);
+            forms.any(|route| route.reads_body())
+        })
     }
 
     fn price<'a>(&'a self, parts: &'a Parts, body: &'a ReadBody) -> BoxFuture<'a, Pricing> {
@@ -275,7 +311,7 @@ impl Price for RoutePrice {
 
     fn honour<'a>(&'a self, parts: &'a Parts, body: &'a ReadBody) -> BoxFuture<'a, Pricing> {
         let charged = parts.extensions.get::<Charged>();
-        let pricing = charged.map_or_else(no_route, |charged| charged.route.honour(parts, body));
+        let pricing = charged.map_or_else(no_route, |charged| charged.honour(parts, body));
         Box::pin(std::future::ready(pricing))
     }
 }

@@ -326,6 +326,11 @@ impl Stage {
         self.gateway = Some(gateway);
     }
 
+    /// The gateway's process.
+    pub(crate) fn gateway_process(&self) -> u32 {
+        self.gateway.as_ref().expect("it runs").child.id()
+    }
+
     /// Stops the gateway.
     pub(crate) fn stop(&mut self) {
         let gateway = self.gateway.take().expect("it runs");

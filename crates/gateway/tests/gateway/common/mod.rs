@@ -179,6 +179,11 @@ impl World {
         self.gateway.take().expect("it runs")
     }
 
+    /// The gateway that runs.
+    pub(crate) fn gateway(&self) -> &Gateway {
+        self.gateway.as_ref().expect("it runs")
+    }
+
     /// Where the gateway tells its metrics.
     pub(crate) fn metrics_address(&self) -> std::net::SocketAddr {
         let gateway = self.gateway.as_ref().expect("it runs");
@@ -263,11 +268,16 @@ impl World {
 
     /// Asks the admin socket.
     pub(crate) async fn admin(&self, target: &str) -> Value {
-        let stream = UnixStream::connect(self.config.admin_socket()).await;
         let request = Request::get(target).body(Bytes::new()).unwrap();
-        let reply = exchange(stream.unwrap(), request).await;
+        let reply = self.ask_admin(request).await;
         assert_eq!(reply.status, StatusCode::OK, "{reply:?}");
         serde_json::from_slice(&reply.body).unwrap()
+    }
+
+    /// Sends a request to the admin socket.
+    pub(crate) async fn ask_admin(&self, request: Request<Bytes>) -> Reply {
+        let stream = UnixStream::connect(self.config.admin_socket()).await;
+        exchange(stream.unwrap(), request).await
     }
 
     /// How many orders the ledger has executed.
