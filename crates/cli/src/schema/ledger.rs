@@ -99,6 +99,20 @@ fn statement() -> Value {
 }
 
 fn check() -> Value {
+    object(
+        "",
+        [
+            ("ok", ok()),
+            ("events", whole("Events in the log.")),
+            ("signatures", whole("Signatures verified.")),
+            ("chain", text("The hash of the log's last frame.")),
+            ("books", books()),
+        ],
+    )
+}
+
+/// The books of a ledger.
+pub(super) fn books() -> Value {
     let currency = object(
         "",
         [
@@ -110,7 +124,7 @@ fn check() -> Value {
             ("sum", money("Over all accounts: zero.")),
         ],
     );
-    let books = object(
+    object(
         "The ledger as a whole.",
         [
             ("ledger", text("Its id.")),
@@ -119,16 +133,6 @@ fn check() -> Value {
             ("executed", whole("Orders executed since the beginning.")),
             ("openHolds", whole("Open holds.")),
             ("currencies", list("Each currency.", currency)),
-        ],
-    );
-    object(
-        "",
-        [
-            ("ok", ok()),
-            ("events", whole("Events in the log.")),
-            ("signatures", whole("Signatures verified.")),
-            ("chain", text("The hash of the log's last frame.")),
-            ("books", books),
         ],
     )
 }

@@ -7,6 +7,7 @@ mod get;
 mod ledger;
 mod markdown;
 mod shape;
+mod status;
 mod tools;
 mod wallet;
 
@@ -66,6 +67,7 @@ const SILENT: [&str; 4] = ["completions", "demo-sensor", "man", "schema"];
 /// Everything that is printed, commands in the order of `--help`, errors last.
 pub(crate) fn all() -> Vec<Printed> {
     let mut all = tools::printed();
+    all.push(status::printed());
     all.push(get::printed());
     all.extend(wallet::printed());
     all.extend(ledger::printed());
