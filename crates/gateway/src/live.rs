@@ -92,10 +92,16 @@ impl Public {
         about: &mut About,
     ) -> Response<ResponseBody> {
         if self.endpoint.takes(&request) {
-            return self.endpoint.handle(request).await;
+            return match self.proxy.refuse_own(request.headers(), peer, about) {
+                Some(answer) => answer,
+                None => self.endpoint.handle(request).await,
+            };
         }
         match self.discovery.answer(&request) {
-            Some(answer) => answer,
+            Some(answer) => {
+                let refused = self.proxy.refuse_own(request.headers(), peer, about);
+                refused.unwrap_or(answer)
+            }
             None => self.proxy.handle(request, peer, about).await,
         }
     }

@@ -302,10 +302,14 @@ fn priced(row: &Priced) -> Value {
             ("per", text(quota.per.name())),
         ])
     });
+    let words = row.descriptions.iter();
+    let words = map(words.map(|(tag, words)| (tag, Value::String(words.clone()))));
+    let descriptions = words.filter(|_| !row.descriptions.is_empty());
     table([
         ("price", price),
         ("pricing", pricing),
         ("description", row.description.as_ref().and_then(text)),
+        ("descriptions", descriptions),
         ("settle", text(settle)),
         ("shadow", flag(row.shadow)),
         ("free_quota", quota),

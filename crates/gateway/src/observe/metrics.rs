@@ -84,6 +84,11 @@ struct ShadowLabel {
     verdict: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CurrencyLabel {
+    currency: Code,
+}
+
 /// A currency's code as a label.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Code(stiver_core::Currency);
@@ -144,6 +149,7 @@ pub(crate) struct Metrics {
     deliveries: Durations<MethodLabel>,
     replays: Counter,
     shadow: Family<ShadowLabel, Counter>,
+    shadow_units: Family<CurrencyLabel, Units>,
     limited: Family<LimitLabel, Counter>,
     upstream: Durations<UpstreamLabel>,
     upstream_errors: Family<ErrorLabels, Counter>,
@@ -164,6 +170,7 @@ impl Metrics {
             deliveries: durations(),
             replays: Counter::default(),
             shadow: Family::default(),
+            shadow_units: Family::default(),
             limited: Family::default(),
             upstream: Durations::new_with_constructor(Seconds),
             upstream_errors: Family::default(),
@@ -199,6 +206,8 @@ impl Metrics {
         r.register("replays", help, self.replays.clone());
         let help = "Requests let through in shadow mode, by what would have become of them";
         r.register("shadow_requests", help, self.shadow.clone());
+        let help = "Base units that shadow mode would have charged";
+        r.register("shadow_units", help, self.shadow_units.clone());
         let help = "Requests refused by a rate limit";
         r.register("rate_limited", help, self.limited.clone());
         let help = "From sending a request upstream to the head of its answer";
@@ -301,12 +310,18 @@ impl Observer<Event> for Metrics {
                 durations.observe(latency.as_secs_f64());
             }
             Event::DeliveryFailed { payment, .. } => self.payment("delivery-failed", payment),
+            Event::Voided(payment) => self.payment("voided", payment),
             Event::Refunded(payment) => self.payment("refunded", payment),
             Event::Kept(payment) => self.payment("kept", payment),
             Event::Replayed { .. } => {
                 self.replays.inc();
             }
-            Event::WouldCharge { problem, .. } => {
+            Event::WouldCharge { problem, amount } => {
+                if let Some(amount) = amount {
+                    let currency = Code(amount.currency().clone());
+                    let sum = self.shadow_units.get_or_create(&CurrencyLabel { currency });
+                    sum.add(amount.units());
+                }
                 let verdict = problem.map_or("served", problem_name);
                 self.shadow.get_or_create(&ShadowLabel { verdict }).inc();
             }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderValue, Response, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Response, header, request::Parts};
 use stiver_core::{Problem, problem::ProblemKind};
 use stiver_env::Clock;
 use stiver_server::{
@@ -38,9 +38,28 @@ impl Guard {
     }
 
     /// Who asks.
-    pub(super) fn source(&self, parts: &Parts, peer: Peer) -> Source {
+    pub(super) fn source(&self, headers: &HeaderMap, peer: Peer) -> Source {
         let peer = peer.address.map(|address| address.ip());
-        self.limits.source(peer, &parts.headers)
+        self.limits.source(peer, headers)
+    }
+
+    /// The answer to a request that the gateway serves itself, when it came too soon.
+    pub(super) fn refuse_own(
+        &self,
+        headers: &HeaderMap,
+        peer: Peer,
+        about: &mut About,
+    ) -> Option<Response<ResponseBody>> {
+        if !self.limits.any() {
+            return None;
+        }
+        let asking = Asking {
+            source: self.source(headers, peer),
+            route: None,
+            wants: Wants::Free,
+        };
+        let refused = self.limits.admit(self.clock.monotonic(), &asking).err();
+        refused.map(|too_many| self.answer(too_many, about))
     }
 
     /// Lets a request pass, or gives its answer. Nothing was claimed yet, so nothing has moved.
@@ -66,7 +85,7 @@ impl Guard {
         if route.is_none() && !self.limits.any() {
             return Ok(());
         }
-        let source = self.source(parts, peer);
+        let source = self.source(&parts.headers, peer);
         let wants = match found {
             Found::Priced(..) if presents_credential(&parts.headers) => Wants::Delivery,
             Found::Priced(..) => Wants::Challenges,

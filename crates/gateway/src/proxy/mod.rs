@@ -9,7 +9,9 @@ mod upgrade;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header, request::Parts};
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header, request::Parts,
+};
 use http_body_util::{BodyExt, Either, Full, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
 use stiver_core::{Problem, problem::ProblemKind};
@@ -77,6 +79,16 @@ impl Proxy {
         }
     }
 
+    /// The answer to a request that the gateway serves itself, when it came too soon.
+    pub(crate) fn refuse_own(
+        &self,
+        headers: &HeaderMap,
+        peer: Peer,
+        about: &mut About,
+    ) -> Option<Response<ResponseBody>> {
+        self.guard.refuse_own(headers, peer, about)
+    }
+
     /// The same proxy with other routes, and what else may change while it runs.
     pub(crate) fn with_routes(&self, routes: Arc<Routes>, config: &Config) -> Self {
         Self {
@@ -111,7 +123,7 @@ impl Proxy {
             return answer;
         }
         // While the headers still say what a proxy in front has put there.
-        let source = self.guard.source(&parts, peer);
+        let source = self.guard.source(&parts.headers, peer);
         if !self.behind_proxy {
             strip_forwarded(&mut parts.headers);
         }

@@ -2,7 +2,7 @@
 
 use stiver_core::problem::ProblemKind;
 
-use crate::common::{READING, ROUTES, Reply, World, get, paid, upstream::Upstream, with};
+use crate::common::{READING, ROUTES, Reply, World, get, paid, post, upstream::Upstream, with};
 
 async fn limited(gateway: &str) -> World {
     World::configured(Upstream::start().await, gateway, ROUTES).await
@@ -60,6 +60,14 @@ async fn sources_behind_a_trusted_proxy_are_told_apart_and_others_are_not_believ
     assert_eq!(world.ask(from("203.0.113.2")).await.status, 200);
     is_limited(&world.ask(from("198.51.100.7, 203.0.113.2")).await);
     is_limited(&world.ask(from("203.0.113.1, 127.0.0.1")).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_gateway_serves_itself_is_limited_too() {
+    let world = limited("[limits]\nper_source = { per_second = 1, burst = 1 }\n").await;
+    assert_eq!(world.ask(get("/openapi.json")).await.status, 200);
+    is_limited(&world.ask(get("/openapi.json")).await);
+    is_limited(&world.ask(post(stiver_gateway::LEDGER_PATH, "{}")).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -131,6 +131,31 @@ async fn what_was_paid_for_and_not_delivered_is_exposed_until_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shadow_mode_counts_what_it_would_have_charged() {
+    let told = format!("shadow = true\n{METRICS}");
+    let world = World::configured(Upstream::start().await, &told, ROUTES).await;
+    for _ in 0..3 {
+        assert_eq!(world.ask(get("/v1/reading")).await.status, 200);
+    }
+    let (_, text) = world.observe("/metrics").await;
+    let free = "stiver_request_duration_seconds_count{route=\"/v1/reading\",outcome=\"free\"}";
+    for (name, value) in [
+        (free, "3"),
+        (
+            "stiver_shadow_requests_total{verdict=\"payment-required\"}",
+            "3",
+        ),
+        ("stiver_shadow_units_total{currency=\"usd\"}", "3000.0"),
+    ] {
+        assert_eq!(sample(&text, name), value, "{name}:\n{text}");
+    }
+    assert!(
+        !text.contains("stiver_payments_total{"),
+        "nothing is charged"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upstream_that_is_down_is_counted_as_not_reached() {
     let world = World::configured(Upstream::down(), METRICS, ROUTES).await;
     assert_eq!(world.ask(get("/free/a")).await.status, 502);

@@ -87,10 +87,11 @@ where
     R::Error: Into<BoxError>,
 {
     let (mut parts, body) = request.into_parts();
+    let notes = Notes::of(&parts);
     if let Some(how) = layer.price.shadow(&parts) {
+        notes.write(|| Answered::Free);
         return shadow::pass(layer, inner, parts, body, how).await;
     }
-    let notes = Notes::of(&parts);
     if !body.is_end_stream()
         && layer.price.is_never_free(&parts)
         && let Some(error) = unfit(&layer, &parts)

@@ -18,7 +18,7 @@ pub struct Note(Arc<OnceLock<Answered>>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Answered {
-    /// It was passed on without a payment.
+    /// It was passed on without a payment: it is free, or the route is in shadow mode.
     Free,
     /// It was answered with a problem, and nothing was delivered.
     Refused {
