@@ -266,8 +266,8 @@ fn a_damaged_key_file_is_named_and_nothing_is_overwritten() {
     assert_eq!(simulation.disk.bytes(&keys).unwrap(), b"rubbish");
 }
 
-#[test]
-fn history_is_filtered_and_summed() {
+/// Three calls, a second apart: one paid, one sent, one abandoned.
+fn three_calls() -> Vec<Entry> {
     let simulation = Simulation::new(1);
     let outbox = open(&simulation).unwrap();
     let record = |n, step| simulation.block_on(outbox.record(id(n), step)).unwrap();
@@ -281,7 +281,12 @@ fn history_is_filtered_and_summed() {
     }
     record(1, paid());
     record(3, Step::Abandoned { note: note("no") });
-    let entries = all(&simulation);
+    all(&simulation)
+}
+
+#[test]
+fn history_is_filtered_and_summed() {
+    let entries = three_calls();
     let sums = totals(&entries).unwrap();
     assert_eq!(sums["usd"].moved, fixtures::micro_usd(5));
     assert_eq!(sums["usd"].maybe, fixtures::micro_usd(7));
