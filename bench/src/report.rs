@@ -241,7 +241,11 @@ mod tests {
     fn only_what_stands_between_the_marks_is_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("benchmarks.md");
-        fs::write(&path, format!("before\n{BEGIN}\nstale numbers\n{END}\nafter\n")).unwrap();
+        fs::write(
+            &path,
+            format!("before\n{BEGIN}\nstale numbers\n{END}\nafter\n"),
+        )
+        .unwrap();
         report().write_into(&path, "A machine.").unwrap();
         let text = fs::read_to_string(&path).unwrap();
         assert!(text.starts_with("before\n") && text.ends_with("\nafter\n"));
