@@ -3,6 +3,7 @@
 //! What is listed in a schema stays: members are added, never renamed or taken away, and a reader
 //! passes over those it does not know. The command's own tests validate every object it prints.
 
+mod gateway;
 mod get;
 mod ledger;
 mod markdown;
@@ -67,6 +68,7 @@ const SILENT: [&str; 4] = ["completions", "demo-sensor", "man", "schema"];
 /// Everything that is printed, commands in the order of `--help`, errors last.
 pub(crate) fn all() -> Vec<Printed> {
     let mut all = tools::printed();
+    all.extend(gateway::printed());
     all.push(status::printed());
     all.push(get::printed());
     all.extend(wallet::printed());

@@ -1,4 +1,4 @@
-//! `demo`, `init`, `serve`, `inspect`, `mint`.
+//! `demo`, `init`, `inspect`, `mint`.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use super::{
 };
 
 pub(super) fn printed() -> Vec<Printed> {
-    vec![demo(), init(), serve(), inspect(), mint()]
+    vec![demo(), init(), inspect(), mint()]
 }
 
 fn demo() -> Printed {
@@ -51,14 +51,6 @@ fn init() -> Printed {
             ],
             [],
         ),
-    )
-}
-
-fn serve() -> Printed {
-    Printed::new(
-        "serve",
-        "Printed when the gateway takes requests.",
-        object("", [("listening", text("Where it listens, a URL."))]),
     )
 }
 
