@@ -45,6 +45,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "stiver-client",
         ],
     ),
+    ("stiver-discovery", &["stiver-core"]),
     (
         "stiver-gateway",
         &[
@@ -76,7 +77,6 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("stiver-conformance", &["stiver-core"]),
-    ("stiver-discovery", &["stiver-core"]),
     (
         "stiver",
         &[
