@@ -13,11 +13,17 @@ fuzz_target!(|data: &[u8]| {
     let Some(text) = stiver_fuzz::text(data) else {
         return;
     };
-    if let Err(error) = Config::parse(text, Path::new("stiver.toml"), Path::new("/srv")) {
-        assert!(
+    let (file, folder) = (Path::new("stiver.toml"), Path::new("/srv"));
+    match Config::parse(text, file, folder) {
+        Ok(config) => {
+            let printed = config.to_toml();
+            let again = Config::parse(&printed, file, folder);
+            assert_eq!(again, Ok(config), "printed as another one:\n{printed}");
+        }
+        Err(error) => assert!(
             error.to_string().contains("stiver.toml"),
             "which file? {error}"
-        );
+        ),
     }
     if let Err(error) = secrets::parse(text) {
         let message = error.to_string();

@@ -1,20 +1,34 @@
 //! Start, stop, restart.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, pin::Pin, sync::Arc};
 
+use bytes::Bytes;
+use http::Request;
 use stiver_core::problem::ProblemKind;
 use tokio::net::TcpStream;
 
-use crate::common::{READING, World, ask_at, get, paid};
+use crate::common::{READING, Reply, World, ask_at, ask_h2_at, get, paid};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[expect(clippy::disallowed_methods, reason = "a test starts its own tasks")]
 async fn stop_finishes_a_paid_request_in_flight() {
+    stop_finishes(|address, request| Box::pin(ask_at(address, request))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stop_finishes_a_paid_request_in_flight_over_http_2() {
+    stop_finishes(|address, request| Box::pin(ask_h2_at(address, request))).await;
+}
+
+type Asking = Pin<Box<dyn Future<Output = Reply> + Send>>;
+
+/// Stops the gateway while its slow API works for a request that is paid for.
+#[expect(clippy::disallowed_methods, reason = "a test starts its own tasks")]
+async fn stop_finishes(ask: fn(SocketAddr, Request<Bytes>) -> Asking) {
     let mut world = World::new().await;
     world.upstream.set_slow();
     let credential = world.pay(get("/v1/reading")).await;
     let (address, upstream) = (world.address(), world.upstream.clone());
-    let asking = tokio::spawn(ask_at(address, paid(get("/v1/reading"), &credential)));
+    let asking = tokio::spawn(ask(address, paid(get("/v1/reading"), &credential)));
     upstream.arrived().await;
     let stopping = tokio::spawn(world.take().stop());
     while TcpStream::connect(address).await.is_ok() {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
 use stiver_core::{
     Challenge, Credential, Receipt,
@@ -344,6 +344,26 @@ where
 {
     let response = begin(stream, request.map(Full::new)).await;
     let (parts, body) = response.into_parts();
+    Reply {
+        status: parts.status,
+        headers: parts.headers,
+        body: body.collect().await.unwrap().to_bytes(),
+    }
+}
+
+/// Sends one request over HTTP/2, which is told by the first bytes.
+#[expect(clippy::disallowed_methods, reason = "a test starts its own tasks")]
+pub(crate) async fn ask_h2_at(address: std::net::SocketAddr, request: Request<Bytes>) -> Reply {
+    let stream = TcpStream::connect(address).await.unwrap();
+    let (executor, io) = (TokioExecutor::new(), TokioIo::new(stream));
+    let handshake = hyper::client::conn::http2::handshake(executor, io);
+    let (mut sender, connection) = handshake.await.unwrap();
+    tokio::spawn(connection);
+    let (mut parts, body) = request.into_parts();
+    let target = format!("http://{address}{}", parts.uri);
+    parts.uri = target.parse().unwrap();
+    let request = Request::from_parts(parts, Full::new(body));
+    let (parts, body) = sender.send_request(request).await.unwrap().into_parts();
     Reply {
         status: parts.status,
         headers: parts.headers,
