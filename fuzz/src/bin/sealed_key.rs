@@ -6,9 +6,7 @@ use libfuzzer_sys::fuzz_target;
 use stiver_method::key::Ed25519Key;
 use stiver_wallet::{
     keyfile::KeyFile,
-    sealed::{
-        KDF_LANES_MAX, KDF_MEMORY_KIB_MAX, KDF_PASSES_MAX, KdfCost, SealRandom, SealedKey,
-    },
+    sealed::{KDF_LANES_MAX, KDF_MEMORY_KIB_MAX, KDF_PASSES_MAX, KdfCost, SealRandom, SealedKey},
 };
 
 fuzz_target!(|data: &[u8]| {

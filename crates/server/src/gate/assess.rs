@@ -24,7 +24,7 @@ pub struct Assessed {
 impl Gate {
     /// Looks at a request as [`Gate::admit`] does, up to the claim, and does nothing: no challenge
     /// is issued, nothing is claimed, and nothing is refused. It tells
-    /// [`Event::WouldCharge`](crate::events::Event::WouldCharge) unless the request is free.
+    /// [`Event::WouldCharge`] unless the request is free.
     pub async fn assess<P, F>(&self, request: &Request<'_>, price: P) -> Assessed
     where
         P: FnOnce() -> F,
