@@ -57,11 +57,27 @@ pub enum ProblemKind {
     OutcomeUnknown,
     /// 503, ours: shutting down or not ready. Nothing was taken.
     Unavailable,
+    /// 402: a voucher's proof is wrong.
+    SessionInvalidSignature,
+    /// 402: a voucher is signed by another key than the channel's.
+    SessionSignerMismatch,
+    /// 402: a voucher is over the channel's deposit.
+    SessionAmountExceedsDeposit,
+    /// 402: a voucher adds less than the least, or is below one that was accepted.
+    SessionDeltaTooSmall,
+    /// 410: no channel of this id is kept here.
+    SessionChannelNotFound,
+    /// 410: the channel is closed, or is being closed.
+    SessionChannelFinalized,
+    /// 402: the challenge of an open or a top-up is unknown, expired or used.
+    SessionChallengeNotFound,
+    /// 402: what is authorised and not spent does not cover the request.
+    SessionInsufficientBalance,
 }
 
 impl ProblemKind {
     /// Every kind.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 28] = [
         Self::PaymentRequired,
         Self::PaymentInsufficient,
         Self::PaymentExpired,
@@ -82,6 +98,14 @@ impl ProblemKind {
         Self::UpstreamFailed,
         Self::OutcomeUnknown,
         Self::Unavailable,
+        Self::SessionInvalidSignature,
+        Self::SessionSignerMismatch,
+        Self::SessionAmountExceedsDeposit,
+        Self::SessionDeltaTooSmall,
+        Self::SessionChannelNotFound,
+        Self::SessionChannelFinalized,
+        Self::SessionChallengeNotFound,
+        Self::SessionInsufficientBalance,
     ];
 
     /// The `type` URI: `https://paymentauth.org/problems/...` for those of the draft,
@@ -108,6 +132,30 @@ impl ProblemKind {
             Self::UpstreamFailed => "urn:stiver:problem:upstream-failed",
             Self::OutcomeUnknown => "urn:stiver:problem:outcome-unknown",
             Self::Unavailable => "urn:stiver:problem:unavailable",
+            Self::SessionInvalidSignature => {
+                "https://paymentauth.org/problems/session/invalid-signature"
+            }
+            Self::SessionSignerMismatch => {
+                "https://paymentauth.org/problems/session/signer-mismatch"
+            }
+            Self::SessionAmountExceedsDeposit => {
+                "https://paymentauth.org/problems/session/amount-exceeds-deposit"
+            }
+            Self::SessionDeltaTooSmall => {
+                "https://paymentauth.org/problems/session/delta-too-small"
+            }
+            Self::SessionChannelNotFound => {
+                "https://paymentauth.org/problems/session/channel-not-found"
+            }
+            Self::SessionChannelFinalized => {
+                "https://paymentauth.org/problems/session/channel-finalized"
+            }
+            Self::SessionChallengeNotFound => {
+                "https://paymentauth.org/problems/session/challenge-not-found"
+            }
+            Self::SessionInsufficientBalance => {
+                "https://paymentauth.org/problems/session/insufficient-balance"
+            }
         }
     }
     /// The `title`.
@@ -133,6 +181,14 @@ impl ProblemKind {
             Self::UpstreamFailed => "Upstream Failed",
             Self::OutcomeUnknown => "Payment Outcome Unknown",
             Self::Unavailable => "Service Unavailable",
+            Self::SessionInvalidSignature => "Invalid Signature",
+            Self::SessionSignerMismatch => "Signer Mismatch",
+            Self::SessionAmountExceedsDeposit => "Amount Exceeds Deposit",
+            Self::SessionDeltaTooSmall => "Delta Too Small",
+            Self::SessionChannelNotFound => "Channel Not Found",
+            Self::SessionChannelFinalized => "Channel Finalized",
+            Self::SessionChallengeNotFound => "Challenge Not Found",
+            Self::SessionInsufficientBalance => "Insufficient Balance",
         }
     }
     /// The HTTP status.
@@ -158,6 +214,14 @@ impl ProblemKind {
             Self::UpstreamFailed => 502,
             Self::OutcomeUnknown => 503,
             Self::Unavailable => 503,
+            Self::SessionInvalidSignature => 402,
+            Self::SessionSignerMismatch => 402,
+            Self::SessionAmountExceedsDeposit => 402,
+            Self::SessionDeltaTooSmall => 402,
+            Self::SessionChannelNotFound => 410,
+            Self::SessionChannelFinalized => 410,
+            Self::SessionChallengeNotFound => 402,
+            Self::SessionInsufficientBalance => 402,
         }
     }
     /// The kind with this `type` URI.
@@ -175,6 +239,17 @@ pub struct Problem {
     pub detail: String,
     /// The fresh challenge that goes with it, if one does.
     pub challenge_id: Option<ChallengeId>,
+    /// What it says of a channel, for the problems of sessions.
+    pub session: Option<SessionProblem>,
+}
+
+/// What a problem says of a channel.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SessionProblem {
+    /// `channelId`, in the method's form.
+    pub channel_id: Option<String>,
+    /// `requiredTopUp`, base units: by how much the channel's voucher is short of the request.
+    pub required_top_up: Option<u128>,
 }
 
 impl Problem {
@@ -184,9 +259,11 @@ impl Problem {
             kind,
             detail: detail.into(),
             challenge_id: None,
+            session: None,
         }
     }
-    /// The JSON body: `type`, `title`, `status`, `detail`, `challengeId`, in this order.
+    /// The JSON body: `type`, `title`, `status`, `detail`, `challengeId`, in this order, and then
+    /// `channelId` and `requiredTopUp` (a decimal string) of a session's problem.
     ///
     /// ```
     /// use stiver_core::{Problem, problem::ProblemKind};
@@ -212,6 +289,15 @@ impl Problem {
             json.push_str(r#","challengeId":"#);
             push_string(&mut json, id.as_str());
         }
+        let session = self.session.as_ref();
+        if let Some(id) = session.and_then(|it| it.channel_id.as_deref()) {
+            json.push_str(r#","channelId":"#);
+            push_string(&mut json, id);
+        }
+        if let Some(units) = session.and_then(|it| it.required_top_up) {
+            write!(json, r#","requiredTopUp":"{units}""#)
+                .expect("writing to a String cannot fail because it only grows");
+        }
         json.push('}');
         json
     }
@@ -236,6 +322,10 @@ pub struct ReceivedProblem {
     pub detail: Option<String>,
     /// `challengeId`
     pub challenge_id: Option<String>,
+    /// `channelId`
+    pub channel_id: Option<String>,
+    /// `requiredTopUp`, base units; `None` when it is no such number.
+    pub required_top_up: Option<u128>,
 }
 
 impl ReceivedProblem {
@@ -257,6 +347,8 @@ impl ReceivedProblem {
         let title = text("title");
         let detail = text("detail");
         let challenge_id = text("challengeId");
+        let channel_id = text("channelId");
+        let required_top_up = text("requiredTopUp").and_then(|text| base_units(&text));
         let status = match members.get("status") {
             Some(Value::Number(number)) => number
                 .as_integer()
@@ -271,6 +363,15 @@ impl ReceivedProblem {
             status,
             detail,
             challenge_id,
+            channel_id,
+            required_top_up,
         })
     }
+}
+
+/// Base units as they stand on the wire: decimal digits without a sign or leading zeros.
+fn base_units(text: &str) -> Option<u128> {
+    let plain = text == "0" || !text.starts_with('0');
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| plain && digits)
 }

@@ -27,6 +27,14 @@ fn the_kinds_of_the_draft_have_its_uris_and_statuses() {
         ("method-unsupported", 400),
         ("malformed-credential", 402),
         ("invalid-challenge", 402),
+        ("session/invalid-signature", 402),
+        ("session/signer-mismatch", 402),
+        ("session/amount-exceeds-deposit", 402),
+        ("session/delta-too-small", 402),
+        ("session/channel-not-found", 410),
+        ("session/channel-finalized", 410),
+        ("session/challenge-not-found", 402),
+        ("session/insufficient-balance", 402),
     ];
     assert_eq!(table, expected.map(|(name, status)| (name.into(), status)));
 }
@@ -145,6 +153,29 @@ proptest! {
             status: Some(kind.status()),
             detail: Some(detail),
             challenge_id: id,
+            channel_id: None,
+            required_top_up: None,
         });
     }
+
+    #[test]
+    fn what_a_problem_says_of_a_channel_goes_through(channel in any::<String>(), units: u128) {
+        let mut problem = Problem::new(ProblemKind::SessionInsufficientBalance, "x");
+        problem.session = Some(SessionProblem {
+            channel_id: Some(channel.clone()),
+            required_top_up: Some(units),
+        });
+        let read = parse(&problem.to_json());
+        prop_assert_eq!(read.channel_id, Some(channel));
+        prop_assert_eq!(read.required_top_up, Some(units));
+    }
+}
+
+#[test]
+fn a_top_up_that_is_no_decimal_number_counts_as_absent() {
+    for wrong in ["\"\"", "\"+5\"", "\"05\"", "\"-5\"", "\"5.0\"", "5", "null"] {
+        let read = parse(&format!(r#"{{"requiredTopUp":{wrong}}}"#));
+        assert_eq!(read.required_top_up, None, "{wrong}");
+    }
+    assert_eq!(parse(r#"{"requiredTopUp":"0"}"#).required_top_up, Some(0));
 }
