@@ -1,12 +1,15 @@
 //! What the gate writes into the journal: deterministic CBOR, each record an array that begins with
 //! its version. The store keeps these bytes and does not read them.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, sync::Arc};
 
 use minicbor::{Decoder, Encoder, data::Type, decode, encode};
 use stiver_core::{Amount, Currency, Timestamp, digest::BodyDigest, json::Value};
 use stiver_method::artefact::{Artefact, Refusal, RefusalKind, Settled};
-use stiver_store::limits::RECORD_BYTES_MAX;
+use stiver_store::{
+    SecretBytes,
+    limits::{ARTEFACT_BYTES_MAX, RECORD_BYTES_MAX},
+};
 use zeroize::Zeroizing;
 
 use crate::{limits::REFUSAL_CHARS_MAX, route::OnFailure};
@@ -252,6 +255,49 @@ pub(crate) fn decode_artefact(bytes: &[u8]) -> Result<Artefact, RecordError> {
             bytes: Zeroizing::new(reader.bytes()?.to_vec()),
         })
     })
+}
+
+/// A refund as the journal keeps it while it is made.
+pub(crate) struct Refund {
+    /// What is executed.
+    pub(crate) artefact: Artefact,
+    /// The receipt of what was delivered before; `None` when nothing was.
+    pub(crate) delivered: Option<Arc<str>>,
+}
+
+impl Refund {
+    const WHAT: &'static str = "refund";
+
+    /// The journal's bytes. A receipt that does not fit any more is left out: it is not repeated.
+    pub(crate) fn encode(&self) -> SecretBytes {
+        let record = self.write(self.delivered.as_deref());
+        if record.len() <= ARTEFACT_BYTES_MAX || self.delivered.is_none() {
+            return record.into();
+        }
+        self.write(Some("")).into()
+    }
+
+    fn write(&self, delivered: Option<&str>) -> Vec<u8> {
+        write(3, |writer| {
+            writer
+                .bytes(&self.artefact.rail_key)?
+                .bytes(&self.artefact.bytes)?;
+            write_option_text(writer, delivered)
+        })
+    }
+
+    /// Reads the journal's bytes.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
+        read(Self::WHAT, 3, bytes, |reader| {
+            Ok(Self {
+                artefact: Artefact {
+                    rail_key: reader.bytes()?.to_vec(),
+                    bytes: Zeroizing::new(reader.bytes()?.to_vec()),
+                },
+                delivered: option(reader, text)?.map(Into::into),
+            })
+        })
+    }
 }
 
 /// A settlement as the journal keeps it. Money has moved: members that would make the record too

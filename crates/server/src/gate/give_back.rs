@@ -7,13 +7,17 @@ use stiver_method::{
     artefact::Settled,
     payee::{PayeeCharge, RefundError, RefundRequest},
 };
-use stiver_store::{Advance, Claim, ClaimState, Command, Delivery, Reply};
+use stiver_store::{Advance, Claim, ClaimState, Command, Reply, StoredResponse};
 
-use super::{Gate, settle::Fate};
+use super::{
+    Gate,
+    journal::Hold,
+    refund::{GaveBack, Word},
+};
 use crate::{
     error::GateError,
     hash::part_refund_key,
-    record::{self, Details},
+    record::{self, Details, Refund},
 };
 
 /// What became of a refund that was asked for.
@@ -81,8 +85,9 @@ impl Gate {
     /// A whole refund is in the journal before the rail hears of it, under the payment's own key:
     /// asked for twice, from two instances or after a crash, it is made once, and
     /// [`Gate::recover`] finishes it. The answer that was paid for is not repeated afterwards. One
-    /// that the rail refuses for good, as it does after a refund of a part, leaves the payment
-    /// delivered: give the rest back as a part.
+    /// that the rail refuses, as it does after a refund of a part, leaves the payment delivered:
+    /// give the rest back as a part. A payment that was not delivered is kept when the rail refuses
+    /// for good.
     ///
     /// A part is for what was delivered. It is not in the journal: its key is made of the payment,
     /// the amount and the reason, so that the same words are the same refund on the rail, and
@@ -139,16 +144,20 @@ impl Gate {
             // Its handler may be at work: only whoever holds the claim may decide.
             _ => return self.refund_stuck(claim, method, settled, reason).await,
         };
-        if delivered.is_some() {
+        if let Some(delivery) = delivered {
             let artefact = self
                 .prepare_refund(claim.attempt, method, settled, &settled.amount, reason)
                 .await
                 .map_err(RefundFailure::Method)?;
+            let refund = Refund {
+                artefact,
+                delivered: Some(Arc::clone(&delivery.receipt)),
+            };
             let command = Command::Advance {
                 challenge_id: claim.challenge_id.clone(),
                 epoch: claim.epoch,
                 to: Advance::Refund {
-                    artefact: record::encode_artefact(&artefact).into(),
+                    artefact: refund.encode(),
                 },
             };
             match self.ask(command).await.map_err(GateError::JournalLost)? {
@@ -157,7 +166,8 @@ impl Gate {
                 _ => return Err(GateError::JournalOutOfStep.into()),
             }
         }
-        self.finish_refund(&claim.challenge_id, delivered).await
+        let response = delivered.and_then(|delivery| delivery.response.as_ref());
+        self.finish_refund(&claim.challenge_id, response).await
     }
 
     /// A payment that was settled and is not delivered.
@@ -181,25 +191,40 @@ impl Gate {
                 return Err(RefundFailure::Method(error));
             }
         };
-        let artefact = record::encode_artefact(&artefact).into();
+        let refund = Refund {
+            artefact,
+            delivered: None,
+        };
+        let artefact = refund.encode();
         hold.advance(Advance::Refund { artefact }).await?;
-        self.go_on_refunding(hold, None).await?;
-        self.told(&claim.challenge_id).await
+        self.execute_refund(hold, None).await
     }
 
-    /// Executes the refund that the journal holds. `delivered` is what stands again when the rail
-    /// refuses it for good, as after a refund of a part.
+    /// Executes the refund that the journal holds. `response` is repeated again when the rail
+    /// refuses the refund for good, as after a refund of a part.
     async fn finish_refund(
         &self,
         challenge_id: &str,
-        delivered: Option<&Delivery>,
+        response: Option<&Arc<StoredResponse>>,
     ) -> Result<RefundOutcome, RefundFailure> {
-        if let Ok(hold) = self.take_over(challenge_id).await?
-            && let GateError::Refused(refusal) = self.go_on_refunding(hold, delivered).await?
-        {
-            return Err(RefundFailure::Refused(refusal.detail));
+        match self.take_over(challenge_id).await? {
+            Ok(hold) => self.execute_refund(hold, response).await,
+            Err(_) => self.told(challenge_id).await,
         }
-        self.told(challenge_id).await
+    }
+
+    async fn execute_refund(
+        &self,
+        hold: Hold,
+        response: Option<&Arc<StoredResponse>>,
+    ) -> Result<RefundOutcome, RefundFailure> {
+        let challenge_id = hold.claim.challenge_id.clone();
+        match self.go_on_refunding(hold, response).await? {
+            GaveBack::Stands(refusal) | GaveBack::Kept(refusal) => {
+                Err(RefundFailure::Refused(refusal.detail))
+            }
+            GaveBack::Refunded | GaveBack::Open => self.told(&challenge_id).await,
+        }
     }
 
     /// What the journal says of it now.
@@ -236,20 +261,17 @@ impl Gate {
             .prepare_refund(key, method, settled, part, reason)
             .await
             .map_err(RefundFailure::Method)?;
-        let mut fate = self.execute(method, &artefact).await;
-        if matches!(fate, Fate::Never(_)) {
-            // An earlier one of the same words may have been made.
-            fate = self.look_up(method, &artefact).await;
-        }
-        match fate {
-            Fate::Done(refund) => {
+        match self.word_on(method, &artefact).await {
+            Word::Done(refund) => {
                 let Settled {
                     amount, reference, ..
                 } = *refund;
                 Ok(RefundOutcome::Refunded { amount, reference })
             }
-            Fate::Never(refusal) => Err(RefundFailure::Refused(refusal.detail)),
-            Fate::Unknown => Ok(RefundOutcome::Pending),
+            Word::Never(refusal) | Word::NotNow(refusal) => {
+                Err(RefundFailure::Refused(refusal.detail))
+            }
+            Word::Unknown => Ok(RefundOutcome::Pending),
         }
     }
 

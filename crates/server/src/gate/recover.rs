@@ -9,7 +9,7 @@
 //! - `Settled`, `Delivering`: nothing, while the same credential may still run the handler. After
 //!   that the route's policy: refund or keep.
 //! - `Refunding`: it executes the one refund again, and prepares it again when the rail says that
-//!   it never will be.
+//!   it never will be. When the rail refuses that too, it stays where it was: delivered, or kept.
 //!
 //! A claim whose lease has not ended, or that this gate works on, is never touched.
 
@@ -23,6 +23,7 @@ use super::{
     capture::Capture,
     journal::Hold,
     payment,
+    refund::GaveBack,
     settle::{Fate, as_asked},
 };
 use crate::{
@@ -44,7 +45,7 @@ pub struct Recovered {
     pub failed: usize,
     /// Payments given back.
     pub refunded: usize,
-    /// Payments kept without delivery.
+    /// Payments kept: without a delivery, or because the rail refuses for good to give them back.
     pub kept: usize,
     /// Claims left for their client, for the rail, or for another instance; refunds that the rail
     /// has not confirmed are among them.
@@ -136,8 +137,9 @@ impl Gate {
             ClaimState::Capturing { .. } => self.recover_capturing(hold, &details, done).await,
             ClaimState::Refunding { .. } => {
                 match self.go_on_refunding(hold, None).await? {
-                    GateError::Refunded => done.refunded += 1,
-                    _ => done.left += 1,
+                    GaveBack::Refunded => done.refunded += 1,
+                    GaveBack::Kept(_) | GaveBack::Stands(_) => done.kept += 1,
+                    GaveBack::Open => done.left += 1,
                 }
                 Ok(())
             }

@@ -10,7 +10,7 @@ use super::{
     admit::Asked,
     capture::{Capture, Unsettled},
     journal::Hold,
-    refund::KEPT,
+    refund::{GaveBack, KEPT},
     settle::as_asked,
 };
 use crate::{
@@ -107,7 +107,12 @@ impl Gate {
             let (settlement, lost_run) = match &hold.claim.state {
                 ClaimState::Settling { .. } => return self.settle_and_grant(hold, false).await,
                 ClaimState::Refunding { .. } => {
-                    return Err(self.go_on_refunding(hold, None).await?);
+                    return Err(match self.go_on_refunding(hold, None).await? {
+                        GaveBack::Refunded => GateError::Refunded,
+                        GaveBack::Stands(_) => GateError::Redeemed,
+                        GaveBack::Kept(_) => GateError::DeliveryKept,
+                        GaveBack::Open => GateError::Refunding,
+                    });
                 }
                 ClaimState::Authorised { .. } | ClaimState::Serving { .. } => {
                     match self.go_on_unsettled(hold).await? {

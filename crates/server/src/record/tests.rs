@@ -82,6 +82,15 @@ fn every_record_reads_back_as_it_was_written() {
         (&read.rail_key, &*read.bytes),
         (&artefact.rail_key, &*artefact.bytes)
     );
+    for delivered in [None, Some("receipt".into())] {
+        let refund = Refund {
+            artefact: artefact.clone(),
+            delivered,
+        };
+        let read = Refund::decode(&refund.encode()).unwrap();
+        assert_eq!(read.artefact.bytes, artefact.bytes);
+        assert_eq!(read.delivered, refund.delivered);
+    }
 }
 
 #[test]
@@ -103,6 +112,7 @@ fn every_cut_and_every_changed_byte_is_an_error_or_another_record_and_never_a_pa
                 && decode_settled(bytes).is_err()
                 && decode_refusal(bytes).is_err()
                 && decode_artefact(bytes).is_err()
+                && Refund::decode(bytes).is_err()
         };
         for cut in 0..bytes.len() {
             assert!(fails(&bytes[..cut]), "cut at {cut}");

@@ -4,9 +4,10 @@ use stiver_core::{Amount, problem::ProblemKind};
 use stiver_method::artefact::RefusalKind;
 use stiver_server::{
     Route,
-    gate::{RefundFailure, RefundOutcome},
+    gate::{Recovered, RefundFailure, RefundOutcome},
     grant::PayeeFailure,
     limits::LEASE_MS,
+    route::OnFailure,
 };
 use stiver_testkit::{fixtures, rail::Step};
 
@@ -66,10 +67,7 @@ fn refund_whose_answer_is_lost_is_finished_by_recovery_and_made_once() {
     let outcome = refund(&world, &id, None, "sorry").unwrap();
     assert_eq!(outcome, RefundOutcome::Pending);
     assert_eq!(world.state(), "refunding");
-    world.pass(LEASE_MS);
-    let gate = world.gate.clone();
-    let done = world.run(async move { gate.recover().await }).unwrap();
-    assert_eq!(done.refunded, 1);
+    assert_eq!(recover(&world).refunded, 1);
     assert_eq!(back(refund(&world, &id, None, "sorry")), PRICE);
     assert_eq!(world.rail.balance("alice"), 0);
     assert_eq!(world.rail.movements().len(), 2);
@@ -175,4 +173,99 @@ fn payment_that_is_stuck_before_its_delivery_is_given_back() {
         (world.state(), world.rail.balance("alice")),
         ("refunded", 0)
     );
+}
+
+fn recover(world: &World) -> Recovered {
+    world.pass(LEASE_MS);
+    let gate = world.gate.clone();
+    world.run(async move { gate.recover().await }).unwrap()
+}
+
+#[test]
+fn refund_that_the_rail_refuses_in_recovery_leaves_the_payment_delivered() {
+    let world = World::new(9);
+    let route = world.route();
+    let (ask, id) = delivered(&world, &route);
+    let no = Step::refused(RefusalKind::Invalid);
+    world.rail.script_refunds([Step::lost_request(), no]);
+    let outcome = refund(&world, &id, None, "sorry").unwrap();
+    assert_eq!(outcome, RefundOutcome::Pending);
+    assert_eq!(world.state(), "refunding");
+    let done = recover(&world);
+    assert_eq!((done.kept, done.refunded, done.left), (1, 0, 0));
+    assert_eq!(world.state(), "delivered");
+    assert_eq!(recover(&world).seen, 0);
+    // Whoever brings the credential again hears that it was delivered.
+    let again = world.send(&ask, &route).refused();
+    assert_eq!(again.problem.kind, ProblemKind::InvalidChallenge);
+    assert!(again.problem.detail.contains("already"), "{again:?}");
+    assert_eq!(world.rail.movements().len(), 1);
+}
+
+#[test]
+fn credential_that_meets_a_refund_for_ever_refused_hears_that_it_was_delivered() {
+    let world = World::new(10);
+    let route = world.route();
+    let (ask, id) = delivered(&world, &route);
+    let no = Step::refused(RefusalKind::Invalid);
+    world.rail.script_refunds([Step::lost_request(), no]);
+    refund(&world, &id, None, "sorry").unwrap();
+    world.pass(LEASE_MS);
+    let again = world.send(&ask, &route).refused();
+    assert!(again.challenges.is_empty() || again.problem.kind == ProblemKind::InvalidChallenge);
+    assert_eq!(world.state(), "delivered");
+    assert_eq!((world.handler.runs(), world.rail.movements().len()), (1, 1));
+}
+
+#[test]
+fn refund_that_nobody_wrote_down_as_refused_is_refused_at_once() {
+    let world = World::new(11);
+    let route = world.route();
+    let (_, id) = delivered(&world, &route);
+    for part in [None, Some(1_000)] {
+        let no = Step::refused_for_now(RefusalKind::Invalid);
+        world.rail.script_refunds([no]);
+        let refused = refund(&world, &id, part, "sorry").unwrap_err();
+        assert!(matches!(refused, RefundFailure::Refused(_)), "{refused}");
+        assert_eq!(world.state(), "delivered");
+    }
+    // The payee's account was short: what was delivered stands, and the payee may ask again.
+    let short = Step::refused_for_now(RefusalKind::Insufficient);
+    world.rail.script_refunds([short]);
+    let refused = refund(&world, &id, None, "sorry").unwrap_err();
+    assert!(matches!(refused, RefundFailure::Refused(_)), "{refused}");
+    assert_eq!(back(refund(&world, &id, None, "sorry")), PRICE);
+    assert_eq!(world.rail.balance("alice"), 0);
+}
+
+#[test]
+fn payment_that_was_never_delivered_waits_until_the_payee_can_give_it_back() {
+    let world = World::new(12);
+    let route = world.route().on_failure(OnFailure::Refund);
+    let ask = world.paid(&Ask::get("/reading"), &route);
+    world.handler.script([Run::Fails(PayeeFailure::MayHaveRun)]);
+    let short = || Step::refused_for_now(RefusalKind::Insufficient);
+    world.rail.script_refunds([short(), short()]);
+    world.send(&ask, &route).refused();
+    assert_eq!(recover(&world).left, 1);
+    assert_eq!(world.state(), "refunding");
+    assert_eq!(recover(&world).refunded, 1);
+    assert_eq!(world.rail.balance("alice"), 0);
+}
+
+#[test]
+fn payment_that_was_never_delivered_is_kept_when_the_rail_refuses_for_good() {
+    let world = World::new(13);
+    let route = world.route().on_failure(OnFailure::Refund);
+    let ask = world.paid(&Ask::get("/reading"), &route);
+    world.handler.script([Run::Fails(PayeeFailure::MayHaveRun)]);
+    let no = Step::refused(RefusalKind::Invalid);
+    world.rail.script_refunds([Step::lost_request(), no]);
+    world.send(&ask, &route).refused();
+    assert_eq!(world.state(), "refunding");
+    assert_eq!(recover(&world).kept, 1);
+    assert_eq!(world.state(), "delivered");
+    let again = world.send(&ask, &route).refused();
+    assert!(again.problem.detail.contains("kept"), "{again:?}");
+    assert_eq!(recover(&world).seen, 0);
 }

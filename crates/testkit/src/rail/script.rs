@@ -100,6 +100,12 @@ impl Step {
         Self::new(Does::Never(refusal(kind)), Says::Truth)
     }
 
+    /// A no that the rail does not write down: nothing moves, lookups say `Pending`, and another
+    /// `execute` may move it.
+    pub fn refused_for_now(kind: RefusalKind) -> Self {
+        Self::new(Does::Nothing, Says::Refused(refusal(kind)))
+    }
+
     /// A lie: money moves, the caller hears a refusal. Lookups tell the truth.
     pub fn lying_refusal(kind: RefusalKind) -> Self {
         Self::new(Does::Move, Says::Refused(refusal(kind)))
