@@ -5,7 +5,7 @@
 //!
 //! | feature | what it brings |
 //! |---|---|
-//! | – | [`core`]: the codecs and rules, without I/O |
+//! | – | [`core`]: the codecs and rules; [`channel`]: channels and vouchers; without I/O |
 //! | `server` | `server`: the gate that charges for requests; `store`: what it remembers |
 //! | `client` | `client`: the client that pays |
 //! | either | `method`: the seams of payment methods; `env`: the outside world, injected |
@@ -78,6 +78,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub use stiver_channel as channel;
 #[cfg(feature = "client")]
 pub use stiver_client as client;
 pub use stiver_core as core;

@@ -11,35 +11,53 @@ use crate::workspace::{Dependency, Package, Workspace};
 const LAYERS: &[(&str, &[&str])] = &[
     ("stiver-core", &[]),
     ("stiver-env", &["stiver-core"]),
-    ("stiver-method", &["stiver-core"]),
+    ("stiver-channel", &["stiver-core"]),
+    ("stiver-method", &["stiver-core", "stiver-channel"]),
     ("stiver-wal", &["stiver-core", "stiver-env"]),
     (
         "stiver-ledger",
-        &["stiver-core", "stiver-env", "stiver-wal"],
+        &["stiver-core", "stiver-env", "stiver-channel", "stiver-wal"],
     ),
-    ("stiver-store", &["stiver-core", "stiver-env", "stiver-wal"]),
+    (
+        "stiver-store",
+        &["stiver-core", "stiver-env", "stiver-channel", "stiver-wal"],
+    ),
     (
         "stiver-method-ledger",
         &[
             "stiver-core",
             "stiver-env",
+            "stiver-channel",
             "stiver-method",
             "stiver-ledger",
         ],
     ),
     (
         "stiver-server",
-        &["stiver-core", "stiver-env", "stiver-method", "stiver-store"],
+        &[
+            "stiver-core",
+            "stiver-env",
+            "stiver-channel",
+            "stiver-method",
+            "stiver-store",
+        ],
     ),
     (
         "stiver-client",
-        &["stiver-core", "stiver-env", "stiver-method", "stiver-wal"],
+        &[
+            "stiver-core",
+            "stiver-env",
+            "stiver-channel",
+            "stiver-method",
+            "stiver-wal",
+        ],
     ),
     (
         "stiver-wallet",
         &[
             "stiver-core",
             "stiver-env",
+            "stiver-channel",
             "stiver-method",
             "stiver-wal",
             "stiver-client",
@@ -51,6 +69,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         &[
             "stiver-core",
             "stiver-env",
+            "stiver-channel",
             "stiver-method",
             "stiver-wal",
             "stiver-ledger",
@@ -65,6 +84,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         &[
             "stiver-core",
             "stiver-env",
+            "stiver-channel",
             "stiver-method",
             "stiver-wal",
             "stiver-ledger",
@@ -82,6 +102,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         &[
             "stiver-core",
             "stiver-env",
+            "stiver-channel",
             "stiver-method",
             "stiver-store",
             "stiver-server",
@@ -93,6 +114,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         &[
             "stiver-core",
             "stiver-env",
+            "stiver-channel",
             "stiver-method",
             "stiver-wal",
             "stiver-ledger",
