@@ -9,6 +9,7 @@ pub mod artefact;
 pub mod key;
 pub mod payee;
 pub mod payer;
+pub mod session;
 pub mod signer;
 
 use std::{future::Future, pin::Pin};

@@ -29,6 +29,8 @@ pub enum Purpose {
     Receipt,
     /// Proves who asks.
     Query,
+    /// Lets a payee take more of a channel's deposit.
+    Voucher,
 }
 
 /// Why nothing was signed.
