@@ -26,7 +26,7 @@
 //! | the client ([`PayerSession`]) | when | I/O |
 //! |---|---|---|
 //! | `view` | a challenge arrives; before policy | none |
-//! | `prepare_open`, `prepare_top_up` | policy agreed; journal the answer before it is sent | signs |
+//! | `prepare_open`, `prepare_top_up` | policy agreed; journal it before it is sent | signs |
 //! | `signer` | a channel is used: kept while it is | none |
 //! | [`VoucherSigner::sign`] | each use; journal its figure before it is sent | signs |
 //! | `fund` | open and top-up are journaled; repeatable | where the payer pays the rail |
