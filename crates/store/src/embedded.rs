@@ -7,6 +7,7 @@ use stiver_wal::{Config, Engine, EngineError, Health, OpenError, Retention};
 
 use crate::{
     Store, StoreError, Usage,
+    channel::{ChannelCommand, ChannelReader, ChannelReply, ChannelStore},
     command::{Command, Reply},
     limits::Limits,
     state::{Answer, KnownClaims, Request, State},
@@ -67,7 +68,7 @@ impl EmbeddedStore {
         let answer = engine.submit(Request::Configure(limits)).await;
         match answer.map_err(EmbeddedOpenError::Limits)? {
             Answer::Configured(known) => Ok(Self { engine, known }),
-            Answer::Store(_) => unreachable!("a request to configure is answered as such"),
+            _ => unreachable!("a request to configure is answered as such"),
         }
     }
 
@@ -97,7 +98,7 @@ impl Store for EmbeddedStore {
         Box::pin(async move {
             match answer.await {
                 Ok(Answer::Store(reply)) => Ok(reply),
-                Ok(Answer::Configured(_)) => unreachable!("a command is answered as such"),
+                Ok(_) => unreachable!("a command is answered as such"),
                 Err(error) => Err(StoreError(error.to_string())),
             }
         })
@@ -106,6 +107,23 @@ impl Store for EmbeddedStore {
     /// Never false for a claim whose making was answered, nor for one found at start.
     fn might_know(&self, challenge_id: &str) -> bool {
         self.known.might_know(challenge_id)
+    }
+}
+
+impl ChannelStore for EmbeddedStore {
+    fn channel(&self, command: ChannelCommand) -> BoxFuture<'_, Result<ChannelReply, StoreError>> {
+        let answer = self.engine.submit(Request::Channel(command));
+        Box::pin(async move {
+            match answer.await {
+                Ok(Answer::Channel(reply)) => Ok(reply),
+                Ok(_) => unreachable!("a command is answered as such"),
+                Err(error) => Err(StoreError(error.to_string())),
+            }
+        })
+    }
+
+    fn channels(&self) -> &ChannelReader {
+        self.known.channels()
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
+    channel::ChannelEvent,
     claim::{SecretBytes, StoredResponse},
     command::NewClaim,
     limits::Limits,
@@ -22,7 +23,10 @@ pub enum Event {
     },
     /// The log was opened, with these limits. Every lease has ended: only one process has the log
     /// open, so whoever worked on a claim before is gone.
+    /// Nothing is being served in any channel either: reservations are free again.
     Configured(Limits),
+    /// Something happened to a channel.
+    Channel(ChannelEvent),
 }
 
 /// How one claim changed.

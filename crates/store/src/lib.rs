@@ -1,9 +1,11 @@
-//! The server's durable truth: claims, the delivery journal and idempotent responses.
+//! The server's durable truth: claims, the delivery journal, idempotent responses, and channels of
+//! sessions.
 //!
 //! Commands are plain data, each one conditional write that the store evaluates, answered in one
 //! round trip and durable before it is answered. A [`Claim`] goes from the first sight of a
 //! credential to its delivery; its states and transitions stand in [`claim`]. [`EmbeddedStore`]
-//! keeps them in this process, over a log of its own.
+//! keeps them in this process, over a log of its own. Payment channels are kept beside them, in the
+//! same log: see [`channel`].
 //!
 //! # Examples
 //!
@@ -62,6 +64,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod channel;
 pub mod claim;
 pub mod command;
 mod embedded;
@@ -75,6 +78,10 @@ use std::sync::Arc;
 
 use stiver_env::BoxFuture;
 
+pub use channel::{
+    Apply, ChannelCommand, ChannelReader, ChannelReply, ChannelSeen, ChannelStore, ChannelUsage,
+    ChannelWork, Conclude, NewChannel, Present, Presented, Settling, SpendKey, Take, Taken,
+};
 pub use claim::{Claim, ClaimState, Delivery, SecretBytes, StoredResponse};
 pub use command::{Advance, Command, NewClaim, Reply};
 pub use embedded::{EmbeddedOpenError, EmbeddedStore};

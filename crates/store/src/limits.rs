@@ -39,6 +39,21 @@ pub const UNFINISHED_MAX: usize = 1024;
 /// any more from that instant on, but freeing a million of them at once would stall the log.
 pub const FREED_PER_EVENT_MAX: usize = 64;
 
+/// Most channels that have not ended, unless a gate is told otherwise: a million. Asked before a
+/// channel is funded, so it is passed by at most those that are being funded.
+pub const CHANNELS_MAX: u64 = 1_000_000;
+/// Largest `details` of a channel, bytes.
+pub const CHANNEL_DETAILS_BYTES_MAX: usize = 8 * 1024;
+/// Largest proof of a voucher, bytes.
+pub const PROOF_BYTES_MAX: usize = 1024;
+/// How long a channel that has ended is remembered after its payer last used it, milliseconds:
+/// thirty days. After that it is one that was never here; its funding cannot be replayed by then.
+pub const ENDED_CHANNEL_RETAIN_MS: u64 = 30 * 24 * 60 * 60 * 1000;
+/// How long the Idempotency-Key of a spend is remembered, milliseconds: one hour.
+pub const SPEND_KEY_RETAIN_MS: u64 = 60 * 60 * 1000;
+/// Most Idempotency-Keys of spends that are remembered: 262,144. Beyond it the oldest is forgotten.
+pub const SPEND_KEYS_MAX: usize = 262_144;
+
 /// The limits that an operator may set. The rest are constants. A value above its ceiling is
 /// lowered to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -18,6 +18,7 @@ use stiver_core::Timestamp;
 use stiver_wal::{Inconsistent, Machine};
 
 use crate::{
+    channel::{ChannelCommand, ChannelReader, ChannelReply, Channels},
     claim::{Claim, ClaimState},
     command::{Advance, Command, NewClaim, Reply},
     event::{Change, Event},
@@ -32,6 +33,8 @@ use crate::{
 pub enum Request {
     /// A command of [`Store`](crate::Store).
     Store(Command),
+    /// A command of [`ChannelStore`](crate::ChannelStore).
+    Channel(ChannelCommand),
     /// Sets the limits from now on. Answered by a handle on the ids of all claims.
     Configure(Limits),
 }
@@ -41,13 +44,15 @@ pub enum Request {
 pub enum Answer {
     /// To a command.
     Store(Reply),
+    /// To a command for a channel.
+    Channel(ChannelReply),
     /// To [`Request::Configure`].
     Configured(KnownClaims),
 }
 
-/// Asks which challenges have a claim, past the log's queue. Cheap to clone.
+/// Asks which challenges have a claim, and reads channels, past the log's queue. Cheap to clone.
 #[derive(Clone)]
-pub struct KnownClaims(Arc<Known>);
+pub struct KnownClaims(Arc<Known>, ChannelReader);
 
 impl KnownClaims {
     /// How much the store holds.
@@ -59,9 +64,14 @@ impl KnownClaims {
     pub fn might_know(&self, challenge_id: &str) -> bool {
         self.0.contains(challenge_id)
     }
+
+    /// Reads channels.
+    pub fn channels(&self) -> &ChannelReader {
+        &self.1
+    }
 }
 
-/// Every claim.
+/// Every claim and every channel.
 pub struct State {
     limits: Limits,
     claims: HashMap<Arc<str>, Entry>,
@@ -86,6 +96,7 @@ pub struct State {
     /// The next number for a claim or a delivery.
     next: u64,
     known: Arc<Known>,
+    channels: Channels,
 }
 
 /// A claim and its places in the indexes.
@@ -121,6 +132,7 @@ impl State {
             counts: [0; ClaimState::NAMES.len()],
             next: 0,
             known: Arc::default(),
+            channels: Channels::new(),
         }
     }
 
@@ -131,6 +143,7 @@ impl State {
             claims_bytes: self.claims_bytes,
             responses_bytes: self.responses_bytes,
         });
+        self.channels.publish();
     }
 
     /// The claim of a challenge, unless it is gone.
@@ -320,12 +333,18 @@ impl Machine for State {
                 let (reply, event) = self.decide_command(now, command);
                 (Answer::Store(reply), event)
             }
+            Request::Channel(command) => {
+                let (reply, event) = self.channels.decide(now, command);
+                (Answer::Channel(reply), event.map(Event::Channel))
+            }
             Request::Configure(limits) => {
                 let limits = limits.bounded();
-                let is_news = limits != self.limits || self.has_lease(now);
+                let left = self.has_lease(now) || self.channels.in_service();
+                let is_news = limits != self.limits || left;
                 let event = is_news.then_some(Event::Configured(limits));
                 self.publish();
-                (Answer::Configured(KnownClaims(self.known.clone())), event)
+                let known = KnownClaims(self.known.clone(), self.channels.reader());
+                (Answer::Configured(known), event)
             }
         }
     }

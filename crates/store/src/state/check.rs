@@ -58,7 +58,7 @@ pub(super) fn check(state: &State) -> Result<(), Inconsistent> {
             "more response bytes than the limit".to_owned(),
         ));
     }
-    Ok(())
+    state.channels.check()
 }
 
 #[derive(Default)]

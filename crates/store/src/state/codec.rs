@@ -6,6 +6,7 @@
 //! `null`.
 
 mod change;
+mod channel;
 mod claim;
 
 use std::{convert::Infallible, sync::Arc};
@@ -27,7 +28,9 @@ type Written = Result<(), encode::Error<Infallible>>;
 type Read<T> = Result<T, decode::Error>;
 
 /// Layout of a state.
-const STATE_VERSION: u8 = 1;
+const STATE_VERSION: u8 = 2;
+/// The layout before there were channels.
+const STATE_WITHOUT_CHANNELS: u8 = 1;
 
 const CLAIMED: u8 = 1;
 const CHANGED: u8 = 2;
@@ -44,6 +47,7 @@ pub(super) fn write_event(event: &Event, into: &mut Vec<u8>) {
             change,
         } => write_changed(&mut w, challenge_id, change),
         Event::Configured(limits) => write_configured(&mut w, limits),
+        Event::Channel(event) => channel::write_event(&mut w, event),
     };
     written.expect("writing to memory cannot fail");
 }
@@ -57,7 +61,10 @@ pub(super) fn read_event(bytes: &[u8]) -> Result<Event, Inconsistent> {
             change: change::read(r)?,
         }),
         (CONFIGURED, 4) => Ok(Event::Configured(read_limits(r)?)),
-        (other, _) => Err(unknown("an event", other)),
+        tag => match channel::read_event(r, tag)? {
+            Some(event) => Ok(Event::Channel(event)),
+            None => Err(unknown("an event", tag.0)),
+        },
     })
 }
 
@@ -68,19 +75,31 @@ pub(super) fn write_state(state: &State) -> Vec<u8> {
 }
 
 pub(super) fn read_state(bytes: &[u8]) -> Result<State, Inconsistent> {
-    let (limits, next, entries) = read_all(bytes, "snapshot", |r| {
-        match tag(r)? {
-            (STATE_VERSION, 6) => {}
+    let (limits, next, entries, (channels, keys)) = read_all(bytes, "snapshot", |r| {
+        let has_channels = match tag(r)? {
+            (STATE_VERSION, 8) => true,
+            (STATE_WITHOUT_CHANNELS, 6) => false,
             (other, _) => return Err(unknown("a snapshot", other)),
-        }
+        };
         let limits = read_limits(r)?;
         let next = r.u64()?;
-        Ok((limits, next, list(r, read_entry)?))
+        let entries = list(r, read_entry)?;
+        let channels = match has_channels {
+            true => channel::read_all(r)?,
+            false => Default::default(),
+        };
+        Ok((limits, next, entries, channels))
     })?;
     let mut state = State::new(limits);
     state.next = next;
     for entry in entries {
         state.insert(entry.claim.challenge_id.as_str().into(), entry)?;
+    }
+    for (id, record) in channels {
+        state.channels.insert(id, record)?;
+    }
+    for (key, keyed) in keys {
+        state.channels.keys.insert(key, keyed);
     }
     Ok(state)
 }
@@ -148,7 +167,7 @@ fn read_limits(r: &mut Reader<'_>) -> Read<Limits> {
 fn write_whole(w: &mut Writer<'_>, state: &State) -> Written {
     let mut entries: Vec<&Entry> = state.claims.values().collect();
     entries.sort_unstable_by_key(|entry| entry.number);
-    w.array(7)?.u8(STATE_VERSION)?;
+    w.array(9)?.u8(STATE_VERSION)?;
     write_limits(w, &state.limits)?;
     w.u64(state.next)?.array(length(entries.len()))?;
     for entry in entries {
@@ -160,7 +179,7 @@ fn write_whole(w: &mut Writer<'_>, state: &State) -> Written {
         write_keys(w, &entry.replay_keys)?;
         claim::write(w, &entry.claim)?;
     }
-    Ok(())
+    channel::write_all(w, &state.channels)
 }
 
 fn read_entry(r: &mut Reader<'_>) -> Read<Entry> {

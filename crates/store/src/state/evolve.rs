@@ -21,6 +21,7 @@ impl State {
         event: &Event,
     ) -> Result<(), Inconsistent> {
         self.free_some(now);
+        self.channels.free_some(now);
         match event {
             Event::Claimed(new) => self.claimed(now, new),
             Event::Changed {
@@ -31,8 +32,9 @@ impl State {
                 self.limits = *limits;
                 self.bound_responses(now);
                 self.free_leases(now);
-                Ok(())
+                self.channels.stop_service(now)
             }
+            Event::Channel(event) => self.channels.evolve(now, event),
         }
     }
 
