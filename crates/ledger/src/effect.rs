@@ -41,6 +41,7 @@ impl ExecutedRow {
             Done::Held => Outcome::Held(HoldId::from(hash)),
             Done::Voided(hold) => Outcome::Voided(*hold),
             Done::Changed(account) => Outcome::Changed(*account),
+            Done::Channel(channel) => Outcome::Channel(*channel),
         })
     }
 
@@ -89,9 +90,17 @@ fn done(signer: AccountId, action: &Action, postings: &[Posting]) -> Option<Done
             hold: Some(*hold),
             ..moved(TransferKind::Post)?
         },
+        Action::Capture { channel, .. } if !postings.is_empty() => MoveRow {
+            hold: Some(*channel),
+            ..moved(TransferKind::Post)?
+        },
         _ if !postings.is_empty() => return None,
         Action::Hold { .. } => return Some(Done::Held),
         Action::Void { hold } => return Some(Done::Voided(*hold)),
+        Action::Capture { channel, .. }
+        | Action::TopUp { channel, .. }
+        | Action::ForceClose { channel }
+        | Action::Withdraw { channel } => return Some(Done::Channel(*channel)),
         Action::Open { first_key, .. } => {
             return Some(Done::Changed(AccountId::of_first_key(first_key)));
         }

@@ -7,7 +7,7 @@ use stiver_core::{Currency, Timestamp};
 use crate::{
     event::{Event, EventKind, Executed},
     id::{OrderHash, TransferId},
-    key::{self, SignatureError},
+    order::VerifyError,
     rows::ExecutedRow,
     view::{Outcome, Statement, StatementRequest, Transfer},
 };
@@ -140,12 +140,11 @@ impl OrderScan {
     }
 }
 
-/// Verifies the signature of an executed order again. True when there was one.
-pub(crate) fn verify_signature(event: &Event) -> Result<bool, SignatureError> {
+/// Verifies the signature of an executed order again, and what a capture proved. True when there
+/// was one.
+pub(crate) fn verify_signature(event: &Event) -> Result<bool, VerifyError> {
     let EventKind::Executed(executed) = &event.0 else {
         return Ok(false);
     };
-    let order = &executed.order;
-    key::verify(&order.key(), order.order_bytes(), order.signature())?;
-    Ok(true)
+    executed.order.check().map(|()| true)
 }

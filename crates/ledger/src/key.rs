@@ -10,9 +10,9 @@ use stiver_core::{Timestamp, did::DidKey};
 pub struct Roles(#[n(0)] u8);
 
 impl Roles {
-    /// Spends: transfers, holds, burns. For an issuer also mints.
+    /// Spends: transfers, holds, channels, burns. For an issuer also mints.
     pub const SPEND: Self = Self(1);
-    /// Settles what others owe: posts and voids holds, refunds.
+    /// Settles what others owe: posts, captures and voids holds, refunds.
     pub const SETTLE: Self = Self(2);
     /// Adds and revokes keys. For the operator also opens, freezes and limits accounts.
     pub const ADMIN: Self = Self(4);

@@ -19,6 +19,7 @@ mod state;
 mod tests;
 pub mod text;
 pub mod view;
+pub mod voucher;
 
 pub use cbor::CborError;
 pub use event::Event;

@@ -32,3 +32,11 @@ pub const PAGE_MAX: usize = 1000;
 pub const SEGMENT_BYTES_DEFAULT: u64 = 64 << 20;
 /// Most readings of the whole log at one time. Each takes a thread and all the disk it gets.
 pub const SCANS_MAX: usize = 2;
+/// Shortest grace between a payer's forced close of a channel and its withdrawal, milliseconds: a
+/// minute. A payee asks for as much as it needs to notice and to capture.
+pub const GRACE_MS_MIN: u64 = 60_000;
+/// Longest grace, milliseconds: 30 days.
+pub const GRACE_MS_MAX: u64 = 30 * 24 * 3_600_000;
+/// Most words of a channel's hash chain, 64 Ki: a capture by any word is verified in so many
+/// hashes at most, a few milliseconds.
+pub const CHAIN_WORDS_MAX: u32 = 64 << 10;

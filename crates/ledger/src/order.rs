@@ -9,37 +9,49 @@
 //! | key | member | type | in |
 //! |---|---|---|---|
 //! | 0 | domain, `stiver-ledger/order/1` | text | all |
-//! | 1 | kind, 1 to 12 | integer | all |
+//! | 1 | kind, 1 to 16 | integer | all |
 //! | 2 | ledger | 16 bytes | all |
 //! | 3 | account whose key signs | 16 bytes | all |
 //! | 4 | nonce | 16 bytes | all |
 //! | 5 | expiry, milliseconds since 1970 | integer | all |
-//! | 6, 7 | challenge id, realm | text | transfer and hold that answer a challenge |
+//! | 6, 7 | challenge id, realm | text | transfer, hold and top-up that answer a challenge |
 //! | 8 | payee, capturer, or account concerned | 16 bytes | transfer, mint, hold, freeze, limit |
 //! | 9 | amount, base units | integer or bignum | whatever moves money; limit |
 //! | 10 | currency | text | transfer, mint, burn, hold |
 //! | 11 | key | 32 bytes | mint, open, add key, revoke key |
 //! | 12 | roles, bits | integer | add key |
 //! | 13 | transfer | 32 bytes | refund |
-//! | 14 | hold | 32 bytes | post, void |
+//! | 14 | hold | 32 bytes | post, void, capture, top-up, forced close, withdrawal |
 //! | 15 | end of the hold, milliseconds | integer | hold that expires |
 //! | 16 | SHA-256 of a preimage | 32 bytes | hold on a preimage |
 //! | 17 | digest of an agreement | 32 bytes | hold on an agreement, and its post |
 //! | 18 | preimage | 32 bytes | post of a hold on a preimage |
-//! | 19 | last (post), frozen (freeze) | boolean | post, freeze |
+//! | 19 | last (post, capture), frozen (freeze) | boolean | post, capture, freeze |
 //! | 20 | label: owner or reason | text | mint, open, refund |
+//! | 21 | voucher key | 32 bytes | hold on vouchers, and its capture |
+//! | 22 | root of a hash chain | 32 bytes | hold on words, and its capture |
+//! | 23 | step: base units of one word | integer or bignum | hold on words |
+//! | 24 | words of the chain (hold), index of the word (capture) | integer | the same |
+//! | 25 | grace of a forced close, milliseconds | integer | hold on vouchers or words |
+//! | 26 | cumulative of the voucher | integer or bignum | capture by voucher |
+//! | 27 | signature of the voucher | 64 bytes | capture by voucher |
+//! | 28 | ack of the voucher | 32 bytes | capture by a voucher that has one |
+//! | 29 | word | 32 bytes | capture by word |
+//!
+//! A hold on vouchers or words is a **channel**: what it is for is in [`crate::voucher`].
 
 mod signed;
 mod wire;
 
 use stiver_core::{Timestamp, did::DidKey};
 
-pub use self::signed::{BadSignedOrder, SignedOrder, VerifiedOrder};
+pub use self::signed::{BadSignedOrder, SignedOrder, VerifiedOrder, VerifyError};
 use crate::{
     cbor::{self, CborError},
     id::{AccountId, HoldId, LedgerId, Nonce, OrderHash, TransferId},
     key::Roles,
     text::{CurrencyCode, Label},
+    voucher::CaptureProof,
 };
 
 /// First member of every order: no signature over one is a signature over anything else.
@@ -197,6 +209,37 @@ pub enum Action {
         /// Base units of any currency; `None` lifts the limit.
         amount: Option<u128>,
     },
+    /// 13: takes money from a channel. Signed by its capturer.
+    Capture {
+        /// Which.
+        channel: HoldId,
+        /// How much is to have been taken afterwards, in all since it was opened: at most what the
+        /// proof allows. Cumulative, so that two captures never add up to more than was meant.
+        cumulative: u128,
+        /// Whether the channel ends with it: then what remains is freed.
+        last: bool,
+        /// How the channel's condition is met.
+        proof: CaptureProof,
+    },
+    /// 14: adds to a channel's deposit, and cancels a forced close. Signed by its payer.
+    TopUp {
+        /// Which.
+        channel: HoldId,
+        /// How much is added.
+        amount: u128,
+        /// The challenge it answers, if one.
+        charge: Option<Charge>,
+    },
+    /// 15: begins the channel's grace, after which its payer may withdraw. Signed by its payer.
+    ForceClose {
+        /// Which.
+        channel: HoldId,
+    },
+    /// 16: ends a channel whose grace is over: what remains is free. Signed by its payer.
+    Withdraw {
+        /// Which.
+        channel: HoldId,
+    },
 }
 
 /// The challenge that an order answers.
@@ -218,6 +261,26 @@ pub enum Condition {
     /// Whoever posts repeats this digest of an agreement that the ledger does not read, and so
     /// signs that it was kept. A dispute has that signature.
     Agreement([u8; 32]),
+    /// A channel on signed vouchers. Taken by captures, not by posts.
+    Vouchers {
+        /// The key that signs them.
+        key: DidKey,
+        /// How long after a forced close the payer may withdraw, milliseconds:
+        /// [`limits::GRACE_MS_MIN`](crate::limits::GRACE_MS_MIN) to
+        /// [`limits::GRACE_MS_MAX`](crate::limits::GRACE_MS_MAX).
+        grace_ms: u64,
+    },
+    /// A channel on the words of a hash chain. Taken by captures, not by posts.
+    Words {
+        /// Word 0.
+        root: [u8; 32],
+        /// Base units of one word, above zero.
+        step: u128,
+        /// Words after the root, 1 to [`limits::CHAIN_WORDS_MAX`](crate::limits::CHAIN_WORDS_MAX).
+        words: u32,
+        /// As for vouchers.
+        grace_ms: u64,
+    },
 }
 
 /// How a post meets the condition of its hold.

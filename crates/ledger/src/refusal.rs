@@ -7,8 +7,9 @@ use crate::{id::OrderHash, key::Roles};
 /// Why an order was not executed: nothing moved. The list is closed, and its order is the order of
 /// precedence: an order that breaks several rules gets the first.
 ///
-/// [`Refusal::TooManyOrders`] meets refunds, posts and voids later than other orders, and the
-/// operator's last.
+/// [`Refusal::TooManyOrders`] meets refunds, posts, voids, captures and the end of channels later
+/// than other orders, and the operator's last. What a top-up makes of a channel is held against
+/// [`Refusal::OverLimit`] and [`Refusal::PayeeFrozen`] once the channel is known.
 ///
 /// [`Refusal::fault`] says whose fault it is, [`Refusal::retry`] whether sending the same order
 /// again makes sense.
@@ -116,34 +117,67 @@ pub enum Refusal {
     /// 28. There is no such hold.
     #[error("no such hold")]
     UnknownHold,
-    /// 29. Only the capturer may post or void.
+    /// 29. The hold is on no vouchers and no words.
+    #[error("the hold is not a channel")]
+    NotAChannel,
+    /// 30. Only the capturer may post, capture or void.
     #[error("only the hold's capturer may do this")]
     NotCapturer,
-    /// 30. The hold was posted for the last time, or voided.
+    /// 31. Only the payer may top a channel up, force its close or withdraw.
+    #[error("only the channel's payer may do this")]
+    NotPayer,
+    /// 32. The hold was posted or captured for the last time, voided, or withdrawn.
     #[error("the hold is closed")]
     HoldClosed,
-    /// 31. The hold's end has passed.
+    /// 33. The hold's end has passed.
     #[error("the hold ended at {}", at.to_rfc3339())]
     HoldEnded {
         /// When.
         at: Timestamp,
     },
-    /// 32. The hold's condition is not met.
+    /// 34. The hold's condition is not met.
     #[error("the condition of the hold is not met")]
     ConditionNotMet,
-    /// 33. More than what remains of the hold.
+    /// 35. More than the voucher or word allows.
+    #[error("the proof allows {allowed} base units in all")]
+    OverVoucher {
+        /// Base units, in all.
+        allowed: u128,
+    },
+    /// 36. As much was captured before.
+    #[error("{captured} base units were captured already: a capture names the new sum of all")]
+    CaptureTooLow {
+        /// Base units captured, in all.
+        captured: u128,
+    },
+    /// 37. More than the channel's deposit.
+    #[error("the channel's deposit is {deposit} base units in all")]
+    CaptureTooLarge {
+        /// Base units set aside, in all.
+        deposit: u128,
+    },
+    /// 38. Nobody has forced the close.
+    #[error("force the channel's close first, then wait for its grace to pass")]
+    NotClosing,
+    /// 39. The grace of a forced close is not over.
+    #[error("the channel's grace ends at {}", at.to_rfc3339())]
+    GraceNotOver {
+        /// When.
+        at: Timestamp,
+    },
+    /// 40. More than what remains of the hold.
     #[error("at most {remainder} base units remain of the hold")]
     PostTooLarge {
         /// What remains, base units.
         remainder: u128,
     },
-    /// 34. The new hold's end has passed already.
+    /// 41. The new hold's end has passed already.
     #[error("the hold would end in the past")]
     HoldEndPassed,
-    /// 35. The account has as many open holds as it may.
+    /// 42. The account has as many open holds as it may.
     #[error("the account is at its limit of open holds")]
     TooManyHolds,
-    /// 36. The account has less than that free.
+    /// 43. The account has less than that free.
     #[error("{needed} base units are needed, {available} are free")]
     Insufficient {
         /// Base units needed.
@@ -151,10 +185,10 @@ pub enum Refusal {
         /// Base units free.
         available: u128,
     },
-    /// 37. A balance would not fit into 127 bits.
+    /// 44. A balance would not fit into 127 bits.
     #[error("the amount is larger than a balance can be")]
     Overflow,
-    /// 38. As many orders are remembered as may be, until the oldest are forgotten.
+    /// 45. As many orders are remembered as may be, until the oldest are forgotten.
     #[error("the ledger remembers as many orders as it may; send the order again later")]
     TooManyOrders,
 }
@@ -204,6 +238,9 @@ impl Refusal {
             | Self::TooManyAccounts
             | Self::TooManyKeys
             | Self::LastAdminKey
+            | Self::CaptureTooLarge { .. }
+            | Self::NotClosing
+            | Self::GraceNotOver { .. }
             | Self::TooManyHolds
             | Self::Insufficient { .. }
             | Self::TooManyOrders => Retry::UntilExpiry,
@@ -223,10 +260,14 @@ impl Refusal {
             | Self::NotPayee
             | Self::RefundTooLarge { .. }
             | Self::UnknownHold
+            | Self::NotAChannel
             | Self::NotCapturer
+            | Self::NotPayer
             | Self::HoldClosed
             | Self::HoldEnded { .. }
             | Self::ConditionNotMet
+            | Self::OverVoucher { .. }
+            | Self::CaptureTooLow { .. }
             | Self::PostTooLarge { .. }
             | Self::HoldEndPassed
             | Self::Overflow => Retry::Never,

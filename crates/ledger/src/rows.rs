@@ -6,6 +6,7 @@ use stiver_core::{Timestamp, did::DidKey};
 use crate::{
     id::{AccountId, HoldId, LedgerId, Nonce, TransferId},
     key::AccountKey,
+    order::Condition,
     text::{CurrencyCode, Label},
     view::TransferKind,
 };
@@ -105,6 +106,9 @@ pub(crate) enum Done {
     Voided(#[n(0)] HoldId),
     #[n(3)]
     Changed(#[n(0)] AccountId),
+    /// A channel was topped up, or its end ordered; no money changed hands.
+    #[n(4)]
+    Channel(#[n(0)] HoldId),
 }
 
 /// A movement of money.
@@ -153,6 +157,9 @@ pub(crate) struct HoldRow {
     pub(crate) state: HoldRowState,
     #[n(8)]
     pub(crate) challenge: Option<Box<str>>,
+    /// From when on a channel's payer may withdraw, once it has forced the close.
+    #[n(9)]
+    pub(crate) withdrawable_ms: Option<u64>,
 }
 
 /// A hold's condition.
@@ -164,6 +171,78 @@ pub(crate) enum ConditionRow {
     Preimage(#[cbor(n(0), with = "minicbor::bytes")] [u8; 32]),
     #[n(2)]
     Agreement(#[cbor(n(0), with = "minicbor::bytes")] [u8; 32]),
+    #[n(3)]
+    Vouchers {
+        #[cbor(n(0), with = "crate::cbor::key")]
+        key: DidKey,
+        #[n(1)]
+        grace_ms: u64,
+    },
+    #[n(4)]
+    Words {
+        #[cbor(n(0), with = "minicbor::bytes")]
+        root: [u8; 32],
+        #[n(1)]
+        step: u128,
+        #[n(2)]
+        words: u32,
+        #[n(3)]
+        grace_ms: u64,
+    },
+}
+
+impl ConditionRow {
+    /// The grace of a channel; `None` for every other hold.
+    pub(crate) fn grace_ms(&self) -> Option<u64> {
+        match self {
+            Self::Vouchers { grace_ms, .. } | Self::Words { grace_ms, .. } => Some(*grace_ms),
+            Self::None | Self::Preimage(_) | Self::Agreement(_) => None,
+        }
+    }
+}
+
+impl From<&Condition> for ConditionRow {
+    fn from(condition: &Condition) -> Self {
+        match *condition {
+            Condition::None => Self::None,
+            Condition::Preimage(hash) => Self::Preimage(hash),
+            Condition::Agreement(digest) => Self::Agreement(digest),
+            Condition::Vouchers { key, grace_ms } => Self::Vouchers { key, grace_ms },
+            Condition::Words {
+                root,
+                step,
+                words,
+                grace_ms,
+            } => Self::Words {
+                root,
+                step,
+                words,
+                grace_ms,
+            },
+        }
+    }
+}
+
+impl From<&ConditionRow> for Condition {
+    fn from(row: &ConditionRow) -> Self {
+        match *row {
+            ConditionRow::None => Self::None,
+            ConditionRow::Preimage(hash) => Self::Preimage(hash),
+            ConditionRow::Agreement(digest) => Self::Agreement(digest),
+            ConditionRow::Vouchers { key, grace_ms } => Self::Vouchers { key, grace_ms },
+            ConditionRow::Words {
+                root,
+                step,
+                words,
+                grace_ms,
+            } => Self::Words {
+                root,
+                step,
+                words,
+                grace_ms,
+            },
+        }
+    }
 }
 
 /// How far a hold is.
@@ -178,6 +257,8 @@ pub(crate) enum HoldRowState {
     Voided,
     #[n(3)]
     Lapsed,
+    #[n(4)]
+    Withdrawn,
 }
 
 /// One side of a movement.
@@ -245,6 +326,10 @@ impl HoldRow {
     /// What may still be taken.
     pub(crate) fn remainder(&self) -> u128 {
         self.max.saturating_sub(self.captured)
+    }
+    /// From when on its payer may withdraw, if it ordered that.
+    pub(crate) fn withdrawable_at(&self) -> Option<Timestamp> {
+        self.withdrawable_ms.map(Timestamp::from_millis)
     }
     /// Its end, when it has one.
     pub(crate) fn until(&self) -> Option<Timestamp> {

@@ -6,6 +6,7 @@
 
 mod accounts;
 mod apply;
+mod channels;
 mod check;
 mod index;
 mod orders;

@@ -1,5 +1,6 @@
 //! Scenarios, properties and crashes.
 
+mod channels;
 mod hostile;
 mod keys;
 mod language;

@@ -88,6 +88,9 @@ pub enum Outcome {
     Voided(HoldId),
     /// It opened or changed an account.
     Changed(AccountId),
+    /// It topped a channel up, forced its close, withdrew from it or closed it: no money changed
+    /// hands.
+    Channel(HoldId),
 }
 
 /// What became of an order.
@@ -154,7 +157,9 @@ impl Balance {
 /// A hold: money set aside.
 ///
 /// `Open → Posted` (by a last post, or by posts of all of it), `Open → Voided` (by the capturer),
-/// `Open → Lapsed` (at its end). A hold without an end never lapses.
+/// `Open → Lapsed` (at its end), `Open → Withdrawn` (a channel, by its payer after the grace). A
+/// hold without an end never lapses. A channel stays open when all of it was taken, since it can be
+/// topped up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hold {
     /// Its id: the hash of the order that made it.
@@ -171,6 +176,8 @@ pub struct Hold {
     pub until: Option<Timestamp>,
     /// On what condition it may be taken.
     pub condition: Condition,
+    /// From when on its payer may withdraw, once it has forced the close of a channel.
+    pub withdrawable_at: Option<Timestamp>,
     /// How far it is.
     pub state: HoldState,
     /// The challenge it answers, if one.
@@ -188,6 +195,8 @@ pub enum HoldState {
     Voided,
     /// Its end has passed.
     Lapsed,
+    /// A channel whose payer withdrew what remained.
+    Withdrawn,
 }
 
 /// A currency of the ledger, and the books of it.

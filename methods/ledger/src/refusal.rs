@@ -21,6 +21,7 @@ pub(crate) fn kind(refusal: LedgerRefusal) -> RefusalKind {
         | LedgerRefusal::PayeeFrozen
         | LedgerRefusal::NotPayee
         | LedgerRefusal::NotCapturer
+        | LedgerRefusal::NotPayer
         | LedgerRefusal::TooManyAccounts
         | LedgerRefusal::TooManyHolds
         | LedgerRefusal::TooManyOrders => RefusalKind::Denied,
@@ -42,6 +43,12 @@ pub(crate) fn kind(refusal: LedgerRefusal) -> RefusalKind {
         | LedgerRefusal::HoldClosed
         | LedgerRefusal::HoldEnded { .. }
         | LedgerRefusal::ConditionNotMet
+        | LedgerRefusal::NotAChannel
+        | LedgerRefusal::OverVoucher { .. }
+        | LedgerRefusal::CaptureTooLow { .. }
+        | LedgerRefusal::CaptureTooLarge { .. }
+        | LedgerRefusal::NotClosing
+        | LedgerRefusal::GraceNotOver { .. }
         | LedgerRefusal::PostTooLarge { .. }
         | LedgerRefusal::HoldEndPassed
         | LedgerRefusal::Overflow => RefusalKind::Invalid,

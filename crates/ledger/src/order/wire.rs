@@ -9,7 +9,9 @@ use super::{
 use crate::{
     id::{AccountId, HoldId, LedgerId, Nonce, TransferId},
     key::Roles,
+    limits,
     text::{CurrencyCode, Label},
+    voucher::CaptureProof,
 };
 
 /// An order as it is written, member by member.
@@ -58,6 +60,24 @@ pub(super) struct OrderMap<'b> {
     flag: Option<bool>,
     #[n(20)]
     label: Option<Label>,
+    #[n(21)]
+    voucher_key: Option<ByteArray<32>>,
+    #[n(22)]
+    root: Option<ByteArray<32>>,
+    #[n(23)]
+    step: Option<u128>,
+    #[n(24)]
+    words: Option<u32>,
+    #[n(25)]
+    grace: Option<u64>,
+    #[n(26)]
+    cumulative: Option<u128>,
+    #[n(27)]
+    voucher_signature: Option<ByteArray<64>>,
+    #[n(28)]
+    ack: Option<ByteArray<32>>,
+    #[n(29)]
+    word: Option<ByteArray<32>>,
 }
 
 impl<'a> From<&'a Order> for OrderMap<'a> {
@@ -149,11 +169,7 @@ impl<'a> OrderMap<'a> {
                 self.to = Some(*capturer);
                 self.put_money(*amount, Some(currency));
                 self.until = until.map(Timestamp::as_millis);
-                match condition {
-                    Condition::None => {}
-                    Condition::Preimage(hash) => self.hashlock = Some((*hash).into()),
-                    Condition::Agreement(digest) => self.agreement = Some((*digest).into()),
-                }
+                self.put_condition(condition);
             }
             Action::Post {
                 hold,
@@ -185,8 +201,88 @@ impl<'a> OrderMap<'a> {
                 self.to = Some(*account);
                 self.amount = *amount;
             }
-            // The others are the caller's.
+            action => self.put_channel_action(action),
+        }
+    }
+
+    fn put_channel_action(&mut self, action: &'a Action) {
+        match action {
+            Action::Capture {
+                channel,
+                cumulative,
+                last,
+                proof,
+            } => {
+                self.kind = 13;
+                self.put_money(*cumulative, None);
+                self.hold = Some(*channel);
+                self.flag = Some(*last);
+                self.put_proof(proof);
+            }
+            Action::TopUp {
+                channel,
+                amount,
+                charge,
+            } => {
+                self.kind = 14;
+                self.put_charge(charge.as_ref());
+                self.put_money(*amount, None);
+                self.hold = Some(*channel);
+            }
+            Action::ForceClose { channel } => {
+                self.kind = 15;
+                self.hold = Some(*channel);
+            }
+            Action::Withdraw { channel } => {
+                self.kind = 16;
+                self.hold = Some(*channel);
+            }
+            // The others are the callers'.
             _ => {}
+        }
+    }
+
+    fn put_condition(&mut self, condition: &Condition) {
+        match condition {
+            Condition::None => {}
+            Condition::Preimage(hash) => self.hashlock = Some((*hash).into()),
+            Condition::Agreement(digest) => self.agreement = Some((*digest).into()),
+            Condition::Vouchers { key, grace_ms } => {
+                self.voucher_key = Some(key_bytes(key));
+                self.grace = Some(*grace_ms);
+            }
+            Condition::Words {
+                root,
+                step,
+                words,
+                grace_ms,
+            } => {
+                self.root = Some((*root).into());
+                self.step = Some(*step);
+                self.words = Some(*words);
+                self.grace = Some(*grace_ms);
+            }
+        }
+    }
+
+    fn put_proof(&mut self, proof: &CaptureProof) {
+        match proof {
+            CaptureProof::Voucher {
+                key,
+                cumulative,
+                ack,
+                signature,
+            } => {
+                self.voucher_key = Some(key_bytes(key));
+                self.cumulative = Some(*cumulative);
+                self.voucher_signature = Some((*signature).into());
+                self.ack = ack.map(Into::into);
+            }
+            CaptureProof::Word { root, index, word } => {
+                self.root = Some((*root).into());
+                self.words = Some(*index);
+                self.word = Some((*word).into());
+            }
         }
     }
 
@@ -275,23 +371,104 @@ impl<'a> OrderMap<'a> {
                 account: need(self.to.take(), 8)?,
                 amount: self.amount.take(),
             },
+            kind => self.take_channel_action(kind)?,
+        })
+    }
+
+    fn take_channel_action(&mut self, kind: u8) -> Result<Action, OrderError> {
+        Ok(match kind {
+            13 => Action::Capture {
+                channel: need(self.hold.take(), 14)?,
+                cumulative: need(self.amount.take(), 9)?,
+                last: need(self.flag.take(), 19)?,
+                proof: self.take_proof()?,
+            },
+            14 => Action::TopUp {
+                charge: self.take_charge()?,
+                channel: need(self.hold.take(), 14)?,
+                amount: need(self.amount.take(), 9)?,
+            },
+            15 => Action::ForceClose {
+                channel: need(self.hold.take(), 14)?,
+            },
+            16 => Action::Withdraw {
+                channel: need(self.hold.take(), 14)?,
+            },
             kind => return Err(OrderError::Kind(kind)),
         })
     }
 
     fn take_hold(&mut self) -> Result<Action, OrderError> {
+        if self.grace.is_some() && self.until.is_some() {
+            // A channel never ends by itself.
+            return Err(OrderError::Unexpected(15));
+        }
         Ok(Action::Hold {
             charge: self.take_charge()?,
             capturer: need(self.to.take(), 8)?,
             amount: need(self.amount.take(), 9)?,
             currency: need(self.currency.take(), 10)?,
             until: self.until.take().map(|at| instant(at, 15)).transpose()?,
-            condition: match (self.hashlock.take(), self.agreement.take()) {
-                (None, None) => Condition::None,
-                (Some(hash), None) => Condition::Preimage(hash.into()),
-                (None, Some(digest)) => Condition::Agreement(digest.into()),
-                (Some(_), Some(_)) => return Err(OrderError::Unexpected(17)),
-            },
+            condition: self.take_condition()?,
+        })
+    }
+
+    /// At most one of them: what belongs to another is left over.
+    fn take_condition(&mut self) -> Result<Condition, OrderError> {
+        if let Some(hash) = self.hashlock.take() {
+            return Ok(Condition::Preimage(hash.into()));
+        }
+        if let Some(digest) = self.agreement.take() {
+            return Ok(Condition::Agreement(digest.into()));
+        }
+        if self.voucher_key.is_some() {
+            return Ok(Condition::Vouchers {
+                key: self.take_voucher_key()?,
+                grace_ms: self.take_grace()?,
+            });
+        }
+        if let Some(root) = self.root.take() {
+            return Ok(Condition::Words {
+                root: root.into(),
+                step: need(self.step.take(), 23)
+                    .and_then(|step| within(step, 1..=u128::MAX, 23))?,
+                words: self.take_words()?,
+                grace_ms: self.take_grace()?,
+            });
+        }
+        Ok(Condition::None)
+    }
+
+    fn take_voucher_key(&mut self) -> Result<DidKey, OrderError> {
+        need(self.voucher_key.take(), 21).map(|key| DidKey::from_public_key(key.into()))
+    }
+
+    fn take_words(&mut self) -> Result<u32, OrderError> {
+        within(
+            need(self.words.take(), 24)?,
+            1..=limits::CHAIN_WORDS_MAX,
+            24,
+        )
+    }
+
+    fn take_grace(&mut self) -> Result<u64, OrderError> {
+        let allowed = limits::GRACE_MS_MIN..=limits::GRACE_MS_MAX;
+        within(need(self.grace.take(), 25)?, allowed, 25)
+    }
+
+    fn take_proof(&mut self) -> Result<CaptureProof, OrderError> {
+        if let Some(root) = self.root.take() {
+            return Ok(CaptureProof::Word {
+                root: root.into(),
+                index: self.take_words()?,
+                word: need(self.word.take(), 29)?.into(),
+            });
+        }
+        Ok(CaptureProof::Voucher {
+            key: self.take_voucher_key()?,
+            cumulative: need(self.cumulative.take(), 26)?,
+            ack: self.ack.take().map(Into::into),
+            signature: need(self.voucher_signature.take(), 27)?.into(),
         })
     }
 
@@ -327,6 +504,15 @@ impl<'a> OrderMap<'a> {
             (18, self.preimage.is_some()),
             (19, self.flag.is_some()),
             (20, self.label.is_some()),
+            (21, self.voucher_key.is_some()),
+            (22, self.root.is_some()),
+            (23, self.step.is_some()),
+            (24, self.words.is_some()),
+            (25, self.grace.is_some()),
+            (26, self.cumulative.is_some()),
+            (27, self.voucher_signature.is_some()),
+            (28, self.ack.is_some()),
+            (29, self.word.is_some()),
         ]
         .into_iter()
         .find_map(|(member, left)| left.then_some(member))
@@ -356,6 +542,18 @@ impl TryFrom<OrderMap<'_>> for Order {
 
 fn need<T>(member: Option<T>, number: u8) -> Result<T, OrderError> {
     member.ok_or(OrderError::Missing(number))
+}
+
+fn within<T: PartialOrd>(
+    value: T,
+    allowed: std::ops::RangeInclusive<T>,
+    number: u8,
+) -> Result<T, OrderError> {
+    if allowed.contains(&value) {
+        Ok(value)
+    } else {
+        Err(OrderError::Value(number))
+    }
 }
 
 fn instant(millis: u64, number: u8) -> Result<Timestamp, OrderError> {

@@ -8,7 +8,7 @@ use crate::{
     event::{Began, Event, EventKind, Executed, Registered},
     id::{AccountId, HoldId, OrderHash},
     key::{AccountKey, Roles},
-    order::{Action, Condition, Order, SignedOrder},
+    order::{Action, Order, SignedOrder},
     rows::{
         AccountRow, ConditionRow, CurrencyNumber, Done, ExecutedRow, HoldRow, HoldRowState, Posting,
     },
@@ -20,7 +20,7 @@ use crate::{
 #[error("{0}")]
 pub(crate) struct Broken(pub(crate) String);
 
-fn broken(what: impl Into<String>) -> Broken {
+pub(super) fn broken(what: impl Into<String>) -> Broken {
     Broken(what.into())
 }
 
@@ -169,6 +169,9 @@ impl State {
             (Done::Moved(row), Action::Post { hold, last, .. }) => {
                 self.take_from_hold(*hold, row.units, *last)
             }
+            (Done::Moved(_), Action::Capture { .. }) | (Done::Channel(_), _) => {
+                self.apply_channel(now, done, &signed.order().action)
+            }
             (Done::Moved(_), _) => Ok(()),
             (Done::Held, _) => self.add_hold(signed),
             (Done::Voided(hold), _) => self.close_hold(*hold, HoldRowState::Voided),
@@ -227,14 +230,7 @@ impl State {
         let id = HoldId::from(signed.hash());
         let account = self.account_mut(&order.account)?;
         account.open_holds = account.open_holds.saturating_add(1);
-        let balance = account.balance_mut(currency);
-        balance.held = balance
-            .held
-            .checked_add(*amount)
-            .ok_or_else(|| broken("holds overflow"))?;
-        if i128::try_from(balance.held).map_or(true, |held| held > balance.posted) {
-            return Err(broken("more is held than there is"));
-        }
+        self.set_aside(order.account, currency, *amount)?;
         if let Some(until) = until {
             self.lapsing.insert((*until, id));
         }
@@ -245,31 +241,56 @@ impl State {
             max: *amount,
             captured: 0,
             until_ms: until.map(Timestamp::as_millis),
-            condition: match condition {
-                Condition::None => ConditionRow::None,
-                Condition::Preimage(hash) => ConditionRow::Preimage(*hash),
-                Condition::Agreement(digest) => ConditionRow::Agreement(*digest),
-            },
+            condition: ConditionRow::from(condition),
             state: HoldRowState::Open,
             challenge: charge.as_ref().map(challenge_text),
+            withdrawable_ms: None,
         };
         self.stored.holds.insert(id, row);
         Ok(())
     }
 
-    fn take_from_hold(&mut self, id: HoldId, units: u128, last: bool) -> Result<(), Broken> {
-        let hold = self
-            .stored
+    /// More money of an account is held.
+    pub(super) fn set_aside(
+        &mut self,
+        payer: AccountId,
+        currency: CurrencyNumber,
+        units: u128,
+    ) -> Result<(), Broken> {
+        let balance = self.account_mut(&payer)?.balance_mut(currency);
+        balance.held = balance
+            .held
+            .checked_add(units)
+            .ok_or_else(|| broken("holds overflow"))?;
+        if i128::try_from(balance.held).map_or(true, |held| held > balance.posted) {
+            return Err(broken("more is held than there is"));
+        }
+        Ok(())
+    }
+
+    pub(super) fn open_hold_mut(&mut self, id: &HoldId) -> Result<&mut HoldRow, Broken> {
+        self.stored
             .holds
-            .get_mut(&id)
+            .get_mut(id)
             .filter(|hold| hold.state == HoldRowState::Open)
-            .ok_or_else(|| broken("a post of no open hold"))?;
+            .ok_or_else(|| broken("something is done to no open hold"))
+    }
+
+    pub(super) fn take_from_hold(
+        &mut self,
+        id: HoldId,
+        units: u128,
+        last: bool,
+    ) -> Result<(), Broken> {
+        let hold = self.open_hold_mut(&id)?;
         hold.captured = hold
             .captured
             .checked_add(units)
             .filter(|captured| *captured <= hold.max)
             .ok_or_else(|| broken("more was posted than was held"))?;
-        let (payer, currency, done) = (hold.payer, hold.currency, hold.captured == hold.max);
+        // A channel that is empty can be topped up.
+        let done = hold.captured == hold.max && hold.condition.grace_ms().is_none();
+        let (payer, currency) = (hold.payer, hold.currency);
         self.release(payer, currency, units)?;
         if last || done {
             self.close_hold(id, HoldRowState::Posted)?;
@@ -278,13 +299,8 @@ impl State {
     }
 
     /// Closes an open hold: what remains of it is free again.
-    fn close_hold(&mut self, id: HoldId, to: HoldRowState) -> Result<(), Broken> {
-        let hold = self
-            .stored
-            .holds
-            .get_mut(&id)
-            .filter(|hold| hold.state == HoldRowState::Open)
-            .ok_or_else(|| broken("the end of no open hold"))?;
+    pub(super) fn close_hold(&mut self, id: HoldId, to: HoldRowState) -> Result<(), Broken> {
+        let hold = self.open_hold_mut(&id)?;
         hold.state = to;
         let (payer, currency, remainder) = (hold.payer, hold.currency, hold.remainder());
         if let Some(until) = hold.until() {

@@ -85,6 +85,13 @@ impl State {
             if hold.captured > hold.max {
                 return Err(Broken(format!("more was posted than {id} holds")));
             }
+            let channel = hold.condition.grace_ms().is_some();
+            if (channel && hold.until_ms.is_some()) || (!channel && hold.withdrawable_ms.is_some())
+            {
+                return Err(Broken(format!(
+                    "{id} ends otherwise than its condition says"
+                )));
+            }
             if hold.state != HoldRowState::Open {
                 continue;
             }

@@ -8,7 +8,7 @@ use crate::{
     limits,
     order::{Condition, SignedOrder},
     refusal::Refusal,
-    rows::{ConditionRow, ExecutedRow, HoldRow, HoldRowState, Origin, Posting},
+    rows::{ExecutedRow, HoldRow, HoldRowState, Origin, Posting},
     view::{
         Account, Balance, Books, CurrencyBooks, Hold, HoldState, OrderStatus, Outcome, Remembered,
         Statement, StatementRequest, Transfer,
@@ -125,11 +125,8 @@ impl State {
             max: self.amount(row.currency, row.max),
             captured: self.amount(row.currency, row.captured),
             until: row.until(),
-            condition: match row.condition {
-                ConditionRow::None => Condition::None,
-                ConditionRow::Preimage(hash) => Condition::Preimage(hash),
-                ConditionRow::Agreement(digest) => Condition::Agreement(digest),
-            },
+            condition: Condition::from(&row.condition),
+            withdrawable_at: row.withdrawable_at(),
             state: hold_state(row, now),
             challenge: row.challenge.as_deref().map(str::to_owned),
         })
@@ -219,5 +216,6 @@ fn hold_state(row: &HoldRow, now: Timestamp) -> HoldState {
         HoldRowState::Posted => HoldState::Posted,
         HoldRowState::Voided => HoldState::Voided,
         HoldRowState::Lapsed => HoldState::Lapsed,
+        HoldRowState::Withdrawn => HoldState::Withdrawn,
     }
 }

@@ -30,7 +30,8 @@ pub(crate) enum Ruling {
 pub(crate) struct Room {
     /// Before any order is.
     pub(crate) any: usize,
-    /// Before refunds, posts and voids are: they settle what was ordered earlier.
+    /// Before refunds, posts, voids, captures and a channel's end are: they settle what was ordered
+    /// earlier.
     pub(crate) settling: usize,
     /// Before the operator's are.
     pub(crate) operator: usize,
@@ -48,11 +49,11 @@ impl Room {
 }
 
 /// A movement that is to be made.
-struct Movement {
-    debit: AccountId,
-    credit: AccountId,
-    currency: CurrencyNumber,
-    units: u128,
+pub(super) struct Movement {
+    pub(super) debit: AccountId,
+    pub(super) credit: AccountId,
+    pub(super) currency: CurrencyNumber,
+    pub(super) units: u128,
 }
 
 impl Movement {
@@ -138,7 +139,12 @@ impl State {
     ) -> Result<(), Refusal> {
         let max = match order.action {
             _ if order.account == origin.operator => room.operator,
-            Action::Refund { .. } | Action::Post { .. } | Action::Void { .. } => room.settling,
+            Action::Refund { .. }
+            | Action::Post { .. }
+            | Action::Void { .. }
+            | Action::Capture { .. }
+            | Action::ForceClose { .. }
+            | Action::Withdraw { .. } => room.settling,
             _ => room.any,
         };
         let Some(over) = self.stored.executed.len().checked_sub(max) else {
@@ -176,8 +182,14 @@ impl State {
             Action::Transfer { .. }
             | Action::Mint { .. }
             | Action::Burn { .. }
-            | Action::Hold { .. } => Roles::SPEND,
-            Action::Refund { .. } | Action::Post { .. } | Action::Void { .. } => Roles::SETTLE,
+            | Action::Hold { .. }
+            | Action::TopUp { .. }
+            | Action::ForceClose { .. }
+            | Action::Withdraw { .. } => Roles::SPEND,
+            Action::Refund { .. }
+            | Action::Post { .. }
+            | Action::Void { .. }
+            | Action::Capture { .. } => Roles::SETTLE,
             Action::Open { .. }
             | Action::AddKey { .. }
             | Action::RevokeKey { .. }
@@ -229,6 +241,17 @@ impl State {
                 hold, amount, met, ..
             } => self.rule_post(now, order, *hold, *amount, *met),
             Action::Void { hold } => self.rule_void(now, order, *hold),
+            Action::Capture {
+                channel,
+                cumulative,
+                last,
+                proof,
+            } => self.rule_capture(order, *channel, *cumulative, *last, proof),
+            Action::TopUp {
+                channel, amount, ..
+            } => self.rule_top_up(now, order, *channel, *amount),
+            Action::ForceClose { channel } => self.rule_force_close(order, *channel),
+            Action::Withdraw { channel } => self.rule_withdraw(now, order, *channel),
             Action::Freeze { account, .. } | Action::Limit { account, .. } => {
                 if order.account != origin.operator {
                     return Err(Refusal::NotOperator);
@@ -242,7 +265,7 @@ impl State {
     }
 
     /// The signing account, which [`State::authorise`] found, unless it is frozen.
-    fn thawed(&self, id: &AccountId) -> Result<&AccountRow, Refusal> {
+    pub(super) fn thawed(&self, id: &AccountId) -> Result<&AccountRow, Refusal> {
         let account = self
             .stored
             .accounts
@@ -274,7 +297,11 @@ impl State {
     }
 
     /// Whoever is paid: known, another account, not frozen.
-    fn rule_payee(&self, payer: &AccountId, payee: &AccountId) -> Result<&AccountRow, Refusal> {
+    pub(super) fn rule_payee(
+        &self,
+        payer: &AccountId,
+        payee: &AccountId,
+    ) -> Result<&AccountRow, Refusal> {
         let account = self
             .stored
             .accounts
@@ -297,7 +324,7 @@ impl State {
         self.postings(movement)
     }
 
-    fn rule_funds(
+    pub(super) fn rule_funds(
         &self,
         now: Timestamp,
         payer: &AccountId,
@@ -307,7 +334,7 @@ impl State {
         enough(needed, self.available(payer, currency, now))
     }
 
-    fn postings(&self, movement: &Movement) -> Result<Vec<Posting>, Refusal> {
+    pub(super) fn postings(&self, movement: &Movement) -> Result<Vec<Posting>, Refusal> {
         let accounts = &self.stored.accounts;
         movement.postings([
             accounts.get(&movement.debit),
@@ -548,7 +575,9 @@ impl State {
             return Err(Refusal::NotCapturer);
         }
         match row.state {
-            HoldRowState::Posted | HoldRowState::Voided => Err(Refusal::HoldClosed),
+            HoldRowState::Posted | HoldRowState::Voided | HoldRowState::Withdrawn => {
+                Err(Refusal::HoldClosed)
+            }
             HoldRowState::Open if !row.has_ended(now) => Ok(row),
             HoldRowState::Open | HoldRowState::Lapsed => {
                 let at = row.until().unwrap_or(now);

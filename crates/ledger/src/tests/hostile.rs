@@ -7,12 +7,17 @@ use super::keys::{account, did, key, nonce, order, sign_bytes, usd};
 use crate::{
     CborError,
     event::{Event, EventKind, Executed},
-    id::{LedgerId, OrderHash, TransferId},
+    id::{HoldId, LedgerId, OrderHash, TransferId},
     key::{Roles, SignatureError},
+    limits,
     machine::LedgerMachine,
-    order::{Action, Charge, Condition, Met, ORDER_BYTES_MAX, Order, OrderError, SignedOrder},
+    order::{
+        Action, Charge, Condition, Met, ORDER_BYTES_MAX, Order, OrderError, SignedOrder,
+        VerifyError,
+    },
     rows::Posting,
     text::Label,
+    voucher::CaptureProof,
 };
 
 const NOW: Timestamp = Timestamp::MAX;
@@ -85,6 +90,7 @@ fn all_kinds() -> Vec<Order> {
         Action::RevokeKey { key: did("new") },
     ];
     actions.extend(kinds_of_holds(hash));
+    actions.extend(kinds_of_channels(hash.into()));
     actions
         .into_iter()
         .map(|action| order(ledger(), "alice", 1, Timestamp::from_millis(0), action))
@@ -141,6 +147,80 @@ fn kinds_of_holds(hash: OrderHash) -> Vec<Action> {
     ]
 }
 
+/// Of channels.
+fn kinds_of_channels(channel: HoldId) -> Vec<Action> {
+    let hold = |condition| Action::Hold {
+        capturer: account("bob"),
+        amount: 24,
+        currency: usd(),
+        until: None,
+        condition,
+        charge: None,
+    };
+    let capture = |cumulative, last, proof| Action::Capture {
+        channel,
+        cumulative,
+        last,
+        proof,
+    };
+    vec![
+        hold(Condition::Vouchers {
+            key: did("alice"),
+            grace_ms: limits::GRACE_MS_MIN,
+        }),
+        hold(Condition::Words {
+            root: [1; 32],
+            step: u128::MAX,
+            words: limits::CHAIN_WORDS_MAX,
+            grace_ms: limits::GRACE_MS_MAX,
+        }),
+        capture(
+            0,
+            true,
+            CaptureProof::Voucher {
+                key: did("alice"),
+                cumulative: u128::MAX,
+                ack: Some([1; 32]),
+                signature: [2; 64],
+            },
+        ),
+        capture(
+            1,
+            false,
+            CaptureProof::Voucher {
+                key: did("alice"),
+                cumulative: 0,
+                ack: None,
+                signature: [2; 64],
+            },
+        ),
+        capture(
+            1 << 64,
+            false,
+            CaptureProof::Word {
+                root: [1; 32],
+                index: 1,
+                word: [3; 32],
+            },
+        ),
+        Action::TopUp {
+            channel,
+            amount: 1,
+            charge: None,
+        },
+        Action::TopUp {
+            channel,
+            amount: u128::MAX,
+            charge: Some(Charge {
+                challenge: "c".to_owned(),
+                realm: "r".to_owned(),
+            }),
+        },
+        Action::ForceClose { channel },
+        Action::Withdraw { channel },
+    ]
+}
+
 #[test]
 fn every_kind_of_order_reads_back() {
     for order in all_kinds() {
@@ -170,12 +250,19 @@ fn a_signature_over_other_bytes_or_by_another_key_is_refused() {
     let good = sign_bytes(&bytes, "alice");
     assert!(good.clone().verify().is_ok());
     let other = SignedOrder::new(&bytes, did("bob"), *good.signature()).unwrap();
-    assert_eq!(other.verify().err(), Some(SignatureError));
+    assert_eq!(
+        other.verify().err(),
+        Some(VerifyError::Order(SignatureError))
+    );
     for bit in 0..512 {
         let mut signature = *good.signature();
         signature[bit / 8] ^= 1 << (bit % 8);
         let forged = SignedOrder::new(&bytes, did("alice"), signature).unwrap();
-        assert_eq!(forged.verify().err(), Some(SignatureError), "bit {bit}");
+        assert_eq!(
+            forged.verify().err(),
+            Some(VerifyError::Order(SignatureError)),
+            "bit {bit}"
+        );
     }
     // The same scalar plus the group order: valid to a lax verifier, another signature to us.
     const GROUP_ORDER: [u8; 32] = [
@@ -190,7 +277,10 @@ fn a_signature_over_other_bytes_or_by_another_key_is_refused() {
         carry = sum >> 8;
     }
     let forged = SignedOrder::new(&bytes, did("alice"), malleable).unwrap();
-    assert_eq!(forged.verify().err(), Some(SignatureError));
+    assert_eq!(
+        forged.verify().err(),
+        Some(VerifyError::Order(SignatureError))
+    );
 }
 
 /// `bytes` with the one occurrence of `from` replaced.
@@ -319,9 +409,9 @@ fn members_that_do_not_belong_or_mean_nothing_are_refused() {
             OrderError::Kind(0),
         ),
         (
-            "kind 13",
-            with(&good, &kind(1), &kind(13)),
-            OrderError::Kind(13),
+            "kind 17",
+            with(&good, &kind(1), &kind(17)),
+            OrderError::Kind(17),
         ),
         (
             "a burn with the members of a payment",

@@ -10,6 +10,9 @@
 //! post bob @h1 20 last            also `preimage=x`, `agreement=x`
 //! void bob @h1 | burn alice 5 | freeze bob | thaw bob | limit bob 5 | limit bob
 //! addkey alice new roles=3 | revoke alice new
+//! channel alice bob 50 key=alice  also `chain=SEED step=2 words=100`, `grace=60000`
+//! capture bob @c1 20 last key=alice voucher=25    also `ack=x`; `chain=SEED words=100 word=10`
+//! topup alice @c1 10 | forceclose alice @c1 | withdraw alice @c1
 //! again @p1                       the same order once more, perhaps `by` another key
 //! tick 1000                       time passes
 //! balance alice 70 0              posted and held of usd
@@ -21,11 +24,12 @@
 
 use std::collections::BTreeMap;
 
+use ed25519_dalek::Signer as _;
 use sha2::{Digest as _, Sha256};
 use stiver_core::Timestamp;
 use stiver_wal::Machine as _;
 
-use super::keys::{BEGIN_MS, account, did, nonce, sign};
+use super::keys::{BEGIN_MS, account, did, key, nonce, sign};
 use crate::{
     event::Event,
     id::{AccountId, HoldId, LedgerId, TransferId},
@@ -37,6 +41,7 @@ use crate::{
     state::Room,
     text::CurrencyCode,
     view::{OrderStatus, Outcome, Remembered},
+    voucher::{CaptureProof, VoucherBody, word_back},
 };
 
 /// A ledger without a log, and what happened to it.
@@ -221,8 +226,7 @@ impl World {
     }
 
     fn action(&self, step: &Step<'_>) -> Action {
-        let currency =
-            || CurrencyCode::new(step.options.get("cur").copied().unwrap_or("usd")).unwrap();
+        let currency = || step.currency();
         let name = |at: usize| account(step.words[at]);
         let hash = |at: usize| self.named(step.words[at]).hash();
         match step.words[0] {
@@ -275,6 +279,29 @@ impl World {
                 account: name(1),
                 amount: step.words.get(2).map(|limit| limit.parse().unwrap()),
             },
+            _ => self.channel_action(step),
+        }
+    }
+
+    fn channel_action(&self, step: &Step<'_>) -> Action {
+        let channel = || HoldId::from(self.named(step.words[2]).hash());
+        match step.words[0] {
+            "channel" => Action::Hold {
+                capturer: account(step.words[2]),
+                amount: step.number(3),
+                currency: step.currency(),
+                until: None,
+                condition: channel_condition(step),
+                charge: None,
+            },
+            "capture" => self.capture(step, channel()),
+            "topup" => Action::TopUp {
+                channel: channel(),
+                amount: step.number(3),
+                charge: None,
+            },
+            "forceclose" => Action::ForceClose { channel: channel() },
+            "withdraw" => Action::Withdraw { channel: channel() },
             other => panic!("no verb {other}"),
         }
     }
@@ -296,6 +323,66 @@ impl World {
             charge: None,
         }
     }
+
+    fn capture(&self, step: &Step<'_>, channel: HoldId) -> Action {
+        Action::Capture {
+            channel,
+            cumulative: step.number(3),
+            last: step.words.get(4) == Some(&"last"),
+            proof: match step.options.get("chain") {
+                Some(seed) => {
+                    let words = step.options["words"].parse().unwrap();
+                    let index = step.options["word"].parse().unwrap();
+                    CaptureProof::Word {
+                        root: chain_word(seed, words, 0),
+                        index,
+                        word: chain_word(seed, words, index),
+                    }
+                }
+                None => voucher(
+                    &VoucherBody {
+                        ledger: self.ledger,
+                        channel,
+                        cumulative: step.options["voucher"].parse().unwrap(),
+                        ack: step.options.get("ack").map(|ack| bytes(ack)),
+                    },
+                    step.options["key"],
+                ),
+            },
+        }
+    }
+}
+
+/// A voucher that a name's key signs.
+pub(super) fn voucher(body: &VoucherBody, by: &str) -> CaptureProof {
+    CaptureProof::Voucher {
+        key: did(by),
+        cumulative: body.cumulative,
+        ack: body.ack,
+        signature: key(by).sign(&body.encode()).to_bytes(),
+    }
+}
+
+fn channel_condition(step: &Step<'_>) -> Condition {
+    let number = |name: &str| step.options.get(name).map(|text| text.parse().unwrap());
+    let grace_ms = number("grace").unwrap_or(limits::GRACE_MS_MIN);
+    match step.options.get("chain") {
+        Some(seed) => Condition::Words {
+            root: chain_word(seed, step.options["words"].parse().unwrap(), 0),
+            step: number("step").map_or(1, u128::from),
+            words: step.options["words"].parse().unwrap(),
+            grace_ms,
+        },
+        None => Condition::Vouchers {
+            key: did(step.options["key"]),
+            grace_ms,
+        },
+    }
+}
+
+/// Word `index` of the chain of so many words that ends in a seed.
+pub(super) fn chain_word(seed: &str, words: u32, index: u32) -> [u8; 32] {
+    word_back(&bytes(seed), words - index).unwrap()
 }
 
 fn post(step: &Step<'_>, hold: HoldId) -> Action {
@@ -353,6 +440,10 @@ impl<'a> Step<'a> {
             "most" => u128::try_from(i128::MAX).unwrap(),
             digits => digits.parse().unwrap(),
         }
+    }
+
+    fn currency(&self) -> CurrencyCode {
+        CurrencyCode::new(self.options.get("cur").copied().unwrap_or("usd")).unwrap()
     }
 
     /// Whose account orders.

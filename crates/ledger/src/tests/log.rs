@@ -5,12 +5,17 @@ use std::{path::Path, time::Duration};
 use stiver_core::Timestamp;
 use stiver_testkit::{entropy::Random, simulation::Simulation};
 
-use super::keys::{account, did, order, sign, usd};
+use super::{
+    keys::{account, did, order, sign, usd},
+    language::voucher,
+};
 use crate::{
     CheckReport, ExecuteFailure, Ledger, LedgerConfig, LedgerError,
-    order::{Action, VerifiedOrder},
+    id::HoldId,
+    order::{Action, Condition, VerifiedOrder},
     refusal::Refusal,
     view::{OrderStatus, Outcome, StatementRequest, TransferKind},
+    voucher::VoucherBody,
 };
 
 const FOLDER: &str = "/data/ledger";
@@ -99,6 +104,60 @@ fn a_ledger_is_the_same_after_a_restart() {
         assert_eq!(signatures, 3);
         assert_eq!(books.currencies[0].issued, 200);
         assert_eq!(books.currencies[0].sum, 0);
+    });
+}
+
+#[test]
+fn a_channel_is_the_same_after_a_restart_and_its_vouchers_are_proven_again() {
+    let simulation = Simulation::new(11);
+    simulation.block_on(async {
+        let ledger = open(&simulation).await;
+        let fund = signed(&ledger, "issuer", 1, mint(100, "alice")).await;
+        ledger.execute(fund).await.unwrap();
+        let fund = signed(&ledger, "issuer", 2, mint(1, "bob")).await;
+        ledger.execute(fund).await.unwrap();
+        let hold = Action::Hold {
+            capturer: account("bob"),
+            amount: 50,
+            currency: usd(),
+            until: None,
+            condition: Condition::Vouchers {
+                key: did("session"),
+                grace_ms: 60_000,
+            },
+            charge: None,
+        };
+        let opened = signed(&ledger, "alice", 1, hold).await;
+        let channel = HoldId::from(opened.hash());
+        ledger.execute(opened).await.unwrap();
+        let body = VoucherBody {
+            ledger: ledger.id(),
+            channel,
+            cumulative: 30,
+            ack: None,
+        };
+        let capture = Action::Capture {
+            channel,
+            cumulative: 20,
+            last: false,
+            proof: voucher(&body, "session"),
+        };
+        let capture = signed(&ledger, "bob", 1, capture).await;
+        ledger.execute(capture.clone()).await.unwrap();
+        let force = signed(&ledger, "alice", 2, Action::ForceClose { channel }).await;
+        let forced = ledger.execute(force).await.unwrap();
+        assert_eq!(forced, Outcome::Channel(channel));
+        let before = ledger.hold(channel).await.unwrap().unwrap();
+        assert!(before.withdrawable_at.is_some());
+        ledger.close().await.unwrap();
+
+        let ledger = open(&simulation).await;
+        assert_eq!(ledger.hold(channel).await.unwrap(), Some(before));
+        let Outcome::Transfer(again) = ledger.execute(capture).await.unwrap() else {
+            panic!("a capture moves money");
+        };
+        assert_eq!((again.amount.units(), again.hold), (20, Some(channel)));
+        assert_eq!(ledger.check().await.unwrap().signatures, 5);
     });
 }
 

@@ -49,6 +49,28 @@ const TABLE: &str = "
     post bob @ended 999 -> HoldEnded
     post bob @h 999 -> ConditionNotMet
     post bob @h 999 preimage=x -> PostTooLarge
+    channel alice bob 10 key=alice as=c
+    capture alice @p 999 key=bob voucher=5 -> UnknownHold
+    capture alice @h 999 key=bob voucher=5 -> NotAChannel
+    capture alice @c 999 key=bob voucher=5 -> NotCapturer
+    capture bob @c 999 key=bob voucher=5 -> ConditionNotMet
+    capture bob @c 999 key=alice voucher=5 -> OverVoucher
+    capture bob @c 4 key=alice voucher=5
+    capture bob @c 4 key=alice voucher=3 -> OverVoucher
+    capture bob @c 3 key=alice voucher=999 -> CaptureTooLow
+    capture bob @c 11 key=alice voucher=999 -> CaptureTooLarge
+    topup bob @p 0 -> ZeroAmount
+    topup bob @p 999 -> UnknownHold
+    topup bob @h 999 -> NotAChannel
+    topup bob @c 999 -> NotPayer
+    withdraw bob @c -> NotPayer
+    withdraw alice @c -> NotClosing
+    forceclose alice @c
+    withdraw alice @c -> GraceNotOver
+    capture bob @c 10 last key=alice voucher=10
+    withdraw alice @c -> HoldClosed
+    forceclose alice @c -> HoldClosed
+    topup alice @c 999 -> HoldClosed
     hold alice bob 999 until=0 -> HoldEndPassed
     hold alice bob huge -> Insufficient
     pay alice bob huge -> Insufficient

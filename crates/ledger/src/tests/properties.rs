@@ -18,6 +18,11 @@ enum Op {
     Hold(usize, usize, u128, Option<u64>),
     Post(usize, u128, bool),
     Void(usize),
+    Channel(usize, usize, u128),
+    Capture(usize, u128, bool),
+    TopUp(usize, u128),
+    ForceClose(usize),
+    Withdraw(usize),
     Again(usize),
     Freeze(usize, bool),
     Tick(u64),
@@ -34,11 +39,19 @@ fn op() -> impl Strategy<Value = Op> {
         3 => (0..20_usize, amount.clone()).prop_map(|(at, n)| Op::Refund(at, n)),
         3 => (who.clone(), who.clone(), amount.clone(), proptest::option::of(1..2000_u64))
             .prop_map(|(a, b, n, until)| Op::Hold(a, b, n, until)),
-        4 => (0..20_usize, amount, any::<bool>()).prop_map(|(at, n, last)| Op::Post(at, n, last)),
+        4 => (0..20_usize, amount.clone(), any::<bool>())
+            .prop_map(|(at, n, last)| Op::Post(at, n, last)),
         1 => (0..20_usize).prop_map(Op::Void),
+        2 => (who.clone(), who.clone(), amount.clone())
+            .prop_map(|(a, b, n)| Op::Channel(a, b, n)),
+        4 => (0..20_usize, amount.clone(), any::<bool>())
+            .prop_map(|(at, n, last)| Op::Capture(at, n, last)),
+        2 => (0..20_usize, amount.clone()).prop_map(|(at, n)| Op::TopUp(at, n)),
+        1 => (0..20_usize).prop_map(Op::ForceClose),
+        1 => (0..20_usize).prop_map(Op::Withdraw),
         3 => (0..20_usize).prop_map(Op::Again),
         1 => (who, any::<bool>()).prop_map(|(a, frozen)| Op::Freeze(a, frozen)),
-        2 => prop_oneof![0..3000_u64, Just(700_000_000)].prop_map(Op::Tick),
+        2 => prop_oneof![0..3000_u64, Just(60_000), Just(700_000_000)].prop_map(Op::Tick),
     ]
 }
 
@@ -49,6 +62,8 @@ struct Named {
     paid: Vec<(String, usize)>,
     /// Holds: name and capturer.
     held: Vec<(String, usize)>,
+    /// Channels: name, payer and capturer.
+    channels: Vec<(String, usize, usize)>,
     count: usize,
 }
 
@@ -84,6 +99,33 @@ impl Named {
                 Some((name, capturer)) => format!("void {} @{name}", NAMES[*capturer]),
                 None => "tick 0".to_owned(),
             },
+            Op::Channel(a, b, n) => {
+                self.held.push((format!("c{id}"), *b));
+                self.channels.push((format!("c{id}"), *a, *b));
+                let (payer, payee) = (NAMES[*a], NAMES[*b]);
+                format!("channel {payer} {payee} {n} key={payer} as=c{id}")
+            }
+            Op::Capture(at, n, last) => match self.channel(*at) {
+                Some((name, payer, capturer)) => {
+                    self.paid.push((format!("p{id}"), capturer));
+                    let (last, payer) = (if *last { " last" } else { "" }, NAMES[payer]);
+                    let capturer = NAMES[capturer];
+                    format!("capture {capturer} @{name} {n}{last} key={payer} voucher=30 as=p{id}")
+                }
+                None => "tick 0".to_owned(),
+            },
+            Op::TopUp(at, n) => match self.channel(*at) {
+                Some((name, payer, _)) => format!("topup {} @{name} {n}", NAMES[payer]),
+                None => "tick 0".to_owned(),
+            },
+            Op::ForceClose(at) => match self.channel(*at) {
+                Some((name, payer, _)) => format!("forceclose {} @{name}", NAMES[payer]),
+                None => "tick 0".to_owned(),
+            },
+            Op::Withdraw(at) => match self.channel(*at) {
+                Some((name, payer, _)) => format!("withdraw {} @{name}", NAMES[payer]),
+                None => "tick 0".to_owned(),
+            },
             Op::Again(at) => match pick(&self.paid, *at) {
                 Some((name, _)) => format!("again @{name}"),
                 None => "tick 0".to_owned(),
@@ -92,6 +134,11 @@ impl Named {
             Op::Freeze(a, false) => format!("thaw {}", NAMES[*a]),
             Op::Tick(ms) => format!("tick {ms}"),
         }
+    }
+
+    fn channel(&self, at: usize) -> Option<(String, usize, usize)> {
+        let at = at.checked_rem(self.channels.len())?;
+        self.channels.get(at).cloned()
     }
 }
 

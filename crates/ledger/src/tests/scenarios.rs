@@ -499,13 +499,31 @@ fn all_remembered_orders_fit_into_half_of_a_snapshot() {
     };
     let hold = Action::Hold {
         capturer: bob,
-        amount: half,
-        currency,
+        amount: half / 2,
+        currency: currency.clone(),
         until: Some(world.now.plus_millis(limits::MEMORY_MS_DEFAULT)),
         condition: Condition::Preimage([0xff; 32]),
+        charge: charge.clone(),
+    };
+    let channel = Action::Hold {
+        capturer: bob,
+        amount: half / 2,
+        currency,
+        until: None,
+        condition: Condition::Words {
+            root: [0xff; 32],
+            step: u128::MAX,
+            words: limits::CHAIN_WORDS_MAX,
+            grace_ms: limits::GRACE_MS_MAX,
+        },
         charge,
     };
-    for (number, action) in [(u64::MAX, pay), (u64::MAX - 1, hold)] {
+    let actions = [
+        (u64::MAX, pay),
+        (u64::MAX - 1, hold),
+        (u64::MAX - 2, channel),
+    ];
+    for (number, action) in actions {
         let before = world.machine.snapshot().len();
         let order = order(world.ledger, "alice", number, world.now, action);
         world.execute(sign(&order, "alice")).unwrap();
