@@ -1,5 +1,7 @@
 //! Vouchers, and the seam of the schemes that prove them.
 
+pub mod chain;
+
 use crate::ChannelId;
 use alloc::{boxed::Box, vec::Vec};
 use core::fmt;
@@ -43,13 +45,15 @@ pub trait VerifyVoucher: Send + Sync {
     /// [`VoucherError`] says what is wrong with the proof.
     fn verify(&self, last: Option<&Voucher>, voucher: &Voucher) -> Result<(), VoucherError>;
 
-    /// Verifies several vouchers and says of each what [`VerifyVoucher::verify`] says of it, in
-    /// their order. Schemes that can do so share work between them.
+    /// Verifies several vouchers and says of each, in their order, what [`VerifyVoucher::verify`]
+    /// says of it when they come one by one, the lowest first, and `last` is the highest that
+    /// passed so far. Schemes that can do so share work between them.
     fn verify_batch(
         &self,
         last: Option<&Voucher>,
         vouchers: &[Voucher],
     ) -> Vec<Result<(), VoucherError>> {
+        // Enough for a signature, which does not depend on `last`.
         vouchers
             .iter()
             .map(|voucher| self.verify(last, voucher))
