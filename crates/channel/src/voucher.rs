@@ -1,6 +1,7 @@
 //! Vouchers, and the seam of the schemes that prove them.
 
 pub mod chain;
+pub mod ed25519;
 
 use crate::ChannelId;
 use alloc::{boxed::Box, vec::Vec};
