@@ -13,18 +13,23 @@
 //!
 //! The ledger does not read the ack; a dispute has it signed.
 //!
+//! The signature is judged by the rule of [`stiver_channel::voucher::ed25519`], as every payee does
+//! before it serves: what is accepted can be captured.
+//!
 //! A **word** of a hash chain costs no signature: a channel's order names the chain's root, word 0,
-//! and each word is the SHA-256 of the one after it. Whoever shows word `i` may take `i` times the
-//! chain's step in all.
+//! and each word is hashed from the one after it, as [`stiver_channel::voucher::chain`] says.
+//! Whoever shows word `i` may take `i` times the chain's step in all. The chain's salt is
+//! [`chain_salt`]: words of one ledger are none on another. What tells two channels of a ledger
+//! apart is the root, so a payer draws a new seed for each.
 
 use minicbor::{Decode, Encode, bytes::ByteArray};
-use sha2::{Digest as _, Sha256};
+use stiver_channel::voucher::{chain::Hasher, ed25519};
 use stiver_core::did::DidKey;
 
 use crate::{
     cbor::{self, CborError},
     id::{HoldId, LedgerId},
-    key::{self, SignatureError},
+    key::SignatureError,
     limits::CHAIN_WORDS_MAX,
 };
 
@@ -107,19 +112,25 @@ impl VoucherBody {
     ///
     /// [`SignatureError`] when it is not this voucher that this key signed.
     pub fn verify(&self, key: &DidKey, signature: &[u8; 64]) -> Result<(), SignatureError> {
-        key::verify(key, &self.encode(), signature)
+        ed25519::Key::from_bytes(key.public_key())
+            .map_err(|_| SignatureError)?
+            .verify(&self.encode(), signature)
+            .map_err(|_| SignatureError)
     }
 }
 
-/// The word before a word of a hash chain: its SHA-256.
-pub fn word_before(word: &[u8; 32]) -> [u8; 32] {
-    Sha256::digest(word).into()
+/// The salt of every hash chain on a ledger: its id, then zeros. A channel's id cannot be it, since
+/// that depends on the root.
+pub fn chain_salt(ledger: LedgerId) -> [u8; 32] {
+    let mut salt = [0; 32];
+    salt[..16].copy_from_slice(ledger.as_bytes());
+    salt
 }
 
 /// The word `back` places before a word of a hash chain; `None` when no chain is so long:
 /// [`CHAIN_WORDS_MAX`]. So it takes a bounded number of hashes, whatever is asked.
-pub fn word_back(word: &[u8; 32], back: u32) -> Option<[u8; 32]> {
-    (back <= CHAIN_WORDS_MAX).then(|| (0..back).fold(*word, |word, _| word_before(&word)))
+pub fn word_back(ledger: LedgerId, word: &[u8; 32], back: u32) -> Option<[u8; 32]> {
+    (back <= CHAIN_WORDS_MAX).then(|| Hasher::new(&chain_salt(ledger)).back(word, back))
 }
 
 /// How a capture proves how much it may take.
@@ -182,7 +193,7 @@ impl CaptureProof {
             }
             .verify(key, signature)
             .map_err(ProofError::Voucher),
-            Self::Word { root, index, word } => match word_back(word, *index) {
+            Self::Word { root, index, word } => match word_back(ledger, word, *index) {
                 Some(found) if found == *root => Ok(()),
                 _ => Err(ProofError::Word),
             },
@@ -208,26 +219,30 @@ mod tests {
     #[test]
     fn a_word_leads_to_its_root_and_no_other_place() {
         let end = [9; 32];
-        let root = word_back(&end, 1000).unwrap();
         let ledger = LedgerId::from_bytes([1; 16]);
+        let root = word_back(ledger, &end, 1000).unwrap();
         let channel = HoldId::from_bytes([2; 32]);
         let word = |back, index| CaptureProof::Word {
             root,
             index,
-            word: word_back(&end, back).unwrap(),
+            word: word_back(ledger, &end, back).unwrap(),
         };
         assert_eq!(word(0, 1000).verify(ledger, channel), Ok(()));
         assert_eq!(word(990, 10).verify(ledger, channel), Ok(()));
         for wrong in [word(0, 999), word(990, 11), word(1, 1000), word(1000, 1)] {
             assert_eq!(wrong.verify(ledger, channel), Err(ProofError::Word));
         }
+        let elsewhere = LedgerId::from_bytes([2; 16]);
+        let there = word(990, 10).verify(elsewhere, channel);
+        assert_eq!(there, Err(ProofError::Word));
     }
 
     #[test]
     fn a_word_beyond_every_chain_is_refused_without_hashing_to_it() {
-        assert_eq!(word_back(&[1; 32], CHAIN_WORDS_MAX + 1), None);
-        assert_eq!(word_back(&[1; 32], u32::MAX), None);
-        assert_eq!(word_back(&[1; 32], 0), Some([1; 32]));
+        let back = |back| word_back(LedgerId::from_bytes([1; 16]), &[1; 32], back);
+        assert_eq!(back(CHAIN_WORDS_MAX + 1), None);
+        assert_eq!(back(u32::MAX), None);
+        assert_eq!(back(0), Some([1; 32]));
     }
 
     #[test]

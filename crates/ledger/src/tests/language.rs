@@ -382,7 +382,8 @@ fn channel_condition(step: &Step<'_>) -> Condition {
 
 /// Word `index` of the chain of so many words that ends in a seed.
 pub(super) fn chain_word(seed: &str, words: u32, index: u32) -> [u8; 32] {
-    word_back(&bytes(seed), words - index).unwrap()
+    let ledger = LedgerId::from_bytes([7; 16]);
+    word_back(ledger, &bytes(seed), words - index).unwrap()
 }
 
 fn post(step: &Step<'_>, hold: HoldId) -> Action {
