@@ -50,6 +50,7 @@ mod choose;
 mod client;
 pub mod error;
 pub mod events;
+mod lane;
 mod layer;
 pub mod limits;
 mod origin;
@@ -58,6 +59,7 @@ pub mod outbox;
 mod paying;
 pub mod pins;
 pub mod policy;
+pub mod session;
 
 pub use body::WatchedBody;
 pub use client::{Answer, Delivery, Exchange, Options, Parts, Payment, PaymentClient, Redirects};

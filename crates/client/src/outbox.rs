@@ -26,7 +26,7 @@ mod history;
 mod lanes;
 mod machine;
 mod memory;
-mod seal;
+pub(crate) mod seal;
 mod wire;
 
 use std::path::PathBuf;
@@ -44,6 +44,7 @@ pub use memory::MemoryOutbox;
 pub use seal::{KeyName, SealError, Sealed};
 
 use seal::{Keys, Kind};
+pub(crate) use wire::{decode_artefact, encode_artefact};
 
 /// Keeps the steps of paid calls. The seam between the client and where its journal lies.
 pub trait Outbox: Send + Sync {
@@ -71,7 +72,7 @@ pub enum OutboxError {
     #[error("the step was refused")]
     Step(#[source] StepError),
     /// The log could not be opened.
-    #[error("the outbox log {} could not be opened", folder.display())]
+    #[error("the log {} could not be opened", folder.display())]
     Open {
         /// Where.
         folder: PathBuf,
@@ -80,7 +81,7 @@ pub enum OutboxError {
         source: stiver_wal::OpenError,
     },
     /// The log failed.
-    #[error("the outbox log failed")]
+    #[error("the log failed")]
     Log(#[source] stiver_wal::EngineError),
     /// A file or folder of the outbox.
     #[error("{} could not be used", path.display())]
@@ -157,7 +158,7 @@ fn seal_step(keys: &mut Keys, call: CallId, step: Step) -> Result<Change, SealEr
             secret: keys.seal(call, Kind::Challenge, challenge.as_bytes())?,
         },
         Step::Authorised { artefact } => {
-            let plain = wire::encode_artefact(&artefact);
+            let plain = encode_artefact(&artefact);
             Change::Authorised {
                 secret: keys.seal(call, Kind::Artefact, &plain)?,
             }
@@ -213,7 +214,7 @@ fn open_live(keys: &Keys, live: Live) -> Result<StoredCall, OutboxError> {
     let artefacts = live
         .artefacts
         .iter()
-        .map(|sealed| wire::decode_artefact(&open(Kind::Artefact, sealed)?).map_err(stored))
+        .map(|sealed| decode_artefact(&open(Kind::Artefact, sealed)?).map_err(stored))
         .collect::<Result<_, _>>()?;
     let credential = match &live.credential {
         Some(sealed) => Some(text(open(Kind::Credential, sealed)?)?),

@@ -8,11 +8,11 @@ use std::{
 use stiver_core::{Amount, Timestamp};
 use stiver_env::Env;
 
-use super::{
-    CallId, Entry, Event, OutboxError, OutboxMachine, State,
-    lanes::{lane_folder, lane_numbers},
+use super::{CallId, Entry, Event, OutboxError, OutboxMachine, State};
+use crate::{
+    MoneyMoved,
+    lane::{lane_folder, lane_numbers},
 };
-use crate::MoneyMoved;
 
 /// Which calls to tell of. The default tells all.
 #[derive(Debug, Clone, Default)]

@@ -48,11 +48,15 @@ pub struct KeyName([u8; NAME_BYTES]);
 
 /// What a sealed thing is: part of what is authenticated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Request,
     Challenge,
     Artefact,
     Credential,
+    /// Of a session: the opening, a top-up, a forced close, a withdrawal.
+    Funding,
+    /// Of a session: what the method needs to use its channel.
+    Channel,
 }
 
 impl Kind {
@@ -62,6 +66,8 @@ impl Kind {
             Self::Challenge => 2,
             Self::Artefact => 3,
             Self::Credential => 4,
+            Self::Funding => 5,
+            Self::Channel => 6,
         }
     }
 }
@@ -73,7 +79,7 @@ struct SealingKey {
 }
 
 /// The keys of one outbox lane: one that seals, and those that open calls still need.
-pub(super) struct Keys {
+pub(crate) struct Keys {
     current: SealingKey,
     seals: u64,
     older: Vec<SealingKey>,
@@ -81,7 +87,7 @@ pub(super) struct Keys {
 
 impl Keys {
     /// Fresh keys around the given random bytes.
-    pub(super) fn new(name: [u8; 8], key: Zeroizing<[u8; 32]>) -> Self {
+    pub(crate) fn new(name: [u8; 8], key: Zeroizing<[u8; 32]>) -> Self {
         Self {
             current: SealingKey {
                 name: KeyName(name),
@@ -93,7 +99,7 @@ impl Keys {
     }
 
     /// Reads the keys of an earlier opening; they open, and seal no more.
-    pub(super) fn adopt_file(&mut self, text: &str) -> Result<(), KeysFileError> {
+    pub(crate) fn adopt_file(&mut self, text: &str) -> Result<(), KeysFileError> {
         let mut lines = text.lines();
         if lines.next() != Some(FILE_HEADER) {
             return Err(KeysFileError);
@@ -112,7 +118,7 @@ impl Keys {
     }
 
     /// The text of the key file. Secret.
-    pub(super) fn to_file(&self) -> Zeroizing<String> {
+    pub(crate) fn to_file(&self) -> Zeroizing<String> {
         let mut text = Zeroizing::new(String::from(FILE_HEADER));
         text.push('\n');
         for key in std::iter::once(&self.current).chain(&self.older) {
@@ -126,17 +132,17 @@ impl Keys {
     }
 
     /// Forgets the older keys that are not needed.
-    pub(super) fn keep_only(&mut self, needed: impl Fn(KeyName) -> bool) {
+    pub(crate) fn keep_only(&mut self, needed: impl Fn(KeyName) -> bool) {
         self.older.retain(|key| needed(key.name));
     }
 
     /// Things sealed under the current key.
-    pub(super) fn seals(&self) -> u64 {
+    pub(crate) fn seals(&self) -> u64 {
         self.seals
     }
 
     /// Makes another key current.
-    pub(super) fn rotate(&mut self, name: [u8; 8], key: Zeroizing<[u8; 32]>) {
+    pub(crate) fn rotate(&mut self, name: [u8; 8], key: Zeroizing<[u8; 32]>) {
         let fresh = SealingKey {
             name: KeyName(name),
             bytes: key,
@@ -146,7 +152,7 @@ impl Keys {
     }
 
     /// Seals. The nonce is a counter: every key is used by one process only, and named at random.
-    pub(super) fn seal(
+    pub(crate) fn seal(
         &mut self,
         call: CallId,
         kind: Kind,
@@ -170,7 +176,7 @@ impl Keys {
     }
 
     /// Opens.
-    pub(super) fn open(
+    pub(crate) fn open(
         &self,
         call: CallId,
         kind: Kind,

@@ -189,7 +189,7 @@ pub(super) fn decode_request(bytes: &[u8]) -> Result<(StoredRequest, String), In
 }
 
 /// Writes an artefact, to be sealed.
-pub(super) fn encode_artefact(artefact: &Artefact) -> Zeroizing<Vec<u8>> {
+pub(crate) fn encode_artefact(artefact: &Artefact) -> Zeroizing<Vec<u8>> {
     let wire = ArtefactWire {
         rail_key: base64url::encode(&artefact.rail_key),
         bytes: base64url::encode(&artefact.bytes),
@@ -200,7 +200,7 @@ pub(super) fn encode_artefact(artefact: &Artefact) -> Zeroizing<Vec<u8>> {
 }
 
 /// Reads an artefact.
-pub(super) fn decode_artefact(bytes: &[u8]) -> Result<Artefact, Inconsistent> {
+pub(crate) fn decode_artefact(bytes: &[u8]) -> Result<Artefact, Inconsistent> {
     let wire: ArtefactWire = decode(bytes, "a stored artefact")?;
     Ok(Artefact {
         rail_key: binary(&wire.rail_key)?,
