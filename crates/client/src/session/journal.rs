@@ -12,10 +12,9 @@ use zeroize::Zeroizing;
 
 use super::{
     machine::{
-        LiveSession, SessionChange, SessionCommand, SessionEvent, SessionMachine, SessionRefusal,
-        SessionReply,
+        LiveSession, SessionCommand, SessionEvent, SessionMachine, SessionRefusal, SessionReply,
     },
-    record::{Session, SessionId, SessionSecrets, SessionStep},
+    record::{ChannelRecord, Session, SessionId, SessionSecrets, SessionStep},
 };
 use crate::{
     lane::{Lane, disk, lane_folder, lane_numbers, lock},
@@ -38,6 +37,7 @@ pub trait SessionJournal: Send + Sync {
         &self,
         id: SessionId,
         step: SessionStep,
+        secrets: SessionSecrets,
     ) -> BoxFuture<'_, Result<Session, SessionJournalError>>;
     /// Every channel that is remembered and not held by another process, oldest first. Those that
     /// are not final are held by this process from now on.
@@ -167,8 +167,9 @@ impl SessionJournal for LaneSessions {
         &self,
         id: SessionId,
         step: SessionStep,
+        secrets: SessionSecrets,
     ) -> BoxFuture<'_, Result<Session, SessionJournalError>> {
-        Box::pin(async move { self.lane_of(id).record(id, step).await })
+        Box::pin(async move { self.lane_of(id).record(id, step, &secrets).await })
     }
 
     fn sessions(&self) -> BoxFuture<'_, Result<Vec<Session>, SessionJournalError>> {
@@ -194,7 +195,8 @@ impl SessionJournal for LaneSessions {
         Box::pin(async move {
             let lane = self.lane_of(id);
             let found = lane.ask(SessionCommand::Find(id)).await?;
-            let Some(live) = found.into_iter().next() else {
+            let live = found.into_iter().next();
+            let Some(live) = live.filter(|live| !live.session.state.is_final()) else {
                 return Ok(None);
             };
             open_secrets(&lock(&lane.0.keys), &live).map(Some)
@@ -236,14 +238,14 @@ impl Sessions {
         &self,
         id: SessionId,
         step: SessionStep,
+        secrets: &SessionSecrets,
     ) -> Result<Session, SessionJournalError> {
         if matches!(step, SessionStep::Intended { .. }) && self.0.keys_are_worn() {
             self.0.rotate_keys();
             self.keep_needed_keys().await?;
         }
-        let change = seal_step(&mut lock(&self.0.keys), id, step)
+        let event = seal_step(&mut lock(&self.0.keys), id, step, secrets)
             .map_err(|source| SessionJournalError::Seal { id, source })?;
-        let event = Box::new(SessionEvent { id, change });
         let reply = self.0.engine.submit(SessionCommand::Record(event)).await;
         recorded(reply.map_err(|error| failed(OutboxError::Log(error)))?)
     }
@@ -334,17 +336,27 @@ impl MemorySessions {
 
     /// A step as the log would hold it.
     #[cfg(test)]
-    pub(super) fn sealed(&self, id: SessionId, step: SessionStep) -> SessionChange {
-        seal_step(&mut lock(&self.inside).1, id, step).expect("small things are sealed")
+    pub(super) fn sealed(
+        &self,
+        id: SessionId,
+        step: SessionStep,
+        secrets: &SessionSecrets,
+    ) -> Box<SessionEvent> {
+        let keys = &mut lock(&self.inside).1;
+        seal_step(keys, id, step, secrets).expect("small things are sealed")
     }
 
-    fn record_now(&self, id: SessionId, step: SessionStep) -> Result<Session, SessionJournalError> {
+    fn record_now(
+        &self,
+        id: SessionId,
+        step: SessionStep,
+        secrets: &SessionSecrets,
+    ) -> Result<Session, SessionJournalError> {
         let now = self.clock.now();
         let mut inside = lock(&self.inside);
         let (machine, keys) = &mut *inside;
-        let change =
-            seal_step(keys, id, step).map_err(|source| SessionJournalError::Seal { id, source })?;
-        let event = Box::new(SessionEvent { id, change });
+        let event = seal_step(keys, id, step, secrets)
+            .map_err(|source| SessionJournalError::Seal { id, source })?;
         let (reply, event) = machine.decide(now, SessionCommand::Record(event));
         let session = recorded(reply)?;
         if let Some(event) = event {
@@ -360,8 +372,9 @@ impl SessionJournal for MemorySessions {
         &self,
         id: SessionId,
         step: SessionStep,
+        secrets: SessionSecrets,
     ) -> BoxFuture<'_, Result<Session, SessionJournalError>> {
-        Box::pin(std::future::ready(self.record_now(id, step)))
+        Box::pin(std::future::ready(self.record_now(id, step, &secrets)))
     }
 
     fn sessions(&self) -> BoxFuture<'_, Result<Vec<Session>, SessionJournalError>> {
@@ -388,78 +401,19 @@ fn seal_step(
     keys: &mut Keys,
     id: SessionId,
     step: SessionStep,
-) -> Result<SessionChange, SealError> {
-    use SessionStep as S;
-    let mut movement =
-        |artefact| keys.seal(id.sealing(), Kind::Funding, &encode_artefact(&artefact));
-    Ok(match step {
-        S::Intended {
-            terms,
-            url,
-            challenge,
-            bounds,
-        } => SessionChange::Intended {
-            terms,
-            url,
-            challenge,
-            bounds,
-        },
-        S::Opening {
-            channel,
-            deposit,
-            grain,
-            record,
-            artefact,
-        } => {
-            let movement = movement(artefact)?;
-            SessionChange::Opening {
-                channel,
-                deposit,
-                grain,
-                record: keys.seal(id.sealing(), Kind::Channel, &record)?,
-                movement,
-            }
-        }
-        S::Opened => SessionChange::Opened,
-        S::Signing {
-            request,
-            cost,
-            cumulative,
-        } => SessionChange::Signing {
-            request,
-            cost,
-            cumulative,
-        },
-        S::Answered {
-            request,
-            told,
-            note,
-        } => SessionChange::Answered {
-            request,
-            told,
-            note,
-        },
-        S::Released { request, note } => SessionChange::Released { request, note },
-        S::ToppingUp { add, artefact } => SessionChange::ToppingUp {
-            add,
-            movement: movement(artefact)?,
-        },
-        S::ToppedUp => SessionChange::ToppedUp,
-        S::TopUpVoid { note } => SessionChange::TopUpVoid { note },
-        S::Closing => SessionChange::Closing,
-        S::Forcing { artefact } => SessionChange::Forcing {
-            movement: movement(artefact)?,
-        },
-        S::Forced { withdrawable_at } => SessionChange::Forced { withdrawable_at },
-        S::Withdrawing { artefact } => SessionChange::Withdrawing {
-            movement: movement(artefact)?,
-        },
-        S::Closed { captured, note } => SessionChange::Closed { captured, note },
-        S::Withdrawn { captured } => SessionChange::Withdrawn { captured },
-        S::Void { note } => SessionChange::Void { note },
-        S::Abandoned { note } => SessionChange::Abandoned { note },
-        S::Noted { note } => SessionChange::Noted { note },
-    })
+    secrets: &SessionSecrets,
+) -> Result<Box<SessionEvent>, SealError> {
+    let record = secrets.record.as_ref();
+    let record = record.map(|record| keys.seal(id.sealing(), Kind::Channel, &record.0));
+    let record = record.transpose()?;
+    let movement = secrets.movement.as_ref().map(encode_artefact);
+    let movement = movement.map(|bytes| keys.seal(id.sealing(), Kind::Funding, &bytes));
+    Ok(Box::new(SessionEvent {
+        id,
+        step,
+        record,
+        movement: movement.transpose()?,
+    }))
 }
 
 /// Opens what is sealed of a channel.
@@ -478,7 +432,7 @@ fn open_secrets(keys: &Keys, live: &LiveSession) -> Result<SessionSecrets, Sessi
         .as_ref()
         .map(|sealed| open(Kind::Channel, sealed));
     Ok(SessionSecrets {
-        record: record.transpose()?,
+        record: record.transpose()?.map(ChannelRecord),
         movement: movement.transpose()?,
     })
 }

@@ -7,7 +7,7 @@ use stiver_core::Timestamp;
 use stiver_wal::{Inconsistent, Machine};
 
 use super::{
-    record::{Bounds, Session, SessionId, SessionState, SessionTerms, Told},
+    record::{Bounds, Session, SessionId, SessionState, SessionStep, SessionTerms},
     wire,
 };
 use crate::{
@@ -22,84 +22,17 @@ pub const IN_FLIGHT_MAX: usize = 256;
 /// Final channels that a lane remembers; older ones are in the log only.
 pub const FINAL_SESSIONS_KEPT: usize = 1000;
 
-/// A step as the log holds it: what is secret is sealed.
-#[derive(Debug, Clone, PartialEq)]
-#[expect(
-    missing_docs,
-    reason = "each is a variant of SessionStep, which says what it is"
-)]
-pub enum SessionChange {
-    Intended {
-        terms: SessionTerms,
-        url: String,
-        challenge: String,
-        bounds: Bounds,
-    },
-    Opening {
-        channel: String,
-        deposit: u128,
-        grain: u128,
-        record: Sealed,
-        movement: Sealed,
-    },
-    Opened,
-    Signing {
-        request: CallId,
-        cost: u128,
-        cumulative: u128,
-    },
-    Answered {
-        request: CallId,
-        told: Option<Told>,
-        note: Option<String>,
-    },
-    Released {
-        request: CallId,
-        note: String,
-    },
-    ToppingUp {
-        add: u128,
-        movement: Sealed,
-    },
-    ToppedUp,
-    TopUpVoid {
-        note: String,
-    },
-    Closing,
-    Forcing {
-        movement: Sealed,
-    },
-    Forced {
-        withdrawable_at: Option<Timestamp>,
-    },
-    Withdrawing {
-        movement: Sealed,
-    },
-    Closed {
-        captured: Option<u128>,
-        note: Option<String>,
-    },
-    Withdrawn {
-        captured: Option<u128>,
-    },
-    Void {
-        note: String,
-    },
-    Abandoned {
-        note: String,
-    },
-    Noted {
-        note: String,
-    },
-}
-
 /// A change of one channel: what the log stores.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SessionEvent {
     /// Which.
     pub id: SessionId,
     /// What happened.
-    pub change: SessionChange,
+    pub step: SessionStep,
+    /// What the method needs to use the channel, sealed; with an opening.
+    pub record: Option<Sealed>,
+    /// The movement that is begun with it, sealed.
+    pub movement: Option<Sealed>,
 }
 
 /// A channel with its secrets sealed.
@@ -236,19 +169,19 @@ impl SessionMachine {
     /// The channel as it would be after an event, or why there is no such thing.
     fn after(&self, now: Timestamp, event: &SessionEvent) -> Result<LiveSession, SessionRefusal> {
         let id = event.id;
-        match (self.live.get(&id), &event.change) {
-            (Some(_), SessionChange::Intended { .. }) => Err(SessionRefusal::Begun(id)),
-            (None, SessionChange::Intended { .. })
+        match (self.live.get(&id), &event.step) {
+            (Some(_), SessionStep::Intended { .. }) => Err(SessionRefusal::Begun(id)),
+            (None, SessionStep::Intended { .. })
                 if self.ended.iter().any(|ended| ended.id == id) =>
             {
                 Err(SessionRefusal::Begun(id))
             }
-            (None, SessionChange::Intended { .. }) if self.live.len() >= LIVE_SESSIONS_MAX => {
+            (None, SessionStep::Intended { .. }) if self.live.len() >= LIVE_SESSIONS_MAX => {
                 Err(SessionRefusal::Full)
             }
             (
                 None,
-                SessionChange::Intended {
+                SessionStep::Intended {
                     terms,
                     url,
                     challenge,
@@ -260,10 +193,15 @@ impl SessionMachine {
                 movement: None,
             }),
             (None, _) => Err(SessionRefusal::NotOpen(id)),
-            (Some(live), change) => {
+            (Some(live), step) => {
                 let mut live = live.clone();
                 live.session.changed_at = now;
-                change.apply(&mut live)?;
+                step.apply(&mut live.session)?;
+                live.record = event.record.clone().or(live.record);
+                live.movement = match step.ends_movement() {
+                    true => None,
+                    false => event.movement.clone().or(live.movement),
+                };
                 Ok(live)
             }
         }
@@ -313,31 +251,16 @@ fn intended(
     }
 }
 
-impl SessionChange {
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Intended { .. } => "intended",
-            Self::Opening { .. } => "opening",
-            Self::Opened => "opened",
-            Self::Signing { .. } => "signing",
-            Self::Answered { .. } => "answered",
-            Self::Released { .. } => "released",
-            Self::ToppingUp { .. } => "topping up",
-            Self::ToppedUp => "topped up",
-            Self::TopUpVoid { .. } => "void top-up",
-            Self::Closing => "closing",
-            Self::Forcing { .. } => "forcing",
-            Self::Forced { .. } => "forced",
-            Self::Withdrawing { .. } => "withdrawing",
-            Self::Closed { .. } => "closed",
-            Self::Withdrawn { .. } => "withdrawn",
-            Self::Void { .. } => "void",
-            Self::Abandoned { .. } => "abandoned",
-            Self::Noted { .. } => "note",
-        }
+impl SessionStep {
+    /// Whether the movement that was under way is decided with it.
+    fn ends_movement(&self) -> bool {
+        matches!(
+            self,
+            Self::Opened | Self::ToppedUp | Self::TopUpVoid { .. } | Self::Forced { .. }
+        )
     }
 
-    /// The states that a change may come in. One row per change, as the diagram reads.
+    /// The states that a step may come in. One row per step, as the diagram reads.
     fn may_follow(&self, state: SessionState, asked: u128) -> bool {
         use SessionState as S;
         match self {
@@ -352,9 +275,9 @@ impl SessionChange {
             Self::ToppingUp { .. } => state == S::Open && asked == 0,
             Self::ToppedUp | Self::TopUpVoid { .. } => state == S::Open && asked > 0,
             Self::Closing => matches!(state, S::Open | S::Closing),
-            Self::Forcing { .. } => matches!(state, S::Open | S::Closing | S::Forcing),
+            Self::Forcing => matches!(state, S::Open | S::Closing | S::Forcing),
             Self::Forced { .. } => state == S::Forcing,
-            Self::Withdrawing { .. } => matches!(state, S::Forced | S::Withdrawing),
+            Self::Withdrawing => matches!(state, S::Forced | S::Withdrawing),
             // The payee may close at any time; and so what remains may have been taken back by
             // another program with the same key.
             Self::Closed { .. } | Self::Withdrawn { .. } => {
@@ -363,8 +286,7 @@ impl SessionChange {
         }
     }
 
-    fn apply(&self, live: &mut LiveSession) -> Result<(), SessionRefusal> {
-        let session = &mut live.session;
+    fn apply(&self, session: &mut Session) -> Result<(), SessionRefusal> {
         if !self.may_follow(session.state, session.asked) {
             return Err(SessionRefusal::Order {
                 id: session.id,
@@ -372,134 +294,140 @@ impl SessionChange {
                 step: self.name(),
             });
         }
+        if let Some(note) = self.note() {
+            session.note = Some(note.clone());
+        }
         match self {
-            Self::Intended { .. } => {}
-            Self::Opening { .. } | Self::ToppingUp { .. } | Self::Signing { .. } => {
-                return self.apply_money(live);
-            }
+            Self::Intended { .. } | Self::Noted { .. } => {}
+            Self::Opening { .. }
+            | Self::ToppingUp { .. }
+            | Self::Signing { .. }
+            | Self::Answered { .. }
+            | Self::Released { .. } => return self.apply_money(session),
             Self::Opened | Self::ToppedUp => {
                 session.state = SessionState::Open;
                 session.deposit = sum(session.deposit, session.asked)?;
                 session.asked = 0;
-                live.movement = None;
             }
-            Self::TopUpVoid { note } => {
-                session.asked = 0;
-                session.note = Some(note.clone());
-                live.movement = None;
-            }
-            Self::Answered {
-                request,
-                told,
-                note,
-            } => {
-                take(session, *request)?;
-                if let Some(told) = told {
-                    session.accepted = session.accepted.max(told.accepted);
-                    session.spent = session.spent.max(told.spent);
-                }
-                session.note.clone_from(note);
-            }
-            Self::Released { request, note } => {
-                let cost = take(session, *request)?;
-                session.agreed = session.agreed.saturating_sub(cost);
-                session.note = Some(note.clone());
-            }
+            Self::TopUpVoid { .. } => session.asked = 0,
             Self::Closing => session.state = SessionState::Closing,
-            Self::Forcing { movement } => {
-                session.state = SessionState::Forcing;
-                live.movement = Some(movement.clone());
-            }
+            Self::Forcing => session.state = SessionState::Forcing,
             Self::Forced { withdrawable_at } => {
                 session.state = SessionState::Forced;
                 session.withdrawable_at = *withdrawable_at;
-                live.movement = None;
             }
-            Self::Withdrawing { movement } => {
-                session.state = SessionState::Withdrawing;
-                live.movement = Some(movement.clone());
-            }
-            Self::Closed { captured, note } => {
+            Self::Withdrawing => session.state = SessionState::Withdrawing,
+            Self::Closed { captured, .. } => {
                 session.state = SessionState::Closed;
                 session.captured = *captured;
-                session.note.clone_from(note);
             }
             Self::Withdrawn { captured } => {
                 session.state = SessionState::Withdrawn;
                 session.captured = *captured;
             }
-            Self::Void { note } => {
-                session.state = SessionState::Void;
-                session.note = Some(note.clone());
-            }
-            Self::Abandoned { note } => {
-                session.state = SessionState::Abandoned;
-                session.note = Some(note.clone());
-            }
-            Self::Noted { note } => session.note = Some(note.clone()),
+            Self::Void { .. } => session.state = SessionState::Void,
+            Self::Abandoned { .. } => session.state = SessionState::Abandoned,
         }
         Ok(())
     }
 
-    /// The changes after which a payee can take more than before: here is every rule about money.
-    fn apply_money(&self, live: &mut LiveSession) -> Result<(), SessionRefusal> {
-        let session = &mut live.session;
+    fn note(&self) -> Option<&String> {
+        match self {
+            Self::Answered { note, .. } | Self::Closed { note, .. } => note.as_ref(),
+            Self::Released { note, .. }
+            | Self::TopUpVoid { note }
+            | Self::Void { note }
+            | Self::Abandoned { note }
+            | Self::Noted { note } => Some(note),
+            _ => None,
+        }
+    }
+
+    /// The steps that change what a payee can take, or what this side agreed to: here is every
+    /// rule about money.
+    fn apply_money(&self, session: &mut Session) -> Result<(), SessionRefusal> {
         match self {
             Self::Opening {
                 channel,
                 deposit,
                 grain,
-                record,
-                movement,
             } => {
                 within_cap(*deposit, session.bounds.cap)?;
                 session.state = SessionState::Opening;
                 session.channel = Some(channel.clone());
                 session.asked = *deposit;
                 session.bounds.grain = (*grain).max(1);
-                live.record = Some(record.clone());
-                live.movement = Some(movement.clone());
             }
-            Self::ToppingUp { add, movement } => {
+            Self::ToppingUp { add } => {
                 within_cap(sum(session.deposit, *add)?, session.bounds.cap)?;
                 session.asked = *add;
-                live.movement = Some(movement.clone());
             }
             Self::Signing {
                 request,
                 cost,
                 cumulative,
+            } => return sign(session, *request, *cost, *cumulative),
+            Self::Answered {
+                request,
+                told,
+                charged,
+                ..
             } => {
-                let agreed = sum(session.agreed, *cost)?;
-                if *cumulative < session.signed {
-                    return Err(SessionRefusal::Lower {
-                        asked: *cumulative,
-                        signed: session.signed,
-                    });
+                let cost = take(session, *request)?;
+                if let Some(charged) = charged {
+                    let others = session.agreed.saturating_sub(cost);
+                    // What is signed can be taken anyway: more than that is agreed to by nobody.
+                    let most = session.signed.saturating_sub(others);
+                    session.agreed = sum(others, (*charged).min(most))?;
                 }
-                let allowed = session.bounds.may_sign(agreed, session.backing());
-                if *cumulative > session.signed && *cumulative > allowed {
-                    return Err(SessionRefusal::TooMuch {
-                        asked: *cumulative,
-                        allowed,
-                    });
+                if let Some(told) = told {
+                    session.accepted = session.accepted.max(told.accepted);
+                    session.spent = session.spent.max(told.spent);
                 }
-                let begins = !session.in_flight.contains_key(request);
-                if begins && session.in_flight.len() >= IN_FLIGHT_MAX {
-                    return Err(SessionRefusal::Full);
-                }
-                let before = session.in_flight.get(request).copied().unwrap_or(0);
-                session.in_flight.insert(*request, sum(before, *cost)?);
-                session.agreed = agreed;
-                session.requests = session.requests.saturating_add(u64::from(begins));
-                let higher = *cumulative > session.signed;
-                session.vouchers = session.vouchers.saturating_add(u64::from(higher));
-                session.signed = *cumulative;
+            }
+            Self::Released { request, .. } => {
+                let cost = take(session, *request)?;
+                session.agreed = session.agreed.saturating_sub(cost);
             }
             _ => {}
         }
         Ok(())
     }
+}
+
+/// A voucher is about to be signed and sent.
+fn sign(
+    session: &mut Session,
+    request: CallId,
+    cost: u128,
+    cumulative: u128,
+) -> Result<(), SessionRefusal> {
+    let agreed = sum(session.agreed, cost)?;
+    if cumulative < session.signed {
+        return Err(SessionRefusal::Lower {
+            asked: cumulative,
+            signed: session.signed,
+        });
+    }
+    let allowed = session.bounds.may_sign(agreed, session.backing());
+    if cumulative > session.signed && cumulative > allowed {
+        return Err(SessionRefusal::TooMuch {
+            asked: cumulative,
+            allowed,
+        });
+    }
+    let begins = !session.in_flight.contains_key(&request);
+    if begins && session.in_flight.len() >= IN_FLIGHT_MAX {
+        return Err(SessionRefusal::Full);
+    }
+    let before = session.in_flight.get(&request).copied().unwrap_or(0);
+    session.in_flight.insert(request, sum(before, cost)?);
+    session.agreed = agreed;
+    session.requests = session.requests.saturating_add(u64::from(begins));
+    let higher = cumulative > session.signed;
+    session.vouchers = session.vouchers.saturating_add(u64::from(higher));
+    session.signed = cumulative;
+    Ok(())
 }
 
 fn sum(left: u128, right: u128) -> Result<u128, SessionRefusal> {

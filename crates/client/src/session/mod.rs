@@ -26,12 +26,12 @@ pub use journal::{
     LaneSessions, MemorySessions, SessionJournal, SessionJournalError, session_history,
 };
 pub use machine::{
-    FINAL_SESSIONS_KEPT, IN_FLIGHT_MAX, LIVE_SESSIONS_MAX, LiveSession, SessionChange,
-    SessionCommand, SessionEvent, SessionMachine, SessionRefusal, SessionReply,
+    FINAL_SESSIONS_KEPT, IN_FLIGHT_MAX, LIVE_SESSIONS_MAX, LiveSession, SessionCommand,
+    SessionEvent, SessionMachine, SessionRefusal, SessionReply,
 };
 pub use record::{
-    Bounds, Session, SessionId, SessionIdError, SessionSecrets, SessionState, SessionStep,
-    SessionTerms, Told,
+    Bounds, ChannelRecord, Session, SessionId, SessionIdError, SessionSecrets, SessionState,
+    SessionStep, SessionTerms, Told,
 };
 
 #[cfg(test)]

@@ -2,10 +2,12 @@
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
+use serde::{Deserialize, Serialize};
 use stiver_core::{Amount, Currency, Timestamp};
 use stiver_method::{artefact::Artefact, payer::CallKey};
 use zeroize::Zeroizing;
 
+use super::wire;
 use crate::CallId;
 
 /// Names one channel in the payer's journal: 16 random bytes, printed as 32 hexadecimal digits.
@@ -53,7 +55,8 @@ impl FromStr for SessionId {
 pub struct SessionIdError;
 
 /// Where a channel stands. The diagram is in [`crate::session`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum SessionState {
     /// The policy said yes to a deposit. Nothing is signed.
@@ -114,12 +117,6 @@ impl SessionState {
         let found = STATES.iter().find(|(state, _)| *state == self);
         found.map_or("unknown", |(_, word)| word)
     }
-
-    /// Reads the word.
-    pub fn parse(word: &str) -> Option<Self> {
-        let found = STATES.iter().find(|(_, known)| *known == word);
-        found.map(|(state, _)| *state)
-    }
 }
 
 impl fmt::Display for SessionState {
@@ -132,7 +129,7 @@ impl fmt::Display for SessionState {
 ///
 /// `network` and `payee` come from the peer: print them through
 /// [`stiver_core::untrusted::Untrusted`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionTerms {
     /// `https://api.example`.
     pub origin: String,
@@ -145,19 +142,23 @@ pub struct SessionTerms {
     /// Who gets it, in the method's form.
     pub payee: String,
     /// In which currency.
+    #[serde(with = "wire::currency")]
     pub currency: Currency,
 }
 
 /// What this side holds itself to, whatever the payee says. Base units of the channel's currency.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bounds {
     /// The most that is ever set aside in the channel, and so the most that is ever signed.
+    #[serde(with = "wire::units")]
     pub cap: u128,
     /// How far what is signed may be ahead of what this side agreed to pay: the most that a payee
     /// can take for nothing.
+    #[serde(with = "wire::units")]
     pub window: u128,
     /// Vouchers are multiples of this; 1 where any figure can be signed. What is signed may be
     /// ahead by one unit less than this more.
+    #[serde(with = "wire::units")]
     pub grain: u128,
 }
 
@@ -179,16 +180,19 @@ impl Bounds {
 }
 
 /// One channel as the journal has it. Holds no secret.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Session {
     /// Which.
+    #[serde(with = "wire::text")]
     pub id: SessionId,
     /// Where it stands.
     pub state: SessionState,
     /// When it began.
+    #[serde(with = "wire::millis")]
     pub begun_at: Timestamp,
     /// When the journal last wrote of it.
+    #[serde(with = "wire::millis")]
     pub changed_at: Timestamp,
     /// Whom it pays.
     pub terms: SessionTerms,
@@ -201,23 +205,32 @@ pub struct Session {
     /// The channel's id, as the wire has it; `None` until the opening is signed.
     pub channel: Option<String>,
     /// What is set aside for certain.
+    #[serde(with = "wire::units")]
     pub deposit: u128,
     /// What was asked to be set aside on top of it and is not confirmed: an opening or a top-up.
+    #[serde(with = "wire::units")]
     pub asked: u128,
     /// The highest voucher ever signed: what the payee can take at most.
+    #[serde(with = "wire::units")]
     pub signed: u128,
     /// What this side agreed to pay, request by request: for those that were charged, and for
     /// those whose outcome is not known.
+    #[serde(with = "wire::units")]
     pub agreed: u128,
     /// The requests whose outcome is not known, with what was agreed for each.
+    #[serde(with = "wire::requests")]
     pub in_flight: BTreeMap<CallId, u128>,
     /// The highest voucher that the payee has confirmed.
+    #[serde(with = "wire::units")]
     pub accepted: u128,
     /// What the payee says was used.
+    #[serde(with = "wire::units")]
     pub spent: u128,
     /// What the payee has taken, as the rail tells; known when it is final.
+    #[serde(with = "wire::some_units")]
     pub captured: Option<u128>,
     /// From when what remains can be taken back, after a forced close.
+    #[serde(with = "wire::some_millis")]
     pub withdrawable_at: Option<Timestamp>,
     /// Requests begun.
     pub requests: u64,
@@ -257,17 +270,39 @@ impl Session {
     }
 }
 
-/// What is kept sealed of a channel, opened.
-#[derive(Clone, Default)]
+/// What is kept sealed of a channel, and of a step.
+#[derive(Debug, Clone, Default)]
 pub struct SessionSecrets {
     /// What the method needs to use the channel: see `PreparedOpen::record` of the method's seam.
-    pub record: Option<Zeroizing<Vec<u8>>>,
+    pub record: Option<ChannelRecord>,
     /// The movement that is under way: the opening, a top-up, a forced close or a withdrawal.
     pub movement: Option<Artefact>,
 }
 
-/// One step of a channel, to be durable before the next is taken.
+impl SessionSecrets {
+    /// A movement alone.
+    pub fn movement(artefact: Artefact) -> Self {
+        Self {
+            record: None,
+            movement: Some(artefact),
+        }
+    }
+}
+
+/// The bytes that a method needs to use a channel. `Debug` prints none of them.
 #[derive(Clone)]
+pub struct ChannelRecord(pub Zeroizing<Vec<u8>>);
+
+impl fmt::Debug for ChannelRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ChannelRecord({} bytes)", self.0.len())
+    }
+}
+
+/// One step of a channel, to be durable before the next is taken. What is secret of it goes beside
+/// it: [`SessionSecrets`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "step", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum SessionStep {
     /// The policy said yes to a deposit.
@@ -281,52 +316,58 @@ pub enum SessionStep {
         /// What this side holds itself to.
         bounds: Bounds,
     },
-    /// The opening is signed.
+    /// The opening is signed. Secret: the opening, and what the method needs to use the channel.
     Opening {
         /// The channel's id, as the wire has it.
         channel: String,
         /// How much it sets aside.
+        #[serde(with = "wire::units")]
         deposit: u128,
         /// What vouchers are multiples of.
+        #[serde(with = "wire::units")]
         grain: u128,
-        /// What the method needs to use the channel.
-        record: Zeroizing<Vec<u8>>,
-        /// The opening.
-        artefact: Artefact,
     },
     /// The opening was confirmed: by the payee's receipt or by the rail.
     Opened,
     /// A request is about to be sent, or goes on, and a voucher goes with it.
     Signing {
         /// The request.
+        #[serde(with = "wire::text")]
         request: CallId,
         /// What is agreed for it now, on top of what was agreed for it before.
+        #[serde(with = "wire::units")]
         cost: u128,
         /// What the voucher is for: at least what was signed before.
+        #[serde(with = "wire::units")]
         cumulative: u128,
     },
     /// The payee has answered a request that it charges for.
     Answered {
         /// The request.
+        #[serde(with = "wire::text")]
         request: CallId,
         /// What it says it accepted and used, when it says so.
         told: Option<Told>,
+        /// What this side accepts as its price, where that was not known before: it takes the
+        /// place of what was agreed for it, and is at most what is signed.
+        #[serde(with = "wire::some_units")]
+        charged: Option<u128>,
         /// What was odd about it.
         note: Option<String>,
     },
     /// The payee has answered a request that it does not charge for.
     Released {
         /// The request.
+        #[serde(with = "wire::text")]
         request: CallId,
         /// Why.
         note: String,
     },
-    /// A top-up is signed.
+    /// A top-up is signed. Secret: the top-up.
     ToppingUp {
         /// How much is added.
+        #[serde(with = "wire::units")]
         add: u128,
-        /// The top-up.
-        artefact: Artefact,
     },
     /// The top-up was confirmed.
     ToppedUp,
@@ -337,24 +378,20 @@ pub enum SessionStep {
     },
     /// The payee is asked to close.
     Closing,
-    /// A forced close is signed.
-    Forcing {
-        /// The forced close.
-        artefact: Artefact,
-    },
+    /// A forced close is signed. Secret: the forced close.
+    Forcing,
     /// The rail confirmed the forced close.
     Forced {
         /// From when what remains can be taken back.
+        #[serde(with = "wire::some_millis")]
         withdrawable_at: Option<Timestamp>,
     },
-    /// A withdrawal is signed.
-    Withdrawing {
-        /// The withdrawal.
-        artefact: Artefact,
-    },
+    /// A withdrawal is signed. Secret: the withdrawal.
+    Withdrawing,
     /// It ended: the payee closed it.
     Closed {
         /// What the payee took, as the rail or the payee tells.
+        #[serde(with = "wire::some_units")]
         captured: Option<u128>,
         /// What was odd about it.
         note: Option<String>,
@@ -362,6 +399,7 @@ pub enum SessionStep {
     /// It ended: what remained was taken back.
     Withdrawn {
         /// What the payee took, as the rail tells.
+        #[serde(with = "wire::some_units")]
         captured: Option<u128>,
     },
     /// The rail will never open it.
@@ -395,9 +433,9 @@ impl SessionStep {
             Self::ToppedUp => "topped up",
             Self::TopUpVoid { .. } => "void top-up",
             Self::Closing => "closing",
-            Self::Forcing { .. } => "forcing",
+            Self::Forcing => "forcing",
             Self::Forced { .. } => "forced",
-            Self::Withdrawing { .. } => "withdrawing",
+            Self::Withdrawing => "withdrawing",
             Self::Closed { .. } => "closed",
             Self::Withdrawn { .. } => "withdrawn",
             Self::Void { .. } => "void",
@@ -407,18 +445,13 @@ impl SessionStep {
     }
 }
 
-/// Its name alone: steps hold secrets.
-impl fmt::Debug for SessionStep {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
 /// A payee's word on a channel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Told {
     /// The highest voucher it accepted.
+    #[serde(with = "wire::units")]
     pub accepted: u128,
     /// What it says was used.
+    #[serde(with = "wire::units")]
     pub spent: u128,
 }

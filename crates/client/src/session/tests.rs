@@ -52,9 +52,27 @@ fn opening(deposit: u128, grain: u128) -> SessionStep {
         channel: "c1".into(),
         deposit,
         grain,
-        record: Zeroizing::new(b"SECRET-RECORD".to_vec()),
-        artefact: artefact(),
     }
+}
+
+/// What is secret of a step.
+fn secrets(step: &SessionStep) -> SessionSecrets {
+    let record = ChannelRecord(Zeroizing::new(b"SECRET-RECORD".to_vec()));
+    match step {
+        SessionStep::Opening { .. } => SessionSecrets {
+            record: Some(record),
+            movement: Some(artefact()),
+        },
+        SessionStep::ToppingUp { .. } | SessionStep::Forcing | SessionStep::Withdrawing => {
+            SessionSecrets::movement(artefact())
+        }
+        _ => SessionSecrets::default(),
+    }
+}
+
+fn write(journal: &MemorySessions, step: SessionStep) -> Result<Session, SessionJournalError> {
+    let secrets = secrets(&step);
+    pollster::block_on(journal.record(ID, step, secrets))
 }
 
 fn signing(n: u8, cost: u128, cumulative: u128) -> SessionStep {
@@ -69,6 +87,16 @@ fn answered(n: u8, accepted: u128, spent: u128) -> SessionStep {
     SessionStep::Answered {
         request: request(n),
         told: Some(Told { accepted, spent }),
+        charged: None,
+        note: None,
+    }
+}
+
+fn charged(n: u8, charged: u128) -> SessionStep {
+    SessionStep::Answered {
+        request: request(n),
+        told: None,
+        charged: Some(charged),
         note: None,
     }
 }
@@ -78,13 +106,13 @@ fn journal(steps: impl IntoIterator<Item = SessionStep>) -> (MemorySessions, Ses
     let journal = MemorySessions::new(Simulation::new(1).env().clock);
     let mut last = None;
     for step in steps {
-        last = Some(pollster::block_on(journal.record(ID, step)).unwrap());
+        last = Some(write(&journal, step).unwrap());
     }
     (journal, last.unwrap())
 }
 
 fn refused(journal: &MemorySessions, step: SessionStep) -> SessionRefusal {
-    match pollster::block_on(journal.record(ID, step)) {
+    match write(journal, step) {
         Err(SessionJournalError::Refused(why)) => why,
         other => panic!("{other:?}"),
     }
@@ -97,7 +125,7 @@ fn a_voucher_is_never_signed_beyond_what_was_agreed_and_the_window() {
     let allowed = 15;
     assert_eq!(why, SessionRefusal::TooMuch { asked: 16, allowed });
     assert_eq!(journal.all()[0].signed, 0, "a refused step changes nothing");
-    let session = pollster::block_on(journal.record(ID, signing(1, 10, 15))).unwrap();
+    let session = write(&journal, signing(1, 10, 15)).unwrap();
     assert_eq!((session.signed, session.agreed), (15, 10));
 }
 
@@ -107,7 +135,7 @@ fn a_voucher_is_never_signed_beyond_the_deposit_or_below_another() {
     let why = refused(&journal, signing(1, 50, 21));
     let allowed = 20;
     assert_eq!(why, SessionRefusal::TooMuch { asked: 21, allowed });
-    pollster::block_on(journal.record(ID, signing(1, 10, 10))).unwrap();
+    write(&journal, signing(1, 10, 10)).unwrap();
     let why = refused(&journal, signing(2, 1, 9));
     let signed = 10;
     assert_eq!(why, SessionRefusal::Lower { asked: 9, signed });
@@ -119,19 +147,16 @@ fn deposits_and_top_ups_stay_below_the_cap() {
     let cap = 100;
     let over = SessionRefusal::OverCap { asked: 101, cap };
     assert_eq!(refused(&journal, opening(101, 1)), over);
-    pollster::block_on(journal.record(ID, opening(60, 1))).unwrap();
-    pollster::block_on(journal.record(ID, SessionStep::Opened)).unwrap();
-    let top_up = |add| SessionStep::ToppingUp {
-        add,
-        artefact: artefact(),
-    };
+    write(&journal, opening(60, 1)).unwrap();
+    write(&journal, SessionStep::Opened).unwrap();
+    let top_up = |add| SessionStep::ToppingUp { add };
     assert_eq!(refused(&journal, top_up(41)), over);
-    let session = pollster::block_on(journal.record(ID, top_up(40))).unwrap();
+    let session = write(&journal, top_up(40)).unwrap();
     assert_eq!((session.deposit, session.exposure()), (60, 100));
     let why = refused(&journal, signing(1, 61, 61));
     let allowed = 60;
     assert_eq!(why, SessionRefusal::TooMuch { asked: 61, allowed });
-    let session = pollster::block_on(journal.record(ID, SessionStep::ToppedUp)).unwrap();
+    let session = write(&journal, SessionStep::ToppedUp).unwrap();
     assert_eq!((session.deposit, session.asked), (100, 0));
 }
 
@@ -141,7 +166,7 @@ fn vouchers_of_a_hash_chain_may_round_up_by_less_than_one_word() {
     assert_eq!(session.bounds.round_up(65), Some(128));
     assert_eq!(session.bounds.round_up(0), Some(0));
     assert_eq!(session.bounds.round_up(u128::MAX), None);
-    let session = pollster::block_on(journal.record(ID, signing(1, 1, 64))).unwrap();
+    let session = write(&journal, signing(1, 1, 64)).unwrap();
     assert_eq!(session.signed, 64);
     let why = refused(&journal, signing(2, 1, 128));
     let allowed = 65;
@@ -171,6 +196,20 @@ fn a_request_that_is_not_charged_gives_back_what_was_agreed_and_nothing_that_was
 }
 
 #[test]
+fn a_metered_request_is_agreed_to_up_to_what_is_signed_and_no_further() {
+    let (_, session) = journal([
+        intended(100, 8),
+        opening(100, 1),
+        SessionStep::Opened,
+        signing(1, 10, 10),
+        answered(1, 10, 10),
+        signing(2, 0, 18),
+        charged(2, 90),
+    ]);
+    assert_eq!((session.signed, session.agreed), (18, 18));
+}
+
+#[test]
 fn a_closed_channel_signs_nothing_and_keeps_no_secret() {
     let (journal, session) = journal([
         intended(100, 0),
@@ -184,12 +223,12 @@ fn a_closed_channel_signs_nothing_and_keeps_no_secret() {
     let why = refused(&journal, signing(2, 1, 11));
     assert!(matches!(why, SessionRefusal::Order { .. }), "{why}");
     let secrets = pollster::block_on(journal.secrets(ID)).unwrap().unwrap();
-    assert_eq!(secrets.record.unwrap().as_slice(), b"SECRET-RECORD");
+    assert_eq!(secrets.record.unwrap().0.as_slice(), b"SECRET-RECORD");
     let closed = SessionStep::Closed {
         captured: Some(10),
         note: None,
     };
-    let session = pollster::block_on(journal.record(ID, closed)).unwrap();
+    let session = write(&journal, closed).unwrap();
     assert_eq!(session.exposure(), 10);
     assert!(pollster::block_on(journal.secrets(ID)).unwrap().is_none());
     let why = refused(&journal, SessionStep::Closing);
@@ -207,17 +246,18 @@ fn any_step() -> impl Strategy<Value = SessionStep> {
             .prop_map(|(n, cost, cumulative)| signing(n, cost, cumulative)),
         4 => (1_u8..5, any::<u128>(), any::<u128>())
             .prop_map(|(n, accepted, spent)| answered(n, accepted, spent)),
+        2 => (1_u8..5, any::<u128>()).prop_map(|(n, units)| charged(n, units)),
         2 => (1_u8..5).prop_map(|n| SessionStep::Released {
             request: request(n),
             note: "n".into(),
         }),
-        2 => small.prop_map(|add| SessionStep::ToppingUp { add, artefact: artefact() }),
+        2 => small.prop_map(|add| SessionStep::ToppingUp { add }),
         2 => Just(SessionStep::ToppedUp),
         1 => Just(SessionStep::TopUpVoid { note: "n".into() }),
         1 => Just(SessionStep::Closing),
-        1 => Just(SessionStep::Forcing { artefact: artefact() }),
+        1 => Just(SessionStep::Forcing),
         1 => Just(SessionStep::Forced { withdrawable_at: Some(Timestamp::from_millis(9)) }),
-        1 => Just(SessionStep::Withdrawing { artefact: artefact() }),
+        1 => Just(SessionStep::Withdrawing),
         1 => Just(SessionStep::Withdrawn { captured: Some(3) }),
         1 => Just(SessionStep::Closed { captured: None, note: Some("n".into()) }),
         1 => Just(SessionStep::Void { note: "n".into() }),
@@ -236,7 +276,7 @@ proptest! {
         let mut peak = 0_u128;
         let mut signed = 0_u128;
         for step in steps {
-            let recorded = pollster::block_on(journal.record(ID, step));
+            let recorded = write(&journal, step);
             let Ok(session) = recorded else { continue };
             peak = peak.max(session.agreed);
             let over = session.bounds.window + session.bounds.grain - 1;
@@ -257,8 +297,8 @@ proptest! {
         let mut machine = SessionMachine::default();
         let now = Timestamp::from_millis(5);
         for step in steps {
-            let change = journal.sealed(ID, step);
-            let event = Box::new(SessionEvent { id: ID, change });
+            let secrets = secrets(&step);
+            let event = journal.sealed(ID, step, &secrets);
             let (_, written) = machine.decide(now, SessionCommand::Record(event));
             let Some(event) = written else { continue };
             let mut bytes = Vec::new();
@@ -287,18 +327,24 @@ fn a_damaged_snapshot_or_event_is_refused() {
 #[test]
 fn what_is_secret_is_not_printed() {
     let journal = MemorySessions::new(Simulation::new(1).env().clock);
-    let change = journal.sealed(ID, opening(1, 1));
-    let text = format!("{change:?}");
+    let step = opening(1, 1);
+    let secrets = secrets(&step);
+    let event = journal.sealed(ID, step, &secrets);
+    let text = format!("{event:?} {secrets:?}");
     assert!(text.contains("Sealed("), "{text}");
     assert!(!text.contains("SECRET"), "{text}");
-    assert_eq!(format!("{:?}", opening(1, 1)), "opening");
 }
 
 #[test]
 fn every_state_has_a_word_of_its_own() {
     let mut words: Vec<&str> = SessionState::all().map(SessionState::as_str).collect();
     for state in SessionState::all() {
-        assert_eq!(SessionState::parse(state.as_str()), Some(state));
+        let json = serde_json::to_string(&state).unwrap();
+        assert_eq!(
+            json,
+            format!("{:?}", state.as_str()),
+            "the log has the same word"
+        );
     }
     let count = words.len();
     words.sort_unstable();
