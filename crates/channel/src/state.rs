@@ -317,3 +317,6 @@ pub enum Broken {
         phase: PhaseName,
     },
 }
+
+#[cfg(test)]
+mod tests;
