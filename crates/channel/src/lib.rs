@@ -40,6 +40,7 @@ extern crate std;
 
 mod caps;
 mod id;
+pub mod meter;
 mod state;
 pub mod voucher;
 

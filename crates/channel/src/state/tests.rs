@@ -126,6 +126,13 @@ fn figures_follow_a_channel_from_its_opening_to_its_close() {
 }
 
 #[test]
+fn what_each_side_could_lose_is_told() {
+    let ops = [open(100), accept(50), spend(30), Op::Settle { settled: 20 }];
+    let figures = after(&LEDGER, &ops).figures();
+    assert_eq!((figures.unserved(), figures.unsettled()), (20, 10));
+}
+
+#[test]
 fn an_equal_voucher_changes_nothing_and_a_lower_one_is_refused_or_answered() {
     let ops = [open(100), accept(50)];
     unchanged(&LEDGER, &ops, accept(50));
