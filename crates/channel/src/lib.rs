@@ -35,12 +35,9 @@
 #![forbid(unsafe_code)]
 
 extern crate alloc;
-#[cfg(test)]
-extern crate std;
 
 mod caps;
 mod id;
-pub mod meter;
 mod state;
 pub mod voucher;
 

@@ -134,6 +134,12 @@ impl IntentName {
     pub fn charge() -> Self {
         Self(Arc::from("charge"))
     }
+
+    /// The `session` intent.
+    #[must_use]
+    pub fn session() -> Self {
+        Self(Arc::from("session"))
+    }
 }
 
 /// The kinds of name, as [`NameError`] speaks of them.

@@ -6,25 +6,33 @@ use stiver_core::did::DidKey;
 use stiver_env::Env;
 use stiver_ledger::{
     ExecuteFailure, LOG_FOLDER, Ledger, LedgerConfig, LedgerError,
-    id::LedgerId,
+    id::{HoldId, LedgerId},
     order::{SignedOrder, VerifiedOrder},
-    receipt::ReceiptBody,
+    receipt::{ReceiptBody, SessionReceiptBody},
+    view::{OrderStatus, Outcome},
 };
 use stiver_method::{
     BoxFuture,
     artefact::{ExecuteError, Lookup, RailUnavailable, Settled},
     key::{Ed25519Key, KEY_FILE_BYTES_MAX, KeyFileError},
+    session::{ChannelLookup, ChannelMoved, ChannelState},
     signer::{Purpose, SignError, SignRequest, Signer},
 };
 use zeroize::Zeroizing;
 
 use crate::{
-    api::{LedgerApi, OrderQuery, lookup_of, settled_of},
+    api::{
+        ChannelLedger, LedgerApi, OrderQuery, SessionLedger, channel_of, channel_state, lookup_of,
+        moved, settled_of,
+    },
     refusal,
 };
 
 /// The file of the receipt key inside a ledger's folder.
 const RECEIPT_KEY_FILE: &str = "ledger.key";
+
+/// What an order is told that is about something else.
+const NO_CHANNEL: &str = "the order is about no channel";
 
 /// A ledger in this process. Cheap to clone.
 #[derive(Clone)]
@@ -145,6 +153,106 @@ impl LedgerApi for EmbeddedLedger {
     fn sign_receipt<'a>(
         &'a self,
         receipt: &'a ReceiptBody,
+    ) -> BoxFuture<'a, Result<[u8; 64], SignError>> {
+        Box::pin(async move {
+            let message = receipt.encode();
+            let request = SignRequest {
+                purpose: Purpose::Receipt,
+                message: &message,
+            };
+            self.receipt_signer.sign(request).await
+        })
+    }
+}
+
+impl EmbeddedLedger {
+    /// A channel movement that was executed.
+    async fn moved(
+        &self,
+        order: &SignedOrder,
+        outcome: Outcome,
+    ) -> Result<Option<ChannelMoved>, LedgerError> {
+        let Some(channel) = channel_of(order) else {
+            return Ok(None);
+        };
+        let at = match outcome {
+            Outcome::Transfer(transfer) => transfer.at,
+            _ => self.ledger.time().await?,
+        };
+        let hold = self.ledger.hold(channel).await?;
+        let state = hold.as_ref().and_then(channel_state);
+        Ok(Some(moved(channel, order, at, state)))
+    }
+}
+
+impl ChannelLedger for EmbeddedLedger {
+    fn channel(
+        &self,
+        channel: HoldId,
+    ) -> BoxFuture<'_, Result<Option<ChannelState>, RailUnavailable>> {
+        Box::pin(async move {
+            let hold = self.ledger.hold(channel).await;
+            hold.map(|hold| hold.as_ref().and_then(channel_state))
+                .map_err(|error| RailUnavailable(error.to_string()))
+        })
+    }
+
+    fn execute_on_channel(
+        &self,
+        order: VerifiedOrder,
+    ) -> BoxFuture<'_, Result<ChannelMoved, ExecuteError>> {
+        Box::pin(async move {
+            let unknown = |error: LedgerError| ExecuteError::Unknown(error.to_string());
+            let signed = order.signed().clone();
+            if channel_of(&signed).is_none() {
+                return Err(ExecuteError::Refused(refusal::invalid(NO_CHANNEL)));
+            }
+            match self.ledger.execute(order).await {
+                Ok(outcome) => {
+                    let moved = self.moved(&signed, outcome).await.map_err(unknown)?;
+                    moved.ok_or_else(|| ExecuteError::Refused(refusal::invalid(NO_CHANNEL)))
+                }
+                Err(ExecuteFailure::Refused(refused)) => {
+                    Err(ExecuteError::Refused(refusal::refusal(refused)))
+                }
+                Err(ExecuteFailure::Unknown(error)) => Err(unknown(error)),
+            }
+        })
+    }
+
+    fn lookup_on_channel<'a>(
+        &'a self,
+        order: &'a SignedOrder,
+    ) -> BoxFuture<'a, Result<ChannelLookup, RailUnavailable>> {
+        Box::pin(async move {
+            let unavailable = |error: LedgerError| RailUnavailable(error.to_string());
+            let status = self.ledger.status(order).await.map_err(unavailable)?;
+            Ok(match status {
+                OrderStatus::Pending => ChannelLookup::Pending,
+                OrderStatus::Never(never) => ChannelLookup::Never(refusal::refusal(never)),
+                OrderStatus::Executed(outcome) => {
+                    match self.moved(order, outcome).await.map_err(unavailable)? {
+                        Some(moved) => ChannelLookup::Done(Box::new(moved)),
+                        None => ChannelLookup::Never(refusal::invalid(NO_CHANNEL)),
+                    }
+                }
+            })
+        })
+    }
+}
+
+impl SessionLedger for EmbeddedLedger {
+    fn id(&self) -> LedgerId {
+        self.ledger.id()
+    }
+
+    fn receipt_key(&self) -> DidKey {
+        self.ledger.receipt_key()
+    }
+
+    fn sign_session_receipt<'a>(
+        &'a self,
+        receipt: &'a SessionReceiptBody,
     ) -> BoxFuture<'a, Result<[u8; 64], SignError>> {
         Box::pin(async move {
             let message = receipt.encode();

@@ -1,8 +1,9 @@
-//! The `ledger` payment method: charges settled on a Stiver ledger.
+//! The `ledger` payment method: charges and sessions settled on a Stiver ledger.
 //!
-//! The wire protocol is `docs/spec/ledger-charge.md`. A payee uses [`LedgerPayee`] over an
-//! [`EmbeddedLedger`] (or another [`LedgerApi`]); a payer uses [`LedgerPayer`]. [`query`] is how a
-//! payer asks a ledger about its own money, [`submit`] how a payee elsewhere settles on it.
+//! The wire protocol is `docs/spec/ledger-charge.md` and, for [`session`],
+//! `docs/spec/ledger-session.md`. A payee uses [`LedgerPayee`] over an [`EmbeddedLedger`] (or
+//! another [`LedgerApi`]); a payer uses [`LedgerPayer`]. [`query`] is how a payer asks a ledger
+//! about its own money, [`submit`] how a payee elsewhere settles on it.
 #![forbid(unsafe_code)]
 
 pub mod api;
@@ -12,6 +13,7 @@ mod payer;
 pub mod query;
 pub mod receipt;
 mod refusal;
+pub mod session;
 pub mod sign;
 pub mod submit;
 mod terms;
@@ -19,10 +21,13 @@ mod terms;
 mod tests;
 pub mod wire;
 
-pub use api::{LedgerApi, OrderQuery};
+pub use api::{ChannelLedger, LedgerApi, OrderQuery, SessionLedger};
 pub use embedded::{EmbeddedError, EmbeddedLedger};
 pub use payee::{LedgerPayee, LedgerPayeeConfig};
 pub use payer::{LedgerPayer, LedgerPayerConfig};
+pub use session::{
+    LedgerSessionPayee, LedgerSessionPayeeConfig, LedgerSessionPayer, LedgerSessionPayerConfig,
+};
 
 /// The method's name on the wire.
 pub const METHOD: &str = "ledger";

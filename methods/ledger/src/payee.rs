@@ -3,10 +3,7 @@
 use std::sync::Arc;
 
 use stiver_core::{
-    Amount, Currency, Receipt, base64url,
-    did::DidKey,
-    json::{Object, Value},
-    name::MethodName,
+    Amount, Currency, Receipt, base64url, did::DidKey, json::Object, name::MethodName,
 };
 use stiver_ledger::{
     id::{AccountId, Nonce, TransferId},
@@ -24,7 +21,7 @@ use zeroize::Zeroizing;
 use crate::{
     METHOD, ORDER_EXPIRY_TOLERANCE_MS, REFUND_LIFETIME_MS,
     api::LedgerApi,
-    receipt::{self, RECEIPT_KEY, SIGNATURE},
+    receipt,
     refusal::invalid,
     sign,
     terms::{Asked, BadRequest},
@@ -165,14 +162,7 @@ impl LedgerPayee {
         let body = receipt::body_of(receipt)
             .map_err(|error| SignError::Refused(format!("not a receipt to sign: {error}")))?;
         let signature = self.config.ledger.sign_receipt(&body).await?;
-        let key = self.config.ledger.receipt_key().to_string();
-        receipt
-            .extra
-            .insert(RECEIPT_KEY.to_owned(), Value::String(key));
-        receipt.extra.insert(
-            SIGNATURE.to_owned(),
-            Value::String(base64url::encode(&signature)),
-        );
+        receipt::put_signature(receipt, &self.config.ledger.receipt_key(), &signature);
         Ok(())
     }
 }
@@ -340,7 +330,7 @@ fn check_order(order: &Order, presented: &Presented<'_>, asked: &Asked) -> Resul
     )
 }
 
-fn check_expiry(order: &Order, presented: &Presented<'_>) -> Result<(), Refusal> {
+pub(crate) fn check_expiry(order: &Order, presented: &Presented<'_>) -> Result<(), Refusal> {
     if presented.now >= order.expires {
         return Err(Refusal {
             kind: RefusalKind::Expired,

@@ -121,15 +121,7 @@ impl LedgerPayer {
         call: CallKey,
     ) -> Result<Order, Unpayable> {
         let asked = self.read(challenge)?;
-        let expires = match &challenge.params.expires {
-            Some(expires) if expires.has_passed(now) => {
-                return Err(Unpayable::Malformed("the challenge has expired".to_owned()));
-            }
-            Some(expires) => expires
-                .instant()
-                .min(now.plus_millis(ORDER_LIFETIME_MS_MAX)),
-            None => now.plus_millis(ORDER_LIFETIME_MS_DEFAULT),
-        };
+        let expires = order_expiry(challenge, now)?;
         let currency = code(asked.amount.currency())
             .ok_or_else(|| Unpayable::Malformed("the currency has no valid code".to_owned()))?;
         Ok(Order {
@@ -243,5 +235,18 @@ impl Payer for LedgerPayer {
             None if self.config.ledgers.contains(&body.ledger) => Ok(()),
             None => Err("the receipt is of another ledger".to_owned()),
         }
+    }
+}
+
+/// When an order that answers a challenge expires.
+pub(crate) fn order_expiry(challenge: &Challenge, now: Timestamp) -> Result<Timestamp, Unpayable> {
+    match &challenge.params.expires {
+        Some(expires) if expires.has_passed(now) => {
+            Err(Unpayable::Malformed("the challenge has expired".to_owned()))
+        }
+        Some(expires) => Ok(expires
+            .instant()
+            .min(now.plus_millis(ORDER_LIFETIME_MS_MAX))),
+        None => Ok(now.plus_millis(ORDER_LIFETIME_MS_DEFAULT)),
     }
 }

@@ -26,14 +26,36 @@ pub(crate) const RECEIPT_KEY: &str = "receiptKey";
 /// over something else.
 pub fn verify_receipt(receipt: &Receipt, key: &DidKey) -> Result<ReceiptBody, ReceiptRefusal> {
     let body = body_of(receipt)?;
-    let signature = text(receipt, SIGNATURE)?;
-    let signature: [u8; 64] = base64url::decode(signature.as_bytes())
-        .ok()
-        .and_then(|bytes| bytes.try_into().ok())
-        .ok_or(ReceiptRefusal::Member(SIGNATURE))?;
-    body.verify(key, &signature)
+    body.verify(key, &signature_of(receipt)?)
         .map_err(ReceiptRefusal::Signature)?;
     Ok(body)
+}
+
+/// The signature in a receipt.
+pub(crate) fn signature_of(receipt: &Receipt) -> Result<[u8; 64], ReceiptRefusal> {
+    let signature = text(receipt, SIGNATURE)?;
+    base64url::decode(signature.as_bytes())
+        .ok()
+        .and_then(|bytes| bytes.try_into().ok())
+        .ok_or(ReceiptRefusal::Member(SIGNATURE))
+}
+
+/// Puts a signature and the key that made it into a receipt.
+pub(crate) fn put_signature(receipt: &mut Receipt, key: &DidKey, signature: &[u8; 64]) {
+    let mut put = |name: &str, text: String| {
+        receipt.extra.insert(name.to_owned(), Value::String(text));
+    };
+    put(RECEIPT_KEY, key.to_string());
+    put(SIGNATURE, base64url::encode(signature));
+}
+
+/// The member `resource`, when there is one.
+pub(crate) fn resource(receipt: &Receipt) -> Result<Option<String>, ReceiptRefusal> {
+    match receipt.extra.get("resource") {
+        None => Ok(None),
+        Some(Value::String(resource)) => Ok(Some(resource.clone())),
+        Some(_) => Err(ReceiptRefusal::Member("resource")),
+    }
 }
 
 /// What is signed of a receipt.
@@ -42,11 +64,6 @@ pub(crate) fn body_of(receipt: &Receipt) -> Result<ReceiptBody, ReceiptRefusal> 
         return Err(ReceiptRefusal::OtherMethod);
     }
     let amount = parse_base_units(text(receipt, "amount")?, 128);
-    let resource = match receipt.extra.get("resource") {
-        None => None,
-        Some(Value::String(resource)) => Some(resource.clone()),
-        Some(_) => return Err(ReceiptRefusal::Member("resource")),
-    };
     Ok(ReceiptBody {
         ledger: parse(receipt, "ledger")?,
         challenge: receipt.challenge_id.as_ref().map(ToString::to_string),
@@ -60,12 +77,15 @@ pub(crate) fn body_of(receipt: &Receipt) -> Result<ReceiptBody, ReceiptRefusal> 
         amount: amount.map_err(|_| ReceiptRefusal::Member("amount"))?,
         currency: CurrencyCode::new(text(receipt, "currency")?)
             .map_err(|_| ReceiptRefusal::Member("currency"))?,
-        resource,
+        resource: resource(receipt)?,
         at: receipt.timestamp,
     })
 }
 
-fn text<'a>(receipt: &'a Receipt, member: &'static str) -> Result<&'a str, ReceiptRefusal> {
+pub(crate) fn text<'a>(
+    receipt: &'a Receipt,
+    member: &'static str,
+) -> Result<&'a str, ReceiptRefusal> {
     receipt
         .extra
         .get(member)
@@ -73,7 +93,7 @@ fn text<'a>(receipt: &'a Receipt, member: &'static str) -> Result<&'a str, Recei
         .ok_or(ReceiptRefusal::Member(member))
 }
 
-fn parse<T: std::str::FromStr>(
+pub(crate) fn parse<T: std::str::FromStr>(
     receipt: &Receipt,
     member: &'static str,
 ) -> Result<T, ReceiptRefusal> {

@@ -40,5 +40,5 @@ pub async fn order(order: &Order, signer: &dyn Signer) -> Result<VerifiedOrder, 
     SignedOrder::new(&bytes, key, signature)
         .map_err(|error| SignError::Refused(format!("the order is malformed: {error}")))?
         .verify()
-        .map_err(|_| SignError::Refused("the signer gave a signature that is wrong".to_owned()))
+        .map_err(|error| SignError::Refused(format!("what was signed does not verify: {error}")))
 }

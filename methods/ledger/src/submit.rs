@@ -24,8 +24,7 @@ use crate::{
     api::settled_of,
     payee::read_payload,
     query::{Answer, OrderAnswer},
-    receipt::{self, RECEIPT_KEY, SIGNATURE},
-    wire,
+    receipt, wire,
 };
 
 /// Longest order with its key and signature, bytes of JSON.
@@ -104,11 +103,7 @@ async fn signed_receipt(ledger: &EmbeddedLedger, transfer: &Transfer) -> Option<
     let body = receipt::body_of(&receipt).ok()?;
     match ledger.sign_receipt(&body).await {
         Ok(signature) => {
-            let mut put = |name: &str, text| {
-                receipt.extra.insert(name.to_owned(), Value::String(text));
-            };
-            put(RECEIPT_KEY, ledger.receipt_key().to_string());
-            put(SIGNATURE, base64url::encode(&signature));
+            receipt::put_signature(&mut receipt, &ledger.receipt_key(), &signature);
             Value::parse(receipt.to_json().as_bytes()).ok()
         }
         Err(_) => None,

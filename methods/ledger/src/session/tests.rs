@@ -1,0 +1,5 @@
+//! Both sides of a session against a real ledger.
+
+mod flow;
+mod hostile;
+mod setup;
