@@ -35,9 +35,12 @@
 #![forbid(unsafe_code)]
 
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
 mod caps;
 mod id;
+pub mod meter;
 mod state;
 pub mod voucher;
 

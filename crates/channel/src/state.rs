@@ -70,6 +70,12 @@ impl Figures {
             .saturating_sub(self.reserved)
     }
 
+    /// What the payer would lose if the payee were gone now: authorised, but not served.
+    #[must_use]
+    pub fn unserved(&self) -> u128 {
+        self.accepted.saturating_sub(self.spent)
+    }
+
     /// What the payee would lose if the payer were gone now: served, but not settled.
     #[must_use]
     pub fn unsettled(&self) -> u128 {
@@ -317,3 +323,6 @@ pub enum Broken {
         phase: PhaseName,
     },
 }
+
+#[cfg(test)]
+mod tests;
