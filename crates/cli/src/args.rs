@@ -3,6 +3,7 @@
 mod about;
 pub(crate) mod data;
 pub(crate) mod get;
+mod payments;
 pub(crate) mod wallet;
 
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use about::{Man, Schema};
 pub(crate) use get::Get;
+pub(crate) use payments::{Payments, Refund};
 pub(crate) use wallet::{
     Export, Format, Fund, History, HomeChoice, Import, KeepChoice, MoveKey, Named, Passwd,
     StateChoice, Wallet, WalletChoice,
@@ -121,6 +123,9 @@ pub(crate) enum Command {
     /// The secrets that bind challenges.
     #[command(subcommand)]
     Secrets(Secrets),
+    /// Look at the gateway's payments, and give money back.
+    #[command(subcommand)]
+    Payments(Payments),
     /// Fetch a URL, and pay for it when it asks.
     Get(Box<Get>),
     /// Keys and accounts to pay with.

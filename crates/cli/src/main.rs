@@ -61,6 +61,7 @@ async fn run(command: Command, output: Output) -> Result<(), Failure> {
         Command::Serve(args) => commands::serve::run(&args, &env, output).await,
         Command::Reload(choice) => commands::operate::reload(&choice, &env, output).await,
         Command::Secrets(args) => commands::operate::secrets(args, &env, output).await,
+        Command::Payments(args) => commands::payments::run(args, &env, output).await,
         Command::Get(args) => commands::get::run(&args, &env, output).await,
         Command::Wallet(args) => commands::wallet::run(args, &env, output).await,
         Command::Ledger(args) => commands::ledger::run(args, &env, output).await,

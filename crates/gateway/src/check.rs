@@ -7,7 +7,7 @@ use stiver_env::Env;
 use crate::{
     config::Config,
     keys,
-    run::{chain, upstream_clients},
+    run::{UpstreamClients, chain, upstream_clients},
     tls::Certificate,
 };
 
@@ -33,7 +33,7 @@ pub fn check(config: &Config, env: &Env) -> Vec<String> {
         let mut one = config.clone();
         one.upstreams.clear();
         one.upstreams.insert(name.clone(), upstream.clone());
-        if let Err(error) = upstream_clients(&one, env) {
+        if let Err(error) = upstream_clients(&one, &UpstreamClients::new(), env) {
             note(&error);
         }
     }

@@ -7,29 +7,29 @@ use std::{
     future::Future,
     io,
     net::SocketAddr,
+    pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
+    task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
 use http::{Request, Response, header};
+use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::{body::Incoming, rt::Executor, service::service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
-    server::{
-        conn::auto,
-        graceful::{GracefulShutdown, Watcher},
-    },
+    server::conn::auto,
 };
 use stiver_env::{
     BoxFuture, Clock, Env, Spawner,
     net::{Listener, Stream},
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_rustls::TlsAcceptor;
 
 use self::stall::Unstalled;
@@ -68,6 +68,9 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long an HTTP/2 connection may be idle before the client is asked whether it is there.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(60);
+/// How often it is looked whether a connection has done nothing since: no request, and none in
+/// flight. One that has not is closed, with notice, after one to two of these.
+const IDLE_LOOK: Duration = Duration::from_secs(120);
 /// Longest request head, bytes: room for a credential of the protocol's limit and other fields.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Most header fields in one request.
@@ -100,7 +103,8 @@ impl Connections {
         mut listener: Box<dyn Listener>,
         mut stop: watch::Receiver<bool>,
     ) {
-        let graceful = GracefulShutdown::new();
+        // Each connection holds a sender: when the last is gone, all have ended.
+        let (open, mut all_ended) = mpsc::channel::<()>(1);
         let stopped = stop.clone();
         loop {
             let accepted = tokio::select! {
@@ -115,7 +119,7 @@ impl Connections {
                         stop: stopped.clone(),
                         grace: self.grace,
                     };
-                    self.start(stream, peer, place, graceful.watcher());
+                    self.start(stream, peer, place, open.clone());
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -124,8 +128,9 @@ impl Connections {
             }
         }
         drop(listener);
+        drop(open);
         tokio::select! {
-            () = graceful.shutdown() => {}
+            _ = all_ended.recv() => {}
             () = self.env.clock.sleep(self.grace) => {
                 tracing::warn!("some requests did not end within the shutdown's grace");
             }
@@ -144,23 +149,30 @@ impl Connections {
         Ok((stream, Peer { address }, slot))
     }
 
-    fn start(&self, stream: Box<dyn Stream>, peer: Peer, place: Place, watcher: Watcher) {
+    fn start(&self, stream: Box<dyn Stream>, peer: Peer, place: Place, open: mpsc::Sender<()>) {
         let stream: Box<dyn Stream> = Box::new(Unstalled::new(stream, &self.env.clock));
         let handler = Arc::clone(&self.handler);
-        let spoken = Arc::new(AtomicBool::new(false));
-        let heard = Arc::clone(&spoken);
+        let use_of = Arc::new(Use::default());
+        let used = Arc::clone(&use_of);
         let kept = place.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
-            heard.store(true, Ordering::Relaxed);
+            let in_flight = InFlight::begin(&used);
             // For the few requests that may leave HTTP: an extension costs an allocation.
             if request.headers().contains_key(header::UPGRADE) {
                 request.extensions_mut().insert(kept.clone());
             }
             let answer = handler(request, peer);
-            async move { Ok::<_, Infallible>(answer.await) }
+            async move {
+                Ok::<_, Infallible>(answer.await.map(|body| Tracked {
+                    body,
+                    _in_flight: in_flight,
+                }))
+            }
         });
         let (tls, protocols) = (self.tls.clone(), self.protocols);
-        let silent = silence(Arc::clone(&self.env.clock), spoken);
+        let silent = silence(Arc::clone(&self.env.clock), Arc::clone(&use_of));
+        let idle = idle(Arc::clone(&self.env.clock), use_of);
+        let mut stop = place.stop.clone();
         let spawner = Arc::clone(&self.env.spawner);
         self.env.spawner.spawn(Box::pin(async move {
             let conversation = async {
@@ -171,7 +183,15 @@ impl Connections {
                 let builder = builder(protocols, spawner);
                 let connection =
                     builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-                watcher.watch(connection.into_owned()).await
+                let mut connection = std::pin::pin!(connection);
+                tokio::select! {
+                    ended = connection.as_mut() => return ended,
+                    _ = stop.wait_for(|stop| *stop) => {}
+                    () = idle => {}
+                }
+                // What is in flight is finished, and nothing new is taken.
+                connection.as_mut().graceful_shutdown();
+                connection.await
             };
             tokio::select! {
                 ended = conversation => {
@@ -182,6 +202,7 @@ impl Connections {
                 () = silent => tracing::debug!(peer = ?peer.address, "a connection said nothing"),
             }
             drop(place);
+            drop(open);
         }));
     }
 }
@@ -222,10 +243,78 @@ fn builder(protocols: Protocols, spawner: Arc<dyn Spawner>) -> auto::Builder<Spa
 
 /// Resolves when a connection has not made its first request in time. The server tells HTTP/1.1
 /// from HTTP/2 by the first bytes, and waits for those without a limit of its own.
-async fn silence(clock: Arc<dyn Clock>, spoken: Arc<AtomicBool>) {
+async fn silence(clock: Arc<dyn Clock>, connection: Arc<Use>) {
     clock.sleep(FIRST_REQUEST_TIMEOUT).await;
-    if spoken.load(Ordering::Relaxed) {
+    if connection.requests.load(Ordering::Relaxed) > 0 {
         std::future::pending::<()>().await;
+    }
+}
+
+/// Resolves when a connection has made its first request and none since for too long. HTTP/2 has no
+/// end of its own for that: a client that answers pings would hold its place for ever.
+async fn idle(clock: Arc<dyn Clock>, connection: Arc<Use>) {
+    let mut seen = 0;
+    loop {
+        clock.sleep(IDLE_LOOK).await;
+        let requests = connection.requests.load(Ordering::Relaxed);
+        let busy = connection.in_flight.load(Ordering::Relaxed) > 0;
+        if requests > 0 && requests == seen && !busy {
+            return;
+        }
+        // A request that ended since the last look counts as one that was made then.
+        seen = if busy { 0 } else { requests };
+    }
+}
+
+/// How a connection is used.
+#[derive(Default)]
+struct Use {
+    /// Requests so far.
+    requests: AtomicU64,
+    /// Requests whose answer has not gone out in full.
+    in_flight: AtomicUsize,
+}
+
+/// A request from its head to the end of its answer.
+struct InFlight(Arc<Use>);
+
+impl InFlight {
+    fn begin(connection: &Arc<Use>) -> Self {
+        connection.requests.fetch_add(1, Ordering::Relaxed);
+        connection.in_flight.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(connection))
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The body of an answer, whose end is the end of its request.
+struct Tracked {
+    body: ResponseBody,
+    _in_flight: InFlight,
+}
+
+impl Body for Tracked {
+    type Data = Bytes;
+    type Error = crate::upstream::BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
@@ -239,5 +328,38 @@ where
 {
     fn execute(&self, task: F) {
         self.0.spawn(Box::pin(task));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use stiver_testkit::simulation::Simulation;
+
+    use super::*;
+
+    #[test]
+    fn connection_is_idle_only_when_nothing_was_asked_and_nothing_is_in_flight() {
+        let simulation = Simulation::new(1);
+        let clock = simulation.env().clock;
+        let connection = Arc::new(Use::default());
+        let used = Arc::clone(&connection);
+        let watch = Arc::clone(&clock);
+        let ended = simulation.block_on(async move {
+            let begun = clock.monotonic();
+            let using = async {
+                // An answer that takes long, and one more request a while later.
+                let long = InFlight::begin(&used);
+                clock.sleep(IDLE_LOOK * 7 / 2).await;
+                drop(long);
+                clock.sleep(IDLE_LOOK).await;
+                drop(InFlight::begin(&used));
+                std::future::pending::<()>().await;
+            };
+            tokio::select! {
+                () = using => unreachable!("it goes on for ever"),
+                () = idle(watch, connection) => clock.monotonic() - begun,
+            }
+        });
+        assert_eq!(ended, IDLE_LOOK * 6, "looked at every {IDLE_LOOK:?}");
     }
 }

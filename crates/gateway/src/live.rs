@@ -26,7 +26,7 @@ use crate::{
     observe::{About, Watching},
     proxy::Proxy,
     routes::{Earlier, Routes},
-    run::{StartError, upstream_clients},
+    run::{StartError, UpstreamClients, upstream_clients},
     secrets::{self, RotateError, Rotated},
 };
 
@@ -50,6 +50,7 @@ struct Current {
     config: Config,
     public: Public,
     routes: Arc<Routes>,
+    upstreams: UpstreamClients,
 }
 
 /// What answers on the public addresses.
@@ -127,7 +128,9 @@ impl Live {
         proxy: impl FnOnce(Arc<Routes>) -> Proxy,
     ) -> Result<Self, StartError> {
         let env = gate.env().clone();
-        let routes = Arc::new(routes(config, &method, &env, Vec::new())?);
+        let upstreams = upstream_clients(config, &UpstreamClients::new(), &env)?;
+        let routes = Routes::new(config, &upstreams, &method, None, &env);
+        let routes = Arc::new(routes.map_err(StartError::Routes)?);
         let public = Public {
             proxy: proxy(Arc::clone(&routes)),
             endpoint: LedgerEndpoint::new(&ledger, config, &env),
@@ -138,6 +141,7 @@ impl Live {
             config: config.clone(),
             public,
             routes,
+            upstreams,
         };
         Ok(Self {
             gate,
@@ -165,18 +169,17 @@ impl Live {
     ///
     /// [`ReloadError`]; everything is as it was then.
     pub(crate) async fn reload_file(&self) -> Result<Reloaded, ReloadError> {
+        // Read under the lock: of two reloads, the later one puts the later file into force.
+        let _changing = self.changing.lock().await;
         let file = self.current().config.file.clone();
         let config = Config::read(&file, &self.env).map_err(ReloadError::Read)?;
-        self.reload(&config).await
+        self.put(&config)
     }
 
-    /// Puts another configuration into force, and what its secrets file holds now.
-    ///
-    /// # Errors
-    ///
-    /// [`ReloadError`]; everything is as it was then.
-    pub(crate) async fn reload(&self, config: &Config) -> Result<Reloaded, ReloadError> {
-        let _changing = self.changing.lock().await;
+    /// Puts another configuration into force, and what its secrets file holds now. What free
+    /// requests were used, and the connections to upstreams, go on where their configuration is as
+    /// it was.
+    fn put(&self, config: &Config) -> Result<Reloaded, ReloadError> {
         let old = self.current();
         let fixed = needs_restart(&old.config, config);
         if !fixed.is_empty() {
@@ -184,9 +187,12 @@ impl Live {
         }
         let keys = keys::read_secrets(&config.secret_file, &self.env).map_err(ReloadError::Key)?;
         let earlier = self.earlier(&old, config)?;
-        let routes = routes(config, &self.method, &self.env, earlier);
-        let routes = routes.map_err(|error| ReloadError::Build(Box::new(error)))?;
-        let routes = Arc::new(routes);
+        let failed = |error| ReloadError::Build(Box::new(error));
+        let upstreams = upstream_clients(config, &old.upstreams, &self.env).map_err(failed)?;
+        let before = Some(&*old.routes);
+        let routes = Routes::new(config, &upstreams, &self.method, before, &self.env);
+        let routes = routes.map_err(|error| failed(StartError::Routes(error)))?;
+        let routes = Arc::new(routes.honouring(earlier));
         let public = Public {
             proxy: old.public.proxy.with_routes(Arc::clone(&routes), config),
             endpoint: LedgerEndpoint::new(&self.ledger, config, &self.env),
@@ -198,6 +204,7 @@ impl Live {
             config: config.clone(),
             public,
             routes,
+            upstreams,
         };
         self.gate.set_key_ring(keys);
         let mut slot = self.current.write().unwrap_or_else(PoisonError::into_inner);
@@ -251,17 +258,6 @@ impl Live {
         }
         Ok(earlier)
     }
-}
-
-fn routes(
-    config: &Config,
-    method: &Arc<dyn PayeeCharge>,
-    env: &Env,
-    earlier: Vec<Earlier>,
-) -> Result<Routes, StartError> {
-    let upstreams = upstream_clients(config, env)?;
-    let routes = Routes::new(config, &upstreams, method, env).map_err(StartError::Routes)?;
-    Ok(routes.honouring(earlier))
 }
 
 /// The keys that differ and that a gateway cannot change while it runs.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderName, header};
 use stiver_core::{Amount, Timestamp};
 use stiver_env::Env;
 use stiver_method::payee::{PayeeCharge, QuoteError};
@@ -12,11 +12,15 @@ use stiver_server::{
 };
 
 use crate::{
-    config::{self, Access, Config, Priced, pricing::Price, route::BodyMode},
+    config::{
+        self, Access, Config, Priced,
+        pricing::Price,
+        route::{BodyMode, FreeQuota},
+    },
     limits::Rate,
     observe::RouteLabels,
     path::Pattern,
-    pricing::{PricedRoute, hook::HookClient, quota::Quota},
+    pricing::{self, PricedRoute, hook::HookClient, quota::Quota},
     upstream::{UpstreamClient, UpstreamSetupError},
 };
 
@@ -65,6 +69,8 @@ pub(crate) struct Serving {
     pub(crate) rate_limit: Option<Rate>,
     /// The name of its upstream.
     pub(crate) upstream_name: Arc<str>,
+    /// The header fields that its price depends on.
+    pub(crate) priced_headers: Vec<HeaderName>,
     /// The API behind the route.
     pub(crate) upstream: UpstreamClient,
     /// How long the upstream may take to read a request and begin its answer.
@@ -112,11 +118,13 @@ fn declared(headers: &HeaderMap) -> Option<usize> {
 }
 
 impl Routes {
-    /// Prepares every route of a configuration, paid by one method.
+    /// Prepares every route of a configuration, paid by one method. A route that was among those
+    /// of `before`, with the same pattern, methods and free quota, goes on counting where it was.
     pub(crate) fn new(
         config: &Config,
         upstreams: &BTreeMap<String, UpstreamClient>,
         method: &Arc<dyn PayeeCharge>,
+        before: Option<&Self>,
         env: &Env,
     ) -> Result<Self, RoutesError> {
         let mut routes = Vec::with_capacity(config.routes.len());
@@ -129,6 +137,10 @@ impl Routes {
                 number: u32::try_from(number).unwrap_or(u32::MAX),
                 label: labels.label(&route.pattern.to_string()),
                 rate_limit: route.rate_limit.map(Rate::from),
+                priced_headers: match &route.access {
+                    Access::Priced(priced) => priced_headers(priced),
+                    Access::Free | Access::Denied => Vec::new(),
+                },
                 upstream_name: route.upstream.as_str().into(),
                 upstream: upstream.clone(),
                 timeout: route.timeout,
@@ -146,7 +158,11 @@ impl Routes {
                 Access::Free => Found::Free(serving),
                 Access::Denied => Found::Denied,
                 Access::Priced(priced) => {
-                    let route = prepare(config, priced, method, env)?;
+                    let quota = priced.free_quota.map(|quota| {
+                        let before = before.and_then(|it| it.quota(route, quota));
+                        before.unwrap_or_else(|| Arc::new(Quota::new(quota)))
+                    });
+                    let route = prepare(config, priced, quota, method, env)?;
                     Found::Priced(serving, Arc::new(route))
                 }
             };
@@ -161,6 +177,16 @@ impl Routes {
             routes,
             earlier: Vec::new(),
         })
+    }
+
+    /// The count of free requests of a route that is among these.
+    fn quota(&self, route: &config::Route, quota: FreeQuota) -> Option<Arc<Quota>> {
+        let same =
+            |entry: &&Entry| entry.methods == route.methods && entry.pattern == route.pattern;
+        match &self.routes.iter().find(same)?.found {
+            Found::Priced(_, priced) => priced.quota.clone().filter(|it| it.of() == quota),
+            Found::None | Found::Denied | Found::Free(_) => None,
+        }
     }
 
     /// The same routes, that honour the prices of earlier ones.
@@ -221,9 +247,18 @@ impl Entry {
     }
 }
 
+/// The header fields that a price depends on.
+fn priced_headers(priced: &Priced) -> Vec<HeaderName> {
+    match &priced.price {
+        Price::Fixed(_) => Vec::new(),
+        Price::Computed(pricing) => pricing::named_headers(pricing),
+    }
+}
+
 fn prepare(
     config: &Config,
     priced: &Priced,
+    quota: Option<Arc<Quota>>,
     method: &Arc<dyn PayeeCharge>,
     env: &Env,
 ) -> Result<PricedRoute, RoutesError> {
@@ -231,16 +266,16 @@ fn prepare(
         true => Shadow::Told,
         false => Shadow::Silent,
     });
-    unshadowed(config, priced, method, env).map(|route| route.shadow(shadow))
+    unshadowed(config, priced, quota, method, env).map(|route| route.shadow(shadow))
 }
 
 fn unshadowed(
     config: &Config,
     priced: &Priced,
+    quota: Option<Arc<Quota>>,
     method: &Arc<dyn PayeeCharge>,
     env: &Env,
 ) -> Result<PricedRoute, RoutesError> {
-    let quota = priced.free_quota.map(Quota::new);
     match &priced.price {
         Price::Fixed(amount) => Ok(PricedRoute::fixed(
             policy(config, priced, method, amount)?,

@@ -265,6 +265,8 @@ impl Gateway {
         let listener = listener.map_err(|source| listening(socket.display(), source))?;
         let router = admin::router(self.ledger.ledger().clone());
         let router = router.merge(admin::control::router(Arc::clone(&self.live)));
+        let payments = admin::payments::router(self.gate.clone(), &config.currencies);
+        let router = router.merge(payments);
         let router = router.merge(observe::admin(Arc::clone(&watched), Arc::clone(&metrics)));
         self.serve(router, ADMIN_CONNECTIONS_MAX, listener);
         if let Some(told) = &config.metrics {
@@ -331,15 +333,20 @@ fn routed(router: Router) -> Handler {
     })
 }
 
-/// A client for each upstream.
+/// Clients of upstreams, by the upstreams' names.
+pub(crate) type UpstreamClients = BTreeMap<String, UpstreamClient>;
+
+/// A client for each upstream. Those of `earlier` go on with their connections.
 pub(crate) fn upstream_clients(
     config: &Config,
+    earlier: &UpstreamClients,
     env: &Env,
-) -> Result<BTreeMap<String, UpstreamClient>, StartError> {
+) -> Result<UpstreamClients, StartError> {
     let mut clients = BTreeMap::new();
     for (name, upstream) in &config.upstreams {
         let settings = upstream_settings(upstream, env).map_err(StartError::Secret)?;
-        let client = UpstreamClient::new(settings, env).map_err(StartError::Upstream)?;
+        let client = UpstreamClient::after(earlier.get(name), settings, env);
+        let client = client.map_err(StartError::Upstream)?;
         clients.insert(name.clone(), client);
     }
     Ok(clients)

@@ -140,7 +140,7 @@ pub struct RefundRequest<'a> {
     pub reason: &'a str,
     /// A stable key: two refunds of one key are one refund.
     pub key: [u8; 16],
-    /// Now.
+    /// Now, or at most an hour ago: a refund that is asked for twice is to be the same bytes.
     pub now: Timestamp,
 }
 

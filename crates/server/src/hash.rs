@@ -30,6 +30,14 @@ pub(crate) fn part_refund_key(attempt: &[u8; 16], part: &Amount, reason: &str) -
     key
 }
 
+/// The key of a refund of a part that the payee has named: the same name is the same refund.
+pub(crate) fn named_refund_key(attempt: &[u8; 16], name: &str) -> [u8; 16] {
+    let hash = of("stiver refund by name", &[attempt, name.as_bytes()]);
+    let mut key = [0; 16];
+    key.copy_from_slice(&hash[..16]);
+    key
+}
+
 #[cfg(test)]
 mod tests {
     use super::of;

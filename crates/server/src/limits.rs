@@ -55,6 +55,9 @@ pub const STORED_HEADER_BYTES_MAX: usize = 32 * 1024;
 pub const SPOOLED_BODY_BYTES_MAX: usize = 1024 * 1024;
 /// Most bytes of request bodies that one tower layer holds at once, when it is not told.
 pub const SPOOLED_TOTAL_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Of the bytes of request bodies, one part in so many is kept for requests whose credential is
+/// bound to a challenge of the gate: requests that do not pay cannot take it.
+pub const SPOOLED_RESERVED_DIVISOR: usize = 4;
 /// How long the tower layer waits for a whole request body, milliseconds.
 pub const SPOOL_MS_MAX: u64 = 30_000;
 /// The `Retry-After` of an answer that asks for the same credential again, seconds.
@@ -65,6 +68,13 @@ pub const RETRY_AFTER_SLOW_SECONDS: u32 = 5;
 pub const RECOVERY_BATCH_MAX: usize = stiver_store::UNFINISHED_MAX;
 /// Most claims that one count of what was paid for and not delivered looks at.
 pub const EXPOSURE_CLAIMS_MAX: usize = 100 * RECOVERY_BATCH_MAX;
+/// Most payments in one page of [`Gate::payments`](crate::Gate::payments).
+pub const PAYMENTS_PAGE_MAX: usize = 1_000;
+/// How long the same refund of a part is the same artefact, milliseconds: one hour. Asked for again
+/// later, the artefacts of earlier hours are looked up.
+pub const PART_REFUND_HOUR_MS: u64 = 60 * 60 * 1_000;
+/// How many earlier hours are looked up, at most.
+pub const PART_REFUND_HOURS_MAX: u64 = 48;
 /// Most offers of one route.
 pub const OFFERS_MAX: usize = 16;
 /// Longest text of a method's refusal that the journal keeps, characters.

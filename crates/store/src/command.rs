@@ -58,6 +58,16 @@ pub enum Command {
         /// At most so many, and at most [`UNFINISHED_MAX`](crate::UNFINISHED_MAX).
         limit: usize,
     },
+    /// Lists every claim, page by page, for an operator to look at: first those that are not
+    /// terminal, newest first; then terminal ones, those first that are kept longest. A claim that
+    /// moves on between two pages may be on both, or on neither.
+    List {
+        /// Only what comes after this claim: the last challenge id of the page before. From the
+        /// beginning when `None`, or when that claim is gone.
+        after: Option<String>,
+        /// At most so many, and at most [`UNFINISHED_MAX`](crate::UNFINISHED_MAX).
+        limit: usize,
+    },
     /// Counts by state, in the order of [`ClaimState::NAMES`](crate::ClaimState::NAMES).
     Count,
 }
@@ -239,7 +249,7 @@ pub enum Reply {
     Found(Box<Claim>),
     /// No such claim.
     Absent,
-    /// [`Command::Unfinished`]
+    /// [`Command::Unfinished`], [`Command::List`]
     Claims(Vec<Claim>),
     /// [`Command::Count`]: state name and number.
     Counts(Vec<(&'static str, u64)>),

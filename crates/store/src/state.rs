@@ -186,6 +186,7 @@ impl State {
                 (reply.unwrap_or(Reply::Absent), None)
             }
             Command::Unfinished { after, limit } => (self.unfinished(now, after, limit), None),
+            Command::List { after, limit } => (self.list(now, after, limit), None),
             Command::Count => (self.count(now), None),
         }
     }
@@ -270,6 +271,30 @@ impl State {
         let claims = claims.filter_map(|id| self.claims.get(id).map(|entry| &entry.claim));
         let ended = claims.filter(|claim| claim.lease_ended(now));
         Reply::Claims(ended.take(limit.min(UNFINISHED_MAX)).cloned().collect())
+    }
+
+    fn list(&self, now: Timestamp, after: Option<String>, limit: usize) -> Reply {
+        let after = after.filter(|id| self.live(id, now).is_some());
+        let after = after.and_then(|id| self.claims.get_key_value(id.as_str()));
+        let mut unfinished = u64::MAX;
+        let mut retained = None;
+        if let Some((id, entry)) = after {
+            unfinished = entry.number;
+            if entry.claim.state.is_terminal() {
+                unfinished = 0;
+                retained = Some((entry.claim.retain_until, entry.number, id.clone()));
+            }
+        }
+        let open = self.unfinished.range(..unfinished).rev().map(|(_, id)| id);
+        let first = match retained {
+            Some(place) => self.retained.range(..place),
+            None => self.retained.range(..),
+        };
+        let kept = first.rev().take_while(|(until, ..)| *until > now);
+        let ids = open.chain(kept.map(|(.., id)| id));
+        let claims = ids.filter_map(|id| self.claims.get(id));
+        let claims = claims.take(limit.min(UNFINISHED_MAX));
+        Reply::Claims(claims.map(|it| *rules::seen(&it.claim, now)).collect())
     }
 
     /// Whether anybody is said to be at work on a claim.

@@ -157,10 +157,20 @@ impl Subject {
     /// The ids of the claims that are listed as unfinished.
     async fn unfinished(&self, after: Option<u64>, limit: usize) -> Vec<String> {
         let after = after.map(fixtures::challenge_id);
-        match self.submit(Command::Unfinished { after, limit }).await {
-            Reply::Claims(claims) => claims.into_iter().map(|it| it.challenge_id).collect(),
-            other => panic!("a list is due, but the store says {other:?}"),
-        }
+        ids(self.submit(Command::Unfinished { after, limit }).await)
+    }
+
+    /// The ids of the claims that are listed.
+    async fn list(&self, after: Option<u64>, limit: usize) -> Vec<String> {
+        let after = after.map(fixtures::challenge_id);
+        ids(self.submit(Command::List { after, limit }).await)
+    }
+}
+
+fn ids(listed: Reply) -> Vec<String> {
+    match listed {
+        Reply::Claims(claims) => claims.into_iter().map(|it| it.challenge_id).collect(),
+        other => panic!("a list is due, but the store says {other:?}"),
     }
 }
 

@@ -8,6 +8,7 @@ pub(crate) mod ledger;
 pub(crate) mod look;
 pub(crate) mod mint;
 pub(crate) mod operate;
+pub(crate) mod payments;
 pub(crate) mod serve;
 pub(crate) mod status;
 pub(crate) mod wallet;

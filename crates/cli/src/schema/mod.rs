@@ -7,6 +7,7 @@ mod gateway;
 mod get;
 mod ledger;
 mod markdown;
+mod payments;
 mod shape;
 mod status;
 mod tools;
@@ -70,6 +71,7 @@ pub(crate) fn all() -> Vec<Printed> {
     let mut all = tools::printed();
     all.extend(gateway::printed());
     all.push(status::printed());
+    all.extend(payments::printed());
     all.push(get::printed());
     all.extend(wallet::printed());
     all.extend(ledger::printed());

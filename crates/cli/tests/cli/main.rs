@@ -18,6 +18,7 @@ mod inspect;
 mod look;
 mod mint;
 mod operate;
+mod payments;
 mod serve;
 mod status;
 mod wallet;

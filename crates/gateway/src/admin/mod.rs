@@ -9,11 +9,15 @@
 //! | `POST /v1/orders` | executes a signed order: `{"order":"<base64url>"}` |
 //! | `POST /v1/reload` | reads the configuration again: only of a gateway that runs |
 //! | `POST /v1/secrets/rotate` | puts a new challenge secret into force: the same |
+//! | `GET /v1/payments?after=CHALLENGE&limit=N` | a page of what the journal knows: the same |
+//! | `GET /v1/payment?challenge=CHALLENGE` | one payment: the same |
+//! | `POST /v1/refunds` | gives a payment back, whole or in part: the same |
 //!
 //! Orders carry their signature, so that the router needs not be trusted with an issuer's key.
 //! Errors are `{"error":"..."}` with a status of 400 or more.
 
 pub(crate) mod control;
+pub(crate) mod payments;
 pub mod wire;
 
 use std::error::Error;

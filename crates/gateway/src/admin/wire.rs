@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 use stiver_core::{Amount, Currency};
 use stiver_ledger::{id::AccountId, view};
+use stiver_server::gate;
 
 /// `{"error": "..."}`
 #[derive(Debug, Serialize, Deserialize)]
@@ -286,4 +287,122 @@ pub struct Reloaded {
 pub struct Rotated {
     /// When the secret that was current ends.
     pub previous_until: String,
+}
+
+/// A page of payments.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Payments {
+    /// Those with work left, newest first, then those that have ended, latest first.
+    pub payments: Vec<Payment>,
+    /// `after` of the next page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// A payment, as the journal knows it.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Payment {
+    /// The id of the challenge that it answers.
+    pub challenge: String,
+    /// How far it is.
+    pub state: String,
+    /// It counts as delivered and nothing was: the money was kept.
+    pub kept: bool,
+    /// The payment method.
+    pub method: String,
+    /// What was asked.
+    pub amount: Money,
+    /// Who is paid.
+    pub payee: String,
+    /// Who pays, where the method can prove it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payer: Option<String>,
+    /// HTTP method and path.
+    pub resource: String,
+    /// When its credential came.
+    pub claimed_at: String,
+    /// Until when the journal keeps it, once there is nothing left to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kept_until: Option<String>,
+    /// How many times the upstream was asked.
+    pub deliveries_started: u32,
+    /// The settlement.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub settled: Option<Moved>,
+    /// The whole refund.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refunded: Option<Moved>,
+    /// Why the rail refused it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<String>,
+}
+
+/// A movement of money.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Moved {
+    /// The rail's id of it.
+    pub reference: String,
+    /// When.
+    pub at: String,
+    /// How much.
+    pub amount: Money,
+}
+
+impl From<&gate::Moved> for Moved {
+    fn from(moved: &gate::Moved) -> Self {
+        Self {
+            reference: moved.reference.clone(),
+            at: moved.at.to_rfc3339(),
+            amount: Money::from(&moved.amount),
+        }
+    }
+}
+
+impl From<&gate::PaymentRecord> for Payment {
+    fn from(row: &gate::PaymentRecord) -> Self {
+        Self {
+            challenge: row.challenge_id.clone(),
+            state: row.state.to_owned(),
+            kept: row.kept,
+            method: row.method.clone(),
+            amount: Money::from(&row.amount),
+            payee: row.payee.clone(),
+            payer: row.payer.clone(),
+            resource: row.resource.clone(),
+            claimed_at: row.claimed_at.to_rfc3339(),
+            kept_until: row.kept_until.map(|at| at.to_rfc3339()),
+            deliveries_started: row.deliveries_started,
+            settled: row.settled.as_ref().map(Moved::from),
+            refunded: row.refunded.as_ref().map(Moved::from),
+            refusal: row.refusal.clone(),
+        }
+    }
+}
+
+/// A refund to make.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewRefund {
+    /// The id of the challenge that the payment answers.
+    pub challenge: String,
+    /// A part, such as `0.01 USD`; the whole when it is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub amount: Option<String>,
+    /// Why, for the payer's statement.
+    pub reason: String,
+    /// The same key is the same refund.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+}
+
+/// What became of a refund. Without `amount` and `reference` nobody knows yet.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct RefundMade {
+    /// How much went back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub amount: Option<Money>,
+    /// The rail's id of the movement.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
 }

@@ -29,6 +29,8 @@ use crate::{
 pub const ANSWER_BYTES_MAX: usize = 16 * 1024;
 /// Most requests to one pricing hook at once. One more counts as a failure of the hook.
 pub const CONCURRENT_MAX: usize = 64;
+/// How many of them are kept for requests whose credential is bound to a challenge of the gateway.
+pub const RESERVED: usize = 16;
 /// Longest text that a hook may give for a refusal, characters.
 pub const DETAIL_CHARS_MAX: usize = 512;
 /// Widest amount, bits.
@@ -191,6 +193,8 @@ pub(crate) struct HookClient {
     clock: Arc<dyn Clock>,
     timeout: Duration,
     places: Semaphore,
+    /// Those of the places that requests without a bound credential may take.
+    strangers: Semaphore,
     headers: Vec<HeaderName>,
     on_failure: HookFailure,
     cap: Amount,
@@ -228,6 +232,7 @@ impl HookClient {
             clock: Arc::clone(&env.clock),
             timeout: hook.timeout,
             places: Semaphore::new(CONCURRENT_MAX),
+            strangers: Semaphore::new(CONCURRENT_MAX - RESERVED),
             headers: hook.headers.clone(),
             on_failure: hook.on_failure,
             cap: pricing.cap.clone(),
@@ -235,11 +240,17 @@ impl HookClient {
     }
 
     /// What a request costs, at most the cap. Whatever goes wrong is the configured failure.
-    pub(crate) async fn ask(&self, parts: &Parts, body: &ReadBody) -> Answer {
+    /// `bound` says that it brings a credential whose challenge this gateway issued, and needs a
+    /// new one all the same.
+    pub(crate) async fn ask(&self, parts: &Parts, body: &ReadBody, bound: bool) -> Answer {
         if let Err(unpriced) = self.readable(parts) {
             return Answer::Deny(unpriced.problem());
         }
         let asked = async {
+            let _stranger = match bound {
+                true => None,
+                false => Some(self.strangers.try_acquire().map_err(|_| HookError::Busy)?),
+            };
             let _place = self.places.try_acquire().map_err(|_| HookError::Busy)?;
             tokio::select! {
                 answer = self.call(parts, body) => answer,
@@ -335,7 +346,7 @@ impl HookClient {
 enum HookError {
     #[error("the question could not be written")]
     Question,
-    #[error("{CONCURRENT_MAX} questions are under way")]
+    #[error("too many questions are under way")]
     Busy,
     #[error("it gave no answer")]
     NoAnswer,

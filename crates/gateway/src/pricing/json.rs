@@ -67,11 +67,11 @@ impl Seek<'_> {
         Err(E::custom("refused"))
     }
 
-    /// A scalar, which is what is sought only at the end of the way.
+    /// A scalar, which is good only at the end of the way.
     fn scalar<E: serde::de::Error>(self, found: Found) -> Result<Found, E> {
         match self.tokens {
             [] => Ok(found),
-            _ => Ok(Found::Absent),
+            _ => self.refuse(NotFound::NoWay),
         }
     }
 }
@@ -119,11 +119,15 @@ impl<'de> Visitor<'de> for Seek<'_> {
         let Some((token, rest)) = self.tokens.split_first() else {
             return self.refuse(NotFound::NotScalar);
         };
-        let index = index(token);
+        // Where an object is to stand, a list may be several of them to an upstream: it is not the
+        // price of one.
+        let Some(index) = index(token) else {
+            return self.refuse(NotFound::NoWay);
+        };
         let mut found = Found::Absent;
         let mut at = 0_usize;
         loop {
-            if index == Some(at) {
+            if index == at {
                 let seek = Seek {
                     tokens: rest,
                     refusal: &mut *self.refusal,
@@ -172,7 +176,7 @@ impl Seek<'_> {
     fn not_plain<E: serde::de::Error>(self) -> Result<Found, E> {
         match self.tokens {
             [] => self.refuse(NotFound::NotUnsigned),
-            _ => Ok(Found::Absent),
+            _ => self.refuse(NotFound::NoWay),
         }
     }
 }

@@ -94,6 +94,28 @@ fn reads_json(pricing: &Pricing) -> bool {
     places_of(pricing).any(|place| matches!(place, Place::Json(_)))
 }
 
+/// The header fields that a price depends on, those that a hook is told too.
+pub(crate) fn named_headers(pricing: &Pricing) -> Vec<HeaderName> {
+    let of_places = places_of(pricing).filter_map(|place| match place {
+        Place::Header(name) => Some(name),
+        Place::Json(_) | Place::Query(_) => None,
+    });
+    let of_hook = pricing.hook.iter().flat_map(|hook| &hook.headers);
+    of_places.chain(of_hook).cloned().collect()
+}
+
+/// Takes out of a request's trailers what an upstream may take for one of these fields: the price
+/// was made without it.
+pub(crate) fn strip_priced(names: &[HeaderName], trailers: &mut HeaderMap) {
+    for name in names {
+        let alike = |key: &&HeaderName| places::alike(key.as_str(), name.as_str());
+        let found: Vec<HeaderName> = trailers.keys().filter(alike).cloned().collect();
+        for key in found {
+            trailers.remove(key);
+        }
+    }
+}
+
 /// A digest of the header fields that a price depends on, for
 /// [`Route::priced_inputs`](stiver_server::Route::priced_inputs): method, query and body are bound
 /// without it. How a body is to be read is among them. `None` when there are none.

@@ -51,6 +51,9 @@ pub enum NotFound {
         /// The other name.
         other: String,
     },
+    /// The body, or a value on the way, is no object that could have it.
+    #[error("the body, or what it is to be in, must be a JSON object")]
+    NoWay,
     /// The body streams past.
     #[error("the body is too long to be read first")]
     Streams,

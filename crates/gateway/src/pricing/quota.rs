@@ -64,6 +64,11 @@ impl Quota {
         Self::bounded(quota, SOURCES_MAX)
     }
 
+    /// What it counts.
+    pub(crate) fn of(&self) -> FreeQuota {
+        self.quota
+    }
+
     /// With another bound on how many sources are counted.
     pub fn bounded(quota: FreeQuota, sources_max: usize) -> Self {
         Self {

@@ -29,7 +29,7 @@ pub(crate) struct PricedRoute {
     /// Everything but the price of a single request. Its offer is of the most that one can cost.
     policy: Arc<Route>,
     /// Requests that each source has for nothing.
-    pub(crate) quota: Option<Quota>,
+    pub(crate) quota: Option<Arc<Quota>>,
     /// Nobody has to pay.
     pub(crate) shadow: Option<Shadow>,
 }
@@ -57,7 +57,7 @@ impl PricedRoute {
     }
 
     /// A route with a fixed price.
-    pub(crate) fn fixed(policy: Route, quota: Option<Quota>) -> Self {
+    pub(crate) fn fixed(policy: Route, quota: Option<Arc<Quota>>) -> Self {
         Self {
             how: How::Fixed,
             policy: Arc::new(policy),
@@ -69,7 +69,7 @@ impl PricedRoute {
     /// A route whose price is computed: by the hook, when there is one.
     pub(crate) fn computed(
         policy: Route,
-        quota: Option<Quota>,
+        quota: Option<Arc<Quota>>,
         (pricing, method): (config::pricing::Pricing, Arc<dyn PayeeCharge>),
         hook: Option<HookClient>,
     ) -> Self {
@@ -102,8 +102,14 @@ impl PricedRoute {
         }
     }
 
-    /// What a request costs.
-    pub(crate) async fn price(&self, parts: &Parts, body: &ReadBody) -> Pricing {
+    /// True when another service is asked for the price.
+    pub(crate) fn asks_hook(&self) -> bool {
+        matches!(self.how, How::Hook(..))
+    }
+
+    /// What a request costs. `bound` says that it brings a credential whose challenge this gateway
+    /// issued.
+    pub(crate) async fn price(&self, parts: &Parts, body: &ReadBody, bound: bool) -> Pricing {
         match &self.how {
             How::Fixed => Pricing::Priced(Arc::clone(&self.policy)),
             How::Function(computed) => match evaluate(&computed.pricing, &inputs(parts, body)) {
@@ -111,7 +117,7 @@ impl PricedRoute {
                 Ok(amount) => self.at(computed, amount, self.inputs(parts)),
                 Err(unpriced) => Pricing::Denied(unpriced.problem()),
             },
-            How::Hook(computed, hook) => match hook.ask(parts, body).await {
+            How::Hook(computed, hook) => match hook.ask(parts, body, bound).await {
                 Answer::Amount(amount) => self.at(computed, amount, self.inputs(parts)),
                 Answer::Free => Pricing::Free,
                 Answer::Deny(problem) => Pricing::Denied(problem),

@@ -4,7 +4,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -15,7 +15,11 @@ use http_body::{Body, Frame, SizeHint};
 use stiver_env::{BoxFuture, Clock};
 
 use super::forward::remove_ours;
-use crate::upstream::{BoxError, UpstreamClient};
+use crate::{
+    pricing::strip_priced,
+    routes::Serving,
+    upstream::{BoxError, UpstreamClient},
+};
 
 /// A body from an upstream. It breaks off when nothing comes for too long while the client waits.
 pub(super) struct Download<B> {
@@ -109,30 +113,41 @@ where
 #[error("the upstream sent nothing for too long")]
 struct Idle;
 
-/// Counts the frames of a body that goes to an upstream.
+/// Counts the bytes of a body that goes to an upstream.
 #[derive(Clone, Default)]
-pub(super) struct Progress(Arc<AtomicU64>);
+pub(super) struct Progress(Arc<Gone>);
+
+#[derive(Default)]
+struct Gone {
+    bytes: AtomicU64,
+    ended: AtomicBool,
+}
 
 impl Progress {
-    /// How many frames have gone.
-    pub(super) fn frames(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+    /// How many bytes have gone.
+    pub(super) fn bytes(&self) -> u64 {
+        self.0.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether all of it has.
+    pub(super) fn has_ended(&self) -> bool {
+        self.0.ended.load(Ordering::Relaxed)
     }
 }
 
 /// A body from a client that goes to an upstream as it comes.
 pub(super) struct Upload<B> {
     body: B,
-    upstream: UpstreamClient,
+    serving: Arc<Serving>,
     progress: Progress,
 }
 
 impl<B> Upload<B> {
     /// Lets a body flow, and counts.
-    pub(super) fn new(body: B, upstream: &UpstreamClient, progress: &Progress) -> Self {
+    pub(super) fn new(body: B, serving: &Arc<Serving>, progress: &Progress) -> Self {
         Self {
             body,
-            upstream: upstream.clone(),
+            serving: Arc::clone(serving),
             progress: progress.clone(),
         }
     }
@@ -151,12 +166,22 @@ where
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.get_mut();
-        Pin::new(&mut this.body).poll_frame(context).map(|frame| {
-            this.progress.0.fetch_add(1, Ordering::Relaxed);
+        let polled = Pin::new(&mut this.body).poll_frame(context);
+        polled.map(|frame| {
+            let gone = &this.progress.0;
+            if let Some(Ok(frame)) = &frame {
+                let bytes = frame.data_ref().map_or(0, Bytes::len);
+                let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+                gone.bytes.fetch_add(bytes, Ordering::Relaxed);
+            }
+            if frame.is_none() || this.body.is_end_stream() {
+                gone.ended.store(true, Ordering::Relaxed);
+            }
             frame.map(|frame| {
                 let mut frame = frame.map_err(Into::into)?;
                 if let Some(trailers) = frame.trailers_mut() {
-                    this.upstream.rules().request_trailers(trailers);
+                    this.serving.upstream.rules().request_trailers(trailers);
+                    strip_priced(&this.serving.priced_headers, trailers);
                 }
                 Ok(frame)
             })

@@ -29,6 +29,9 @@ use crate::{
     upstream::{self, HeaderRules, UpstreamError, join_cookies},
 };
 
+/// How fast the body of a request must come when it streams past the gateway, bytes each second, on
+/// average over the route's time-out.
+pub(crate) const UPLOAD_BYTES_PER_SECOND_MIN: u64 = 256;
 /// The header that keeps its value however often a request is sent upstream for one payment.
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// What a client says to us about paying.
@@ -76,7 +79,7 @@ impl Forward {
     pub(super) async fn send(
         self,
         request: Request<RequestBody<Incoming>>,
-        serving: &Serving,
+        serving: &Arc<Serving>,
     ) -> Response<ResponseBody> {
         let (mut parts, body) = request.into_parts();
         let upstream = &serving.upstream;
@@ -138,7 +141,7 @@ impl Forward {
     }
 
     /// Waits for the head of an answer. A body that is still going up is given more time for as
-    /// long as it moves.
+    /// long as it moves, by at least [`UPLOAD_BYTES_PER_SECOND_MIN`].
     async fn within(
         &self,
         answer: impl Future<Output = Result<Response<Incoming>, UpstreamError>>,
@@ -146,17 +149,20 @@ impl Forward {
         progress: Option<Progress>,
     ) -> Option<Result<Response<Incoming>, UpstreamError>> {
         let mut answer = std::pin::pin!(answer);
-        let mut seen = 0;
+        let least = UPLOAD_BYTES_PER_SECOND_MIN.saturating_mul(serving.timeout.as_secs().max(1));
+        let (mut seen, mut ended) = (0, false);
         loop {
             tokio::select! {
                 answer = &mut answer => return Some(answer),
                 () = self.clock.sleep(serving.timeout) => {}
             }
-            let frames = progress.as_ref().map_or(0, Progress::frames);
-            if frames == seen {
+            let progress = progress.as_ref()?;
+            let (bytes, has_ended) = (progress.bytes(), progress.has_ended());
+            let just_ended = has_ended && !ended;
+            if bytes.saturating_sub(seen) < least && !just_ended {
                 return None;
             }
-            seen = frames;
+            (seen, ended) = (bytes, has_ended);
         }
     }
 
@@ -200,7 +206,7 @@ impl Forward {
 /// The body for the upstream, and how far it has gone when it still comes from the client.
 fn request_body(
     body: RequestBody<Incoming>,
-    serving: &Serving,
+    serving: &Arc<Serving>,
 ) -> (upstream::RequestBody, Option<Progress>) {
     match body {
         RequestBody::Left(whole) => {
@@ -212,7 +218,7 @@ fn request_body(
         }
         RequestBody::Right(body) => {
             let progress = Progress::default();
-            let body = Upload::new(body, &serving.upstream, &progress);
+            let body = Upload::new(body, serving, &progress);
             (UnsyncBoxBody::new(body), Some(progress))
         }
     }

@@ -17,9 +17,10 @@ use hyper::body::Incoming;
 use stiver_core::{Problem, problem::ProblemKind};
 use stiver_env::BoxFuture;
 use stiver_server::{
-    Pricing, Route,
+    Gate, Pricing, Route,
     tower::{
-        BodyRule, Payment, PaymentLayer, Price, ReadBody, RequestBody, Shadow, remove_credentials,
+        BodyRule, Payment, PaymentLayer, Price, ReadBody, RequestBody, Shadow, may_be_paid,
+        presents_credential, remove_credentials,
     },
 };
 use tower::{Layer, ServiceExt};
@@ -53,7 +54,7 @@ pub(crate) struct Proxy {
 impl Proxy {
     /// A proxy of the routes' upstreams behind a gate.
     pub(crate) fn new(
-        gate: stiver_server::Gate,
+        gate: Gate,
         routes: Arc<Routes>,
         limits: Limits,
         watching: &Watching,
@@ -65,8 +66,9 @@ impl Proxy {
             metrics: watching.requests.metrics.clone(),
         };
         let guard = Guard::new(&gate, watching);
+        let price = RoutePrice { gate: gate.clone() };
         let layer =
-            PaymentLayer::new(gate, RoutePrice).spooled_total_bytes_max(limits.spool_total_bytes);
+            PaymentLayer::new(gate, price).spooled_total_bytes_max(limits.spool_total_bytes);
         watching.spooled(layer.clone());
         let paid = layer.layer(forward.clone());
         Self {
@@ -115,7 +117,8 @@ impl Proxy {
         if let Some(asked) = cors::asked(&parts)
             && let Found::Priced(..) = self.routes.find(asked, target.path())
         {
-            return cors::preflight(&self.cors, &parts.headers);
+            let refused = self.guard.refuse_own(&parts.headers, peer, about);
+            return refused.unwrap_or_else(|| cors::preflight(&self.cors, &parts.headers));
         }
         let found = self.routes.find(parts.method.as_str(), target.path());
         parts.uri = target;
@@ -286,7 +289,10 @@ impl Charged {
 }
 
 /// The price of a request: that of the route it was matched with.
-struct RoutePrice;
+struct RoutePrice {
+    /// Tells whose credentials are bound to its challenges.
+    gate: Gate,
+}
 
 impl Price for RoutePrice {
     fn body_rule(&self, parts: &Parts) -> BodyRule {
@@ -316,7 +322,12 @@ impl Price for RoutePrice {
 
     fn price<'a>(&'a self, parts: &'a Parts, body: &'a ReadBody) -> BoxFuture<'a, Pricing> {
         match parts.extensions.get::<Charged>() {
-            Some(charged) => Box::pin(charged.route.price(parts, body)),
+            Some(charged) => {
+                let bound = charged.route.asks_hook()
+                    && presents_credential(&parts.headers)
+                    && may_be_paid(&self.gate, parts);
+                Box::pin(charged.route.price(parts, body, bound))
+            }
             None => Box::pin(std::future::ready(no_route())),
         }
     }

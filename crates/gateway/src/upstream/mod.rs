@@ -3,11 +3,7 @@
 mod connect;
 mod headers;
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response, Uri, uri::Authority};
@@ -50,6 +46,19 @@ pub(crate) struct Settings {
     pub(crate) rules: HeaderRules,
 }
 
+/// What decides whether connections that are open may go on being used.
+#[derive(PartialEq, Eq)]
+struct Pool {
+    tls: bool,
+    authority: String,
+    connect_timeout: Duration,
+    idle_timeout: Duration,
+    idle_connections_max: usize,
+    http2: bool,
+    /// What the file of roots held.
+    roots: Option<Vec<u8>>,
+}
+
 /// A client of one upstream. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct UpstreamClient {
@@ -58,6 +67,7 @@ pub(crate) struct UpstreamClient {
 
 struct Shared {
     client: Client<Connector, RequestBody>,
+    pool: Pool,
     scheme: http::uri::Scheme,
     authority: Authority,
     base_path: String,
@@ -71,38 +81,35 @@ impl UpstreamClient {
     ///
     /// [`UpstreamSetupError`] says what to mend.
     pub(crate) fn new(settings: Settings, env: &Env) -> Result<Self, UpstreamSetupError> {
-        let (tls, authority) = (settings.tls, settings.authority.as_str());
+        Self::after(None, settings, env)
+    }
+
+    /// The same, in the place of an earlier client: its connections go on being used when nothing
+    /// that they depend on has changed.
+    ///
+    /// # Errors
+    ///
+    /// [`UpstreamSetupError`] says what to mend.
+    pub(crate) fn after(
+        earlier: Option<&Self>,
+        settings: Settings,
+        env: &Env,
+    ) -> Result<Self, UpstreamSetupError> {
+        let authority = settings.authority.as_str();
         let wrong = || UpstreamSetupError::Address {
             authority: authority.to_owned(),
         };
         let authority: Authority = authority.parse().map_err(|_| wrong())?;
-        let config = match tls {
-            false => None,
-            true => {
-                let roots = match &settings.ca_file {
-                    None => Vec::new(),
-                    Some(file) => roots(file, env)?,
-                };
-                Some(tls_config(roots, settings.http2).map_err(UpstreamSetupError::Tls)?)
-            }
+        let pool = Pool::of(&settings, env)?;
+        let kept = earlier.filter(|earlier| earlier.shared.pool == pool);
+        let client = match kept {
+            Some(earlier) => earlier.shared.client.clone(),
+            None => connecting(&settings, &pool, &authority, env)?,
         };
-        let target = Target {
-            host: authority.host(),
-            port: authority.port_u16().unwrap_or(if tls { 443 } else { 80 }),
-            timeout: settings.connect_timeout,
-            tls: config,
-        };
-        let connector = Connector::new(target, env).map_err(|_| wrong())?;
-        let client = Client::builder(Spawn(Arc::clone(&env.spawner)))
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(settings.idle_timeout)
-            .pool_max_idle_per_host(settings.idle_connections_max)
-            .http2_only(settings.http2 && !tls)
-            .build(connector);
         let shared = Shared {
             client,
-            scheme: match tls {
+            pool,
+            scheme: match settings.tls {
                 true => http::uri::Scheme::HTTPS,
                 false => http::uri::Scheme::HTTP,
             },
@@ -150,18 +157,66 @@ impl UpstreamClient {
     }
 }
 
-fn roots(
-    file: &Path,
-    env: &Env,
-) -> Result<Vec<rustls::pki_types::CertificateDer<'static>>, UpstreamSetupError> {
-    let pem = env.disk.read(file, PEM_BYTES_MAX);
-    let pem = pem.map_err(|source| {
-        UpstreamSetupError::Tls(TlsError::Read {
-            file: file.to_path_buf(),
-            source,
+impl Pool {
+    fn of(settings: &Settings, env: &Env) -> Result<Self, UpstreamSetupError> {
+        let file = settings.ca_file.as_ref().filter(|_| settings.tls);
+        let roots = file.map(|file| {
+            let pem = env.disk.read(file, PEM_BYTES_MAX);
+            pem.map_err(|source| {
+                UpstreamSetupError::Tls(TlsError::Read {
+                    file: file.clone(),
+                    source,
+                })
+            })
+        });
+        Ok(Self {
+            tls: settings.tls,
+            authority: settings.authority.clone(),
+            connect_timeout: settings.connect_timeout,
+            idle_timeout: settings.idle_timeout,
+            idle_connections_max: settings.idle_connections_max,
+            http2: settings.http2,
+            roots: roots.transpose()?,
         })
+    }
+}
+
+/// A client with no connections yet.
+fn connecting(
+    settings: &Settings,
+    pool: &Pool,
+    authority: &Authority,
+    env: &Env,
+) -> Result<Client<Connector, RequestBody>, UpstreamSetupError> {
+    let tls = settings.tls;
+    let config = match tls {
+        false => None,
+        true => {
+            let roots = match (&settings.ca_file, &pool.roots) {
+                (Some(file), Some(pem)) => {
+                    tls::certificates(file, pem).map_err(UpstreamSetupError::Tls)?
+                }
+                _ => Vec::new(),
+            };
+            Some(tls_config(roots, settings.http2).map_err(UpstreamSetupError::Tls)?)
+        }
+    };
+    let target = Target {
+        host: authority.host(),
+        port: authority.port_u16().unwrap_or(if tls { 443 } else { 80 }),
+        timeout: settings.connect_timeout,
+        tls: config,
+    };
+    let connector = Connector::new(target, env).map_err(|_| UpstreamSetupError::Address {
+        authority: authority.to_string(),
     })?;
-    tls::certificates(file, &pem).map_err(UpstreamSetupError::Tls)
+    Ok(Client::builder(Spawn(Arc::clone(&env.spawner)))
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(settings.idle_timeout)
+        .pool_max_idle_per_host(settings.idle_connections_max)
+        .http2_only(settings.http2 && !tls)
+        .build(connector))
 }
 
 /// Why an upstream cannot be spoken to at all.

@@ -68,6 +68,10 @@ async fn what_the_gateway_serves_itself_is_limited_too() {
     assert_eq!(world.ask(get("/openapi.json")).await.status, 200);
     is_limited(&world.ask(get("/openapi.json")).await);
     is_limited(&world.ask(post(stiver_gateway::LEDGER_PATH, "{}")).await);
+    let mut preflight = with(get("/v1/reading"), "origin", "https://page.example");
+    *preflight.method_mut() = http::Method::OPTIONS;
+    let preflight = with(preflight, "access-control-request-method", "GET");
+    is_limited(&world.ask(preflight).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

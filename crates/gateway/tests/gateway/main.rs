@@ -15,6 +15,7 @@ mod limits;
 mod logs;
 mod observe;
 mod pricing;
+mod refunds;
 mod reload;
 mod secrets;
 mod streams;

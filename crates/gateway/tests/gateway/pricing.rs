@@ -520,3 +520,39 @@ async fn shadow_mode_is_silent_unless_told_otherwise() {
     assert_eq!(reply.status, StatusCode::OK);
     assert_eq!(reply.header("stiver-shadow"), None);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strangers_leave_room_at_the_hook_for_who_was_asked_to_pay_before() {
+    let strangers =
+        stiver_gateway::pricing::hook::CONCURRENT_MAX - stiver_gateway::pricing::hook::RESERVED;
+    let slow = Upstream::start().await;
+    let tables = by_hook(&format!("http://{}", slow.address), "cap");
+    let world = world(&tables).await;
+    // What it answers is no price, and so every request costs the cap.
+    let credential = world.pay(get("/v1/a")).await;
+    slow.set_slow();
+    let mut asking = tokio::task::JoinSet::new();
+    for _ in 0..strangers {
+        asking.spawn(crate::common::ask_at(world.address(), get("/v1/a")));
+    }
+    for _ in 0..strangers {
+        slow.arrived().await;
+    }
+    let asked = slow.seen().len();
+    let reply = world.ask(get("/v1/a")).await;
+    assert_eq!(reply.status, StatusCode::PAYMENT_REQUIRED, "at the cap");
+    assert_eq!(slow.seen().len(), asked, "the hook is not asked");
+    // The credential is for another path: it needs a new challenge, and the hook's price.
+    let other = world.ask(paid(get("/v1/b"), &credential));
+    let releasing = async {
+        slow.arrived().await;
+        for _ in 0..=strangers {
+            slow.release();
+        }
+    };
+    let (reply, ()) = tokio::join!(other, releasing);
+    assert_eq!(reply.problem().0, ProblemKind::InvalidChallenge);
+    for reply in asking.join_all().await {
+        assert_eq!(reply.status, StatusCode::PAYMENT_REQUIRED);
+    }
+}

@@ -9,7 +9,7 @@ use http::StatusCode;
 use stiver_core::{Challenge, problem::ProblemKind};
 use stiver_gateway::ReloadError;
 
-use crate::common::{READING, World, get, paid, post};
+use crate::common::{READING, World, get, paid, post, upstream::Upstream};
 
 /// Writes the configuration in force with a change.
 fn rewrite(world: &World, from: &str, to: &str) {
@@ -225,4 +225,38 @@ async fn limits_change_with_a_reload() {
     std::fs::write(&world.config.file, world.config.to_toml()).unwrap();
     world.gateway().reload().await.unwrap();
     world.challenge(get("/v1/reading")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn free_requests_and_connections_go_on_where_their_configuration_is_as_it_was() {
+    let upstream = Upstream::start().await;
+    let routes = "\n[[route]]\npath = \"/v1/some\"\nprice = \"0.001 USD\"\n\
+        free_quota = { requests = 2, per = \"day\" }\n";
+    let world = World::configured(upstream, "", routes).await;
+    std::fs::write(&world.config.file, world.config.to_toml()).unwrap();
+    let free = async || world.ask(get("/v1/some")).await.status == StatusCode::OK;
+    assert!(free().await);
+    world.gateway().reload().await.unwrap();
+    assert!(free().await);
+    assert_eq!(world.upstream.connections(), 1, "the connection goes on");
+    // The price changes, and the quota does not; and a route comes before it.
+    rewrite(&world, "\"0.001 USD\"", "\"0.002 USD\"");
+    world.gateway().reload().await.unwrap();
+    assert!(!free().await, "what was used stays used");
+    let text = std::fs::read_to_string(&world.config.file).unwrap();
+    assert!(text.contains("requests = 2"), "{text}");
+    let more = text.replace("requests = 2", "requests = 1");
+    std::fs::write(&world.config.file, more).unwrap();
+    world.gateway().reload().await.unwrap();
+    assert!(free().await, "another quota begins anew");
+    assert_eq!(world.upstream.connections(), 1);
+    let text = std::fs::read_to_string(&world.config.file).unwrap();
+    let text = text.replace("requests = 1", "requests = 3");
+    let timeout = "connect_timeout_s = ";
+    let (head, rest) = text.split_once(timeout).unwrap();
+    let (_, rest) = rest.split_once('\n').unwrap();
+    std::fs::write(&world.config.file, format!("{head}{timeout}7\n{rest}")).unwrap();
+    world.gateway().reload().await.unwrap();
+    assert!(free().await);
+    assert_eq!(world.upstream.connections(), 2, "and so do its connections");
 }

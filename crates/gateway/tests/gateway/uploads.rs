@@ -1,9 +1,13 @@
 //! Request bodies: those that are bound to the payment, and those that stream past it.
 
+use std::time::Duration;
+
 use axum::{Router, body::Body, extract::Request as Arrived, response::Response};
 use bytes::Bytes;
-use http::{Request, StatusCode};
+use http::{HeaderMap, HeaderName, Request, StatusCode};
+use http_body::Frame;
 use http_body_util::BodyExt;
+use stiver_core::problem::ProblemKind;
 use tokio::sync::mpsc;
 
 use crate::{
@@ -128,4 +132,88 @@ async fn short_body_is_bound_and_neither_class_pays_for_the_other() {
         .assert_paid();
     assert_eq!(told.recv().await.unwrap(), "sixteen bytes ok");
     assert_eq!(told.recv().await.unwrap(), seventeen);
+}
+
+const PRICED_BY_HEADER: &str = r#"
+[[route]]
+path = "/v1/upload"
+methods = ["POST"]
+body = "stream"
+body_limit_bytes = 16
+[route.pricing]
+base = "0.001 USD"
+cap = "1 USD"
+terms = [{ header = "x-units", default = 1, amount = "0.001 USD" }]
+"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::disallowed_methods, reason = "a test starts its own tasks")]
+async fn trailers_cannot_say_what_a_price_is_made_of() {
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let answer = move |request: Arrived| {
+        let tell = tell.clone();
+        async move {
+            let whole = request.into_body().collect().await.unwrap();
+            tell.send(whole.trailers().cloned().unwrap_or_default())
+                .unwrap();
+            Response::new(Body::from("done"))
+        }
+    };
+    let upstream = Upstream::serving(Router::new().fallback(answer));
+    let world = World::configured(upstream, "", PRICED_BY_HEADER).await;
+    let (_, body) = Fed::new();
+    let refused = read(world.begin(upload(body)).await).await;
+    let credential = world.credential(refused.challenge()).await;
+    let (feed, body) = Fed::new();
+    let mut request = with_credential(upload(body), &credential);
+    let trailers = "x-units, x_units, x-sum".parse().unwrap();
+    request.headers_mut().insert("trailer", trailers);
+    let address = world.address();
+    let answer = tokio::spawn(async move {
+        let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        crate::common::begin(stream, request).await
+    });
+    send(&feed, "longer than the sixteen bytes").await;
+    let mut trailers = HeaderMap::new();
+    for name in ["x-units", "x_units", "x-sum"] {
+        let name = HeaderName::from_static(name);
+        trailers.insert(name, "1000".parse().unwrap());
+    }
+    feed.send(Frame::trailers(trailers)).await.unwrap();
+    drop(feed);
+    let seen = told.recv().await.unwrap();
+    let names: Vec<&str> = seen.keys().map(HeaderName::as_str).collect();
+    assert_eq!(names, ["x-sum"]);
+    read(answer.await.unwrap()).await.assert_paid();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::disallowed_methods, reason = "a test starts its own tasks")]
+async fn upload_that_only_drips_ends() {
+    let answer = |request: Arrived| async move {
+        drop(request.into_body().collect().await);
+        Response::new(Body::from("done"))
+    };
+    let upstream = Upstream::serving(Router::new().fallback(answer));
+    let routes = "[[route]]\npath = \"/**\"\naccess = \"free\"\ntimeout_s = 1\n";
+    let world = World::configured(upstream, "", routes).await;
+    let (feed, body) = Fed::new();
+    let address = world.address();
+    let answer = tokio::spawn(async move {
+        let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        crate::common::begin(stream, upload(body)).await
+    });
+    let clock = world.env.clock.clone();
+    let dripping = async {
+        // Until the gateway takes no more.
+        while feed.send(Frame::data("x".into())).await.is_ok() {
+            clock.sleep(Duration::from_millis(50)).await;
+        }
+        std::future::pending::<()>().await;
+    };
+    let reply = tokio::select! {
+        () = dripping => unreachable!("it goes on for ever"),
+        reply = answer => read(reply.unwrap()).await,
+    };
+    assert_eq!(reply.problem().0, ProblemKind::UpstreamFailed);
 }

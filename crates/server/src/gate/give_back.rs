@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use stiver_core::Amount;
+use stiver_core::{Amount, Timestamp};
 use stiver_method::{
-    artefact::Settled,
+    artefact::{Artefact, RefusalKind, Settled},
     payee::{PayeeCharge, RefundError, RefundRequest},
 };
 use stiver_store::{Advance, Claim, ClaimState, Command, Reply, StoredResponse};
@@ -13,10 +13,12 @@ use super::{
     Gate,
     journal::Hold,
     refund::{GaveBack, Word},
+    settle::Fate,
 };
 use crate::{
     error::GateError,
-    hash::part_refund_key,
+    hash::{named_refund_key, part_refund_key},
+    limits::{PART_REFUND_HOUR_MS, PART_REFUND_HOURS_MAX},
     record::{self, Details, Refund},
 };
 
@@ -64,12 +66,42 @@ pub enum RefundFailure {
     /// The method does not give it back.
     #[error("the method prepared no refund")]
     Method(#[source] RefundError),
+    /// The key names another refund of this payment: of another amount, or for another reason.
+    #[error("the key was used for another refund of this payment: the amount or the reason differ")]
+    KeyUsed,
     /// The rail refuses for good.
     #[error("the rail refused the refund: {0}")]
     Refused(String),
     /// The journal, or a record in it.
     #[error("the journal did not take the refund: ask again")]
     Gate(#[source] GateError),
+}
+
+/// A part to be given back.
+#[derive(Clone, Copy)]
+struct Part<'a> {
+    settled: &'a Settled,
+    amount: &'a Amount,
+    reason: &'a str,
+    key: [u8; 16],
+}
+
+impl Part<'_> {
+    /// Its artefact in an hour since the epoch: the same bytes for the whole of it.
+    async fn prepare(
+        &self,
+        method: &Arc<dyn PayeeCharge>,
+        hour: u64,
+    ) -> Result<Artefact, RefundError> {
+        let request = RefundRequest {
+            settled: self.settled,
+            amount: self.amount,
+            reason: self.reason,
+            key: self.key,
+            now: Timestamp::from_millis(hour.saturating_mul(PART_REFUND_HOUR_MS)),
+        };
+        method.prepare_refund(request).await
+    }
 }
 
 impl From<GateError> for RefundFailure {
@@ -89,9 +121,9 @@ impl Gate {
     /// give the rest back as a part. A payment that was not delivered is kept when the rail refuses
     /// for good.
     ///
-    /// A part is for what was delivered. It is not in the journal: its key is made of the payment,
-    /// the amount and the reason, so that the same words are the same refund on the rail, and
-    /// other words another. The rail bounds their sum.
+    /// A part is for what was delivered. It is not in the journal: on the rail it goes by `key`,
+    /// or, when there is none, by the payment, the amount and the reason. So the same key, or the
+    /// same words, are the same refund, and others another. The rail bounds their sum.
     ///
     /// # Errors
     /// [`RefundFailure`]. After [`RefundFailure::Gate`] the refund may have been made: ask again.
@@ -100,6 +132,7 @@ impl Gate {
         challenge_id: &str,
         amount: Option<&Amount>,
         reason: &str,
+        key: Option<&str>,
     ) -> Result<RefundOutcome, RefundFailure> {
         let found = self
             .find(challenge_id)
@@ -124,8 +157,17 @@ impl Gate {
         let method = self.method(&details.method).map_err(GateError::Record)?;
         match amount {
             Some(part) if *part != settled.amount => {
-                self.refund_part(&claim, &method, &settled, part, reason)
-                    .await
+                let key = match key {
+                    Some(key) => named_refund_key(&claim.attempt, key),
+                    None => part_refund_key(&claim.attempt, part, reason),
+                };
+                let part = Part {
+                    settled: &settled,
+                    amount: part,
+                    reason,
+                    key,
+                };
+                self.refund_part(&claim, &method, part).await
             }
             _ => self.refund_whole(&claim, &method, &settled, reason).await,
         }
@@ -243,22 +285,21 @@ impl Gate {
         &self,
         claim: &Claim,
         method: &Arc<dyn PayeeCharge>,
-        settled: &Settled,
-        part: &Amount,
-        reason: &str,
+        part: Part<'_>,
     ) -> Result<RefundOutcome, RefundFailure> {
+        let settled = part.settled;
         let state = claim.state.name();
         if !matches!(claim.state, ClaimState::Delivered(_)) {
             return Err(RefundFailure::State { state });
         }
-        let more = settled.amount.checked_sub(part).is_err();
-        if more || part.is_zero() {
+        let more = settled.amount.checked_sub(part.amount).is_err();
+        if more || part.amount.is_zero() {
             let paid = settled.amount.clone();
             return Err(RefundFailure::Amount { paid });
         }
-        let key = part_refund_key(&claim.attempt, part, reason);
-        let artefact = self
-            .prepare_refund(key, method, settled, part, reason)
+        let hour = self.now().as_millis() / PART_REFUND_HOUR_MS;
+        let artefact = part
+            .prepare(method, hour)
             .await
             .map_err(RefundFailure::Method)?;
         match self.word_on(method, &artefact).await {
@@ -268,11 +309,42 @@ impl Gate {
                 } = *refund;
                 Ok(RefundOutcome::Refunded { amount, reference })
             }
+            Word::Never(refusal) if refusal.kind == RefusalKind::AlreadyUsed => {
+                let first = claim.created_at.as_millis() / PART_REFUND_HOUR_MS;
+                let first = first.max(hour.saturating_sub(PART_REFUND_HOURS_MAX));
+                self.made_before(method, part, (first..hour).rev()).await
+            }
             Word::Never(refusal) | Word::NotNow(refusal) => {
                 Err(RefundFailure::Refused(refusal.detail))
             }
             Word::Unknown => Ok(RefundOutcome::Pending),
         }
+    }
+
+    /// The same refund of a part, asked for in an earlier hour.
+    async fn made_before(
+        &self,
+        method: &Arc<dyn PayeeCharge>,
+        part: Part<'_>,
+        hours: impl Iterator<Item = u64>,
+    ) -> Result<RefundOutcome, RefundFailure> {
+        for hour in hours {
+            let artefact = part
+                .prepare(method, hour)
+                .await
+                .map_err(RefundFailure::Method)?;
+            match self.look_up(method, &artefact).await {
+                Fate::Done(refund) => {
+                    let Settled {
+                        amount, reference, ..
+                    } = *refund;
+                    return Ok(RefundOutcome::Refunded { amount, reference });
+                }
+                Fate::Never(_) => {}
+                Fate::Unknown => return Ok(RefundOutcome::Pending),
+            }
+        }
+        Err(RefundFailure::KeyUsed)
     }
 
     pub(super) async fn prepare_refund(
@@ -282,7 +354,7 @@ impl Gate {
         settled: &Settled,
         amount: &Amount,
         reason: &str,
-    ) -> Result<stiver_method::artefact::Artefact, RefundError> {
+    ) -> Result<Artefact, RefundError> {
         let now = self.now();
         let request = RefundRequest {
             settled,

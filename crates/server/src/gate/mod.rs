@@ -49,6 +49,7 @@ mod give_back;
 pub(crate) mod journal;
 mod lease;
 mod nonce;
+mod payments;
 mod recover;
 mod refund;
 mod resume;
@@ -74,6 +75,7 @@ pub use assess::Assessed;
 pub use builder::{BuildError, GateBuilder, PriceError};
 pub use exposure::{Exposed, Exposure};
 pub use give_back::{RefundFailure, RefundOutcome};
+pub use payments::{Moved, PaymentRecord};
 pub use recover::Recovered;
 
 /// The gate. Cheap to clone; all clones are one gate.

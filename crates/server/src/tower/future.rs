@@ -28,7 +28,7 @@ use super::{
     BoxError,
     body::{Buffered, ReadBody, RequestBody, ResponseBody, Sink, Spooled, buffer, spool},
     cache::make_private,
-    layer::Shared,
+    layer::{Credential, Shared},
     note::{Answered, Notes},
     shadow,
 };
@@ -92,15 +92,21 @@ where
         notes.write(|| Answered::Free);
         return shadow::pass(layer, inner, parts, body, how).await;
     }
-    if !body.is_end_stream()
-        && layer.price.is_never_free(&parts)
-        && let Some(error) = unfit(&layer, &parts)
-    {
-        let refused = turn_away(&layer, &parts, body, &error).await;
-        notes.refused(&refused);
-        return Ok(refusal(&refused));
+    let never_free = layer.price.is_never_free(&parts);
+    let pays = presents_credential(&parts.headers);
+    let mut credential = Credential::None;
+    if !body.is_end_stream() && (never_free || pays) {
+        match unfit(&layer, &parts) {
+            Some(error) if never_free => {
+                let refused = turn_away(&layer, &parts, body, &error).await;
+                notes.refused(&refused);
+                return Ok(refusal(&refused));
+            }
+            Some(_) => {}
+            None => credential = Credential::Bound,
+        }
     }
-    let spooled = match spool_by(&layer, &parts, body, layer.held()).await {
+    let spooled = match spool_by(&layer, &parts, body, layer.held(credential)).await {
         Ok(spooled) => spooled,
         Err(refused) => {
             layer.gate.tell_refused(&refused);
@@ -113,7 +119,6 @@ where
         parts.headers.remove(TRANSFER_ENCODING);
         parts.headers.remove(TRAILER);
     }
-    let pays = presents_credential(&parts.headers);
     let gate = layer.gate.clone();
     let work = Work {
         layer,
@@ -256,7 +261,7 @@ where
     B: Body<Data = Bytes>,
 {
     let sink = if layer.price.reads_body(parts) {
-        layer.held()
+        layer.held(Credential::None)
     } else {
         Sink::Hashed
     };

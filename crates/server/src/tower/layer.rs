@@ -13,7 +13,10 @@ use super::{
     body::Sink,
     price::{FixedPrice, Price},
 };
-use crate::{Gate, Route, limits::SPOOLED_TOTAL_BYTES_MAX};
+use crate::{
+    Gate, Route,
+    limits::{SPOOLED_RESERVED_DIVISOR, SPOOLED_TOTAL_BYTES_MAX},
+};
 
 /// Puts the gate in front of a service. Cheap to clone.
 #[derive(Clone)]
@@ -33,13 +36,31 @@ pub(super) struct Shared {
     pub(super) spooled_max: usize,
 }
 
+/// What a request brings besides its body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Credential {
+    /// A credential whose challenge this gate issued.
+    Bound,
+    /// None, or one that is no good in itself.
+    None,
+}
+
 impl Shared {
-    /// Where bodies are held, within the layer's total.
-    pub(super) fn held(&self) -> Sink<'_> {
+    /// Where bodies are held, within the layer's total. The last of it is for requests whose
+    /// credential is bound to a challenge of the gate: strangers cannot take it.
+    pub(super) fn held(&self, credential: Credential) -> Sink<'_> {
         Sink::Held {
             total: &self.spooled,
-            max: self.spooled_max,
+            max: match credential {
+                Credential::Bound => self.spooled_max,
+                Credential::None => self.strangers_max(),
+            },
         }
+    }
+
+    /// How much of the total requests without a bound credential may take.
+    pub(super) fn strangers_max(&self) -> usize {
+        self.spooled_max - self.spooled_max / SPOOLED_RESERVED_DIVISOR
     }
 }
 
@@ -67,7 +88,8 @@ impl PaymentLayer {
     }
 
     /// How many bytes of request bodies may be held at once, over all requests through this layer.
-    /// Default: [`SPOOLED_TOTAL_BYTES_MAX`].
+    /// Default: [`SPOOLED_TOTAL_BYTES_MAX`]. The last quarter of them is kept for requests that
+    /// bring a credential for a challenge of this gate.
     #[must_use]
     pub fn spooled_total_bytes_max(self, bytes: usize) -> Self {
         self.with(|shared| shared.spooled_max = bytes)

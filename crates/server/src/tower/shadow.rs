@@ -32,7 +32,7 @@ where
     B: Body<Data = Bytes>,
 {
     let rule = layer.price.body_rule(&parts);
-    let total = (&layer.spooled, layer.spooled_max);
+    let total = (&layer.spooled, layer.strangers_max());
     let spooled = match peek(body, rule, &*layer.gate.env().clock, total).await {
         Ok(spooled) => spooled,
         Err(refused) => return Ok(refusal(&refused)),

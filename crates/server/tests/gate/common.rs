@@ -549,6 +549,7 @@ fn name(command: &Command) -> String {
         Command::Renew { .. } => "renew",
         Command::Get { .. } => "get",
         Command::Unfinished { .. } => "unfinished",
+        Command::List { .. } => "list",
         _ => "count",
     }
     .to_owned()

@@ -88,6 +88,7 @@ impl Model {
                 None => Reply::Absent,
             },
             Command::Unfinished { after, limit } => self.unfinished(now, after, limit),
+            Command::List { after, limit } => self.list(after, limit),
             Command::Count => self.count(),
             other => panic!("the model does not know {other:?}"),
         }
@@ -279,6 +280,22 @@ impl Model {
         let claims = self.records.iter().skip(first).map(|it| &it.claim);
         let ended = claims.filter(|it| !it.state.is_terminal() && it.lease_until <= now);
         Reply::Claims(ended.take(limit.min(UNFINISHED_MAX)).cloned().collect())
+    }
+
+    fn list(&self, after: Option<String>, limit: usize) -> Reply {
+        let (mut ended, mut open): (Vec<&Claim>, Vec<&Claim>) = self
+            .records
+            .iter()
+            .map(|it| &it.claim)
+            .partition(|it| it.state.is_terminal());
+        ended.sort_by_key(|it| it.retain_until);
+        ended.reverse();
+        open.reverse();
+        open.extend(ended);
+        let place = |id| open.iter().position(|it| it.challenge_id == id);
+        let first = after.and_then(place).map_or(0, |place| place + 1);
+        let claims = open.into_iter().skip(first);
+        Reply::Claims(claims.take(limit.min(UNFINISHED_MAX)).cloned().collect())
     }
 
     fn count(&self) -> Reply {

@@ -18,6 +18,7 @@ pub(super) const ALL: &[Behaviour] = &[
     a_lease_is_cut_to_the_longest,
     unfinished_lists_ended_leases_oldest_first,
     unfinished_goes_on_after_a_claim,
+    list_shows_open_claims_before_those_that_have_ended,
 ];
 
 fn a_live_lease_is_left_alone(it: &Subject) -> BoxFuture<'_, ()> {
@@ -179,5 +180,25 @@ fn unfinished_goes_on_after_a_claim(it: &Subject) -> BoxFuture<'_, ()> {
         assert_eq!(it.unfinished(Some(9), 9).await, all, "one that never was");
         it.pass(TERMINAL_RETAIN_MS);
         assert_eq!(it.unfinished(Some(4), 9).await, all, "one that is gone");
+    })
+}
+
+fn list_shows_open_claims_before_those_that_have_ended(it: &Subject) -> BoxFuture<'_, ()> {
+    Box::pin(async move {
+        for n in [5, 3, 4, 1, 2] {
+            it.won(&new_claim(n)).await;
+        }
+        it.advanced(3, failed()).await;
+        it.pass(1);
+        it.advanced(5, failed()).await;
+        let all = [2, 1, 4, 5, 3].map(challenge_id);
+        assert_eq!(it.list(None, 10).await, all, "whatever their leases");
+        assert_eq!(it.list(None, 2).await, all[..2]);
+        assert_eq!(it.list(Some(1), 2).await, all[2..4]);
+        assert_eq!(it.list(Some(5), 9).await, all[4..]);
+        assert_eq!(it.list(Some(3), 9).await, Vec::<String>::new());
+        assert_eq!(it.list(Some(9), 9).await, all, "one that never was");
+        it.pass(TERMINAL_RETAIN_MS);
+        assert_eq!(it.list(Some(5), 9).await, all[..3], "what is gone");
     })
 }

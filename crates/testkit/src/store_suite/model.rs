@@ -53,7 +53,7 @@ pub fn random_command(random: &mut Random, now: Timestamp) -> Command {
     let n = random.below(CLAIMS);
     let challenge_id = challenge_id(n);
     let epoch = 1 + random.below(5) / 4;
-    match random.below(16) {
+    match random.below(17) {
         0..=2 => Command::Claim(random_claim(random, n, now)),
         3..=10 => Command::Advance {
             challenge_id,
@@ -74,6 +74,10 @@ pub fn random_command(random: &mut Random, now: Timestamp) -> Command {
         14 => Command::Unfinished {
             after: random.once_in(2).then_some(challenge_id),
             limit: random.index(5),
+        },
+        15 => Command::List {
+            after: random.once_in(2).then_some(challenge_id),
+            limit: random.index(7),
         },
         _ => Command::Count,
     }

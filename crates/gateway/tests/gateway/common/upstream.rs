@@ -4,7 +4,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -13,6 +13,7 @@ use axum::{
     body::Body,
     extract::{Request, State},
     response::Response,
+    serve::ListenerExt as _,
 };
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
@@ -40,6 +41,7 @@ pub(crate) struct Upstream {
 
 struct Shared {
     seen: Mutex<Vec<Seen>>,
+    connections: AtomicUsize,
     broken: AtomicBool,
     slow: AtomicBool,
     arrived: Semaphore,
@@ -63,6 +65,7 @@ impl Upstream {
         let address = socket.local_addr().unwrap();
         let shared = Shared {
             seen: Mutex::default(),
+            connections: AtomicUsize::new(0),
             broken: AtomicBool::new(false),
             slow: AtomicBool::new(false),
             arrived: Semaphore::new(0),
@@ -91,6 +94,10 @@ impl Upstream {
     fn serve(&self, router: Router) {
         let socket = self.shared.down.lock().unwrap().take();
         let listener: TcpListener = socket.expect("it is down").listen(64).unwrap();
+        let shared = Arc::clone(&self.shared);
+        let listener = listener.tap_io(move |_| {
+            shared.connections.fetch_add(1, Ordering::SeqCst);
+        });
         tokio::spawn(async move { axum::serve(listener, router).await });
     }
 
@@ -112,6 +119,11 @@ impl Upstream {
     /// Lets one request that is held back go on.
     pub(crate) fn release(&self) {
         self.shared.released.add_permits(1);
+    }
+
+    /// How many connections it has taken.
+    pub(crate) fn connections(&self) -> usize {
+        self.shared.connections.load(Ordering::SeqCst)
     }
 
     /// What has arrived.

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use futures_util::StreamExt as _;
 use stiver_env::BoxFuture;
 use stiver_method::artefact::RefusalKind;
 use stiver_server::{
@@ -354,4 +355,27 @@ fn body_that_is_too_long_or_too_much_for_shadow_mode_goes_on_whole() {
     site.send(request("POST", "/order", cut))
         .is_problem(ProblemKind::BadRequest);
     assert!(site.seen.lock().unwrap().bodies.is_empty());
+}
+
+#[test]
+fn strangers_leave_room_for_the_bodies_of_who_pays() {
+    let world = World::new(8);
+    let layer = by_the_x(&world).spooled_total_bytes_max(16);
+    let site = Site::with(world, layer.clone());
+    let order = || request("POST", "/order", full("xxxx"));
+    let credential = site.pay(order());
+    let first = futures_util::stream::iter([Ok(Frame::data(Bytes::from_static(b"xxxxxxxxxxxx")))]);
+    let stuck = first.chain(futures_util::stream::pending::<Result<Frame<Bytes>, Cut>>());
+    let stuck = request("POST", "/order", StreamBody::new(stuck).boxed_unsync());
+    let inner = tower::service_fn(|_: Request<Inner>| async { Ok::<_, Cut>(reply(200, "")) });
+    let service = layer.clone().layer(inner);
+    site.world
+        .start(async move { drop(service.oneshot(stuck).await) });
+    site.world.pass(1);
+    assert_eq!(layer.spooled_bytes(), 12, "all that strangers may take");
+    site.send(order()).is_problem(ProblemKind::Unavailable);
+    site.send(paid(order(), "Payment e30"))
+        .is_problem(ProblemKind::Unavailable);
+    let got = site.send(paid(order(), &credential));
+    assert_eq!(got.status, 200, "{got:?}");
 }
