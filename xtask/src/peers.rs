@@ -81,7 +81,14 @@ fn pympp(workspace: &Workspace, source: &Path) -> Result<PathBuf> {
     let folder = once(workspace, "pympp", &lock, |folder| {
         run::succeed(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
         let mut pip = Command::new(folder.join("bin/python"));
-        pip.args(["-m", "pip", "install", "--quiet", "--no-deps"]);
+        pip.args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--require-hashes",
+        ]);
         pip.args(["--disable-pip-version-check", "--requirement"]);
         run::succeed(pip.arg(&lock))
     })?;

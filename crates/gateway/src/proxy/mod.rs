@@ -111,13 +111,13 @@ impl Proxy {
         let (mut parts, body) = request.into_parts();
         let checked = checked_method(&parts.method).and_then(|()| normal_target(&parts.uri));
         let target = match checked {
-            Ok(target) => target,
             Err(problem) => return problem_response(&problem),
+            Ok(target) => target,
         };
         if let Some(asked) = cors::asked(&parts)
             && let Found::Priced(..) = self.routes.find(asked, target.path())
         {
-            let refused = self.guard.refuse_own(&parts.headers, peer, about);
+            let refused = self.refuse_own(&parts.headers, peer, about);
             return refused.unwrap_or_else(|| cors::preflight(&self.cors, &parts.headers));
         }
         let found = self.routes.find(parts.method.as_str(), target.path());
@@ -159,9 +159,7 @@ impl Proxy {
                 if about.wants_note {
                     parts.extensions.insert(about.note.clone());
                 }
-                let (method, path) = (parts.method.as_str(), parts.uri.path());
-                let now = || self.forward.clock.now();
-                let earlier = self.routes.earlier_prices(method, path, now);
+                let earlier = self.earlier(&parts);
                 parts.extensions.insert(Charged {
                     serving,
                     route,
@@ -183,6 +181,13 @@ impl Proxy {
 }
 
 impl Proxy {
+    /// What a request cost before the routes changed.
+    fn earlier(&self, parts: &Parts) -> Vec<Arc<PricedRoute>> {
+        let (method, path) = (parts.method.as_str(), parts.uri.path());
+        let now = || self.forward.clock.now();
+        self.routes.earlier_prices(method, path, now)
+    }
+
     /// Takes one of the free requests that the source of an unpaid one has on a route.
     fn take_free(&self, route: &PricedRoute, parts: &Parts, source: Source) -> Option<Left> {
         // In shadow mode nothing is counted.
