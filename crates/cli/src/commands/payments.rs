@@ -50,7 +50,8 @@ impl<'a> Admin<'a> {
         // A socket that nobody listens at was left behind by a gateway that was killed.
         if env.net.connect_local(&socket).await.is_err() {
             return Err(Failure::usage(format!(
-                "no gateway answers at {}: start it with `stiver serve`, payments are in its journal",
+                "no gateway answers at {}: start it with `stiver serve`, its journal has the \
+                 payments",
                 socket.display()
             )));
         }

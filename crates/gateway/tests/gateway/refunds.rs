@@ -81,7 +81,10 @@ async fn whole_refund_is_made_once_and_ends_the_payment() {
 async fn parts_go_back_by_key_and_what_is_left_bounds_them() {
     let world = World::new().await;
     let id = paid_for(&world).await;
-    let part = |amount: &str, key: &str| json!({"challenge": id, "amount": amount, "reason": "late", "key": key});
+    let part = |amount: &str, key: &str| {
+        let reason = "late";
+        json!({"challenge": id, "amount": amount, "reason": reason, "key": key})
+    };
     for _ in 0..2 {
         let (status, told) = refund(&world, part("0.0003 USD", "case-7")).await;
         assert_eq!(status, StatusCode::OK, "{told}");
