@@ -2,6 +2,8 @@
 
 pub mod chain;
 pub mod ed25519;
+#[cfg(feature = "eip712")]
+pub mod eip712;
 
 use crate::ChannelId;
 use alloc::{boxed::Box, vec::Vec};
