@@ -99,7 +99,7 @@ impl LedgerEndpoint {
     }
 
     async fn execute(&self, body: &[u8]) -> Response<ResponseBody> {
-        if !self.accept_orders {
+        if !self.accept_orders && !submit::leaves_a_channel(body) {
             let detail = "this gateway takes no orders for payees elsewhere: its configuration \
                           has no accept_orders = true in [ledger]";
             return problem_response(&Problem::new(ProblemKind::Forbidden, detail));
@@ -117,7 +117,9 @@ fn submit_kind(refusal: &SubmitRefusal) -> ProblemKind {
     match refusal {
         SubmitRefusal::Malformed(_) => ProblemKind::BadRequest,
         SubmitRefusal::OtherLedger => ProblemKind::NotFound,
-        SubmitRefusal::Kind | SubmitRefusal::Denied => ProblemKind::Forbidden,
+        SubmitRefusal::Kind | SubmitRefusal::Channel | SubmitRefusal::Denied => {
+            ProblemKind::Forbidden
+        }
         _ => ProblemKind::Unavailable,
     }
 }

@@ -8,7 +8,7 @@
 //! | key | member | type | in |
 //! |---|---|---|---|
 //! | 0 | domain, `stiver-ledger/query/1` | text | all |
-//! | 1 | kind: 1 account, 2 order, 3 statement | integer | all |
+//! | 1 | kind: 1 account, 2 order, 3 statement, 4 channel | integer | all |
 //! | 2 | ledger | 16 bytes | all |
 //! | 3 | account | 16 bytes | all |
 //! | 4 | time of asking, milliseconds since 1970 | integer | all |
@@ -16,6 +16,7 @@
 //! | 6, 7 | from, to, milliseconds since 1970 | integer | statement |
 //! | 8 | before this sequence | integer | statement, optional |
 //! | 9 | at most so many | integer | statement |
+//! | 10 | channel | 32 bytes | channel |
 
 mod answer;
 mod remote;
@@ -27,14 +28,17 @@ use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use stiver_core::{Timestamp, base64url, did::DidKey, json::Object};
 use stiver_ledger::{
-    id::{AccountId, LedgerId},
+    id::{AccountId, HoldId, LedgerId},
     key,
     order::{ORDER_BYTES_MAX, Order, SignedOrder},
 };
 use stiver_method::signer::{Purpose, SignError, SignRequest, Signer};
 
 pub use self::{
-    answer::{AccountAnswer, Answer, AnswerError, BalanceAnswer, OrderAnswer, TransferAnswer},
+    answer::{
+        AccountAnswer, Answer, AnswerError, BalanceAnswer, ChannelAnswer, OrderAnswer,
+        TransferAnswer,
+    },
     remote::{AskError, QueryTransport, RemoteLedger},
     serve::{QueryRefusal, serve},
 };
@@ -82,6 +86,8 @@ pub enum Question {
         /// At most so many, up to [`STATEMENT_ROWS_MAX`].
         limit: u32,
     },
+    /// A channel that the account pays or is paid by.
+    Channel(HoldId),
 }
 
 #[derive(Default, Encode, Decode)]
@@ -107,6 +113,8 @@ struct QueryMap<'b> {
     before: Option<u64>,
     #[n(9)]
     limit: Option<u32>,
+    #[n(10)]
+    channel: Option<HoldId>,
 }
 
 /// A question as it travels.
@@ -145,6 +153,10 @@ impl Query {
                 map.before = *before;
                 map.limit = Some(*limit);
             }
+            Question::Channel(channel) => {
+                map.kind = 4;
+                map.channel = Some(*channel);
+            }
         }
         minicbor::to_vec(&map).expect(
             "encoding cannot fail, because writing to a Vec cannot and no type here refuses",
@@ -166,6 +178,7 @@ impl Query {
                 before: map.before,
                 limit: map.limit?,
             },
+            4 => Question::Channel(map.channel?),
             _ => return None,
         };
         let query = Self {

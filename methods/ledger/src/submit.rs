@@ -6,6 +6,10 @@
 //! sends it does not matter: it moves what its signer signed, once, and to whom its signer said.
 //!
 //! The answer is that of [`crate::query`], with the signed receipt of a payment beside it.
+//!
+//! Channels of sessions travel the same way: a payee elsewhere brings openings and top-ups that
+//! name a challenge, captures, and voids. A payer brings its own forced close and withdrawal, with
+//! nobody's help: [`leaves_a_channel`].
 
 use stiver_core::{
     Receipt, Timestamp, base64url,
@@ -14,8 +18,10 @@ use stiver_core::{
 };
 use stiver_ledger::{
     ExecuteFailure, LedgerError,
-    order::{Action, Order, VerifiedOrder},
-    view::{Outcome, Transfer},
+    id::HoldId,
+    order::{Action, Condition, Order, VerifiedOrder},
+    view::{HoldState, Outcome, Transfer},
+    voucher::CaptureProof,
 };
 use stiver_method::artefact::{Refusal, Settled};
 
@@ -39,6 +45,20 @@ pub fn is_submission(body: &[u8]) -> bool {
     }
 }
 
+/// True when a body is a payer's order to leave a channel: a forced close or a withdrawal. A ledger
+/// that takes no orders from payees elsewhere takes these all the same: they are the payer's way out,
+/// and change nothing but a channel of the signer's own.
+pub fn leaves_a_channel(body: &[u8]) -> bool {
+    let payload = (body.len() <= SUBMISSION_BYTES_MAX).then(|| Object::parse(body).ok());
+    let signed = payload.flatten().and_then(|it| read_payload(&it).ok());
+    signed.is_some_and(|signed| {
+        matches!(
+            signed.order().action,
+            Action::ForceClose { .. } | Action::Withdraw { .. }
+        )
+    })
+}
+
 /// Executes an order: a body in, a body out. An order that was executed before is answered again.
 ///
 /// A refusal of the ledger is an answer, with the status `refused`: nothing moved.
@@ -51,7 +71,7 @@ pub async fn serve(
     ledger: &EmbeddedLedger,
     now: Timestamp,
 ) -> Result<Vec<u8>, SubmitRefusal> {
-    let order = open(body, ledger)?;
+    let order = open(body, ledger).await?;
     let (answer, receipt) = match ledger.ledger().execute(order).await {
         Ok(Outcome::Transfer(transfer)) => {
             let receipt = signed_receipt(ledger, &transfer).await;
@@ -66,7 +86,7 @@ pub async fn serve(
 }
 
 /// Reads and verifies an order that a payee may bring.
-fn open(body: &[u8], ledger: &EmbeddedLedger) -> Result<VerifiedOrder, SubmitRefusal> {
+async fn open(body: &[u8], ledger: &EmbeddedLedger) -> Result<VerifiedOrder, SubmitRefusal> {
     let malformed = |refusal: Refusal| SubmitRefusal::Malformed(refusal.detail);
     let not_json = |_| SubmitRefusal::Malformed("the body is no JSON object".to_owned());
     if body.len() > SUBMISSION_BYTES_MAX {
@@ -82,14 +102,55 @@ fn open(body: &[u8], ledger: &EmbeddedLedger) -> Result<VerifiedOrder, SubmitRef
     if !may_be_brought(signed.order()) {
         return Err(SubmitRefusal::Kind);
     }
+    if let Action::Capture { channel, proof, .. } = &signed.order().action {
+        check_capture(ledger, signed.order(), *channel, proof).await?;
+    }
     signed.verify().map_err(|_| SubmitRefusal::Denied)
 }
 
-/// Payments for a challenge, and refunds: what a payee needs. Everything else is the admin's.
+/// Some milliseconds of hashing are for nobody but a channel's own payee, for its own chain.
+async fn check_capture(
+    ledger: &EmbeddedLedger,
+    order: &Order,
+    channel: HoldId,
+    proof: &CaptureProof,
+) -> Result<(), SubmitRefusal> {
+    let CaptureProof::Word { root: leads_to, .. } = proof else {
+        return Ok(());
+    };
+    let hold = ledger.ledger().hold(channel).await;
+    let hold = hold.map_err(SubmitRefusal::Ledger)?;
+    let its_own = hold.is_some_and(|hold| {
+        hold.capturer == order.account
+            && hold.state == HoldState::Open
+            && matches!(hold.condition, Condition::Words { root, .. } if root == *leads_to)
+    });
+    if its_own {
+        Ok(())
+    } else {
+        Err(SubmitRefusal::Channel)
+    }
+}
+
+/// Payments for a challenge, refunds, and what a session needs. Everything else is the admin's.
 fn may_be_brought(order: &Order) -> bool {
     match &order.action {
         Action::Transfer { charge, .. } => charge.is_some(),
-        Action::Refund { .. } => true,
+        Action::Hold {
+            charge, condition, ..
+        } => {
+            let channel = matches!(
+                condition,
+                Condition::Vouchers { .. } | Condition::Words { .. }
+            );
+            channel && charge.is_some()
+        }
+        Action::TopUp { charge, .. } => charge.is_some(),
+        Action::Refund { .. }
+        | Action::Capture { .. }
+        | Action::Void { .. }
+        | Action::ForceClose { .. }
+        | Action::Withdraw { .. } => true,
         _ => false,
     }
 }
@@ -140,8 +201,15 @@ pub enum SubmitRefusal {
     #[error("the order is for another ledger")]
     OtherLedger,
     /// It is of a kind that is not brought by this way. (HTTP: 403)
-    #[error("only payments that name a challenge, and refunds, are taken here")]
+    #[error(
+        "only payments and channels that name a challenge, and what follows from them, are \
+             taken here"
+    )]
     Kind,
+    /// It captures by a word from what is no open channel of its account with this chain. (HTTP:
+    /// 403)
+    #[error("the account has no open channel with this hash chain to capture from")]
+    Channel,
     /// Its signature is wrong. (HTTP: 403)
     #[error("the order's signature is wrong")]
     Denied,

@@ -5,15 +5,22 @@ use stiver_core::{
     Currency, Timestamp, amount::parse_base_units, did::DidKey, json::Object, json::Value,
 };
 use stiver_ledger::{
-    id::{AccountId, LedgerId, TransferId},
-    order::{Action, SignedOrder},
+    id::{AccountId, HoldId, LedgerId, TransferId},
+    order::{Action, Condition, SignedOrder},
     refusal::Refusal as LedgerRefusal,
-    view::{Account, Outcome, Transfer},
+    view::{Account, Hold, Outcome, Transfer},
 };
-use stiver_method::artefact::{Lookup, Refusal, RefusalKind, Settled};
+use stiver_method::{
+    artefact::{Lookup, Refusal, RefusalKind, Settled},
+    session::{ChannelState, Ended},
+};
 
 use super::ANSWER_BYTES_MAX;
-use crate::{api::members, refusal};
+use crate::{
+    api::{channel_state, members},
+    refusal,
+    session::Scheme,
+};
 
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +39,41 @@ pub enum Answer {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         next: Option<u64>,
     },
+    /// To [`super::Question::Channel`].
+    Channel {
+        /// The channel; absent when there is none that the account may know of.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        channel: Option<ChannelAnswer>,
+    },
+}
+
+/// A channel. Amounts are base units in decimal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ChannelAnswer {
+    /// Its id, `hold_...`.
+    pub channel_id: String,
+    /// Whose money.
+    pub payer: String,
+    /// Who takes it.
+    pub payee: String,
+    /// Of what.
+    pub currency: String,
+    /// Its decimals.
+    pub decimals: u8,
+    /// `ed25519` or `hash-chain`.
+    pub voucher: String,
+    /// The grace of a forced close, seconds.
+    pub grace_seconds: u64,
+    /// All that was set aside.
+    pub deposit: String,
+    /// All that was taken.
+    pub settled: String,
+    /// `open`, `closed` or `withdrawn`.
+    pub state: String,
+    /// From when on the payer may withdraw, RFC 3339; absent when it has not forced the close.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub withdrawable_at: Option<String>,
 }
 
 /// An account. Amounts are base units in decimal.
@@ -174,6 +216,20 @@ impl Answer {
     ///
     /// [`AnswerError`] when it is no answer, or of another ledger.
     pub fn parse(body: &[u8], ledger: LedgerId) -> Result<Self, AnswerError> {
+        Self::parse_framed(body, ledger).map(|(answer, _)| answer)
+    }
+
+    /// As [`Answer::parse`], with the time of the ledger's host.
+    pub(super) fn parse_timed(
+        body: &[u8],
+        ledger: LedgerId,
+    ) -> Result<(Self, Timestamp), AnswerError> {
+        let (answer, at) = Self::parse_framed(body, ledger)?;
+        let at = Timestamp::parse_rfc3339(&at).map_err(|_| AnswerError::Malformed)?;
+        Ok((answer, at))
+    }
+
+    fn parse_framed(body: &[u8], ledger: LedgerId) -> Result<(Self, String), AnswerError> {
         if body.len() > ANSWER_BYTES_MAX {
             return Err(AnswerError::TooLong);
         }
@@ -185,6 +241,7 @@ impl Answer {
         }
         Object::parse(framed.answer.to_jcs().as_bytes())
             .and_then(|object| object.deserialize())
+            .map(|answer| (answer, framed.at))
             .map_err(|_| AnswerError::Malformed)
     }
 }
@@ -213,6 +270,57 @@ impl From<&Account> for AccountAnswer {
                 .map(|row| format!("{} {}", row.key, row.roles.names()))
                 .collect(),
         }
+    }
+}
+
+/// Each state of a channel, and its name.
+const STATES: [(Option<Ended>, &str); 3] = [
+    (None, "open"),
+    (Some(Ended::Closed), "closed"),
+    (Some(Ended::Withdrawn), "withdrawn"),
+];
+
+impl ChannelAnswer {
+    /// Of a hold; none when it is no channel.
+    pub(super) fn of(hold: &Hold) -> Option<Self> {
+        let state = channel_state(hold)?;
+        let (scheme, grace_ms) = match hold.condition {
+            Condition::Vouchers { grace_ms, .. } => (Scheme::Ed25519, grace_ms),
+            Condition::Words { grace_ms, .. } => (Scheme::HashChain, grace_ms),
+            _ => return None,
+        };
+        let ended = STATES.iter().find(|(ended, _)| *ended == state.ended)?;
+        Some(Self {
+            channel_id: hold.id.to_string(),
+            payer: hold.payer.to_string(),
+            payee: hold.capturer.to_string(),
+            currency: hold.max.currency().code().to_owned(),
+            decimals: hold.max.currency().decimals(),
+            voucher: scheme.name().to_owned(),
+            grace_seconds: grace_ms / 1000,
+            deposit: state.deposit.to_string(),
+            settled: state.settled.to_string(),
+            state: ended.1.to_owned(),
+            withdrawable_at: state.withdrawable_at.map(Timestamp::to_rfc3339),
+        })
+    }
+
+    /// In the seam's terms. `None` when it is of another channel, or contradicts itself.
+    pub(super) fn state(&self, asked: HoldId) -> Option<ChannelState> {
+        let deposit = parse_base_units(&self.deposit, 128).ok()?;
+        let settled = parse_base_units(&self.settled, 128).ok()?;
+        let at = self.withdrawable_at.as_deref();
+        let withdrawable_at = at.map(Timestamp::parse_rfc3339).transpose().ok()?;
+        let ended = STATES.iter().find(|(_, name)| *name == self.state)?.0;
+        if self.channel_id != asked.to_string() || settled > deposit {
+            return None;
+        }
+        Some(ChannelState {
+            deposit,
+            settled,
+            withdrawable_at: withdrawable_at.filter(|_| ended.is_none()),
+            ended,
+        })
     }
 }
 
@@ -324,17 +432,23 @@ impl OrderAnswer {
         }
     }
 
+    /// The refusal that it tells, when it tells one.
+    pub(super) fn refusal(&self) -> Option<Refusal> {
+        let (Self::Never { reason, detail } | Self::Refused { reason, detail }) = self else {
+            return None;
+        };
+        let kind = REASONS.iter().find(|(_, name)| name == reason)?.0;
+        Some(Refusal {
+            kind,
+            detail: detail.clone(),
+        })
+    }
+
     /// In the seam's terms. `None` when the answer contradicts itself or the order asked about.
     pub(super) fn lookup(&self, asked: &SignedOrder) -> Option<Lookup> {
         Some(match self {
             Self::Pending | Self::Refused { .. } => Lookup::Pending,
-            Self::Never { reason, detail } => {
-                let kind = REASONS.iter().find(|(_, name)| name == reason)?.0;
-                Lookup::Never(Refusal {
-                    kind,
-                    detail: detail.clone(),
-                })
-            }
+            Self::Never { .. } => Lookup::Never(self.refusal()?),
             Self::Executed { transfer } => {
                 Lookup::Done(Box::new(transfer.as_ref()?.settled(asked)?))
             }

@@ -8,7 +8,7 @@ use stiver_ledger::{
 
 use super::{
     QUERY_SKEW_MS, Query, Question, STATEMENT_ROWS_MAX,
-    answer::{AccountAnswer, Answer, OrderAnswer},
+    answer::{AccountAnswer, Answer, ChannelAnswer, OrderAnswer},
     asked_order, open,
 };
 
@@ -55,6 +55,15 @@ async fn answer(
                 OrderStatus::Never(refusal) => OrderAnswer::never(refusal),
                 OrderStatus::Pending => OrderAnswer::Pending,
             })
+        }
+        Question::Channel(channel) => {
+            let hold = ledger.hold(*channel).await?;
+            // A stranger is told of somebody else's channel what it is told of none.
+            let known =
+                hold.filter(|hold| hold.payer == query.account || hold.capturer == query.account);
+            Answer::Channel {
+                channel: known.as_ref().and_then(ChannelAnswer::of),
+            }
         }
         Question::Statement {
             from,

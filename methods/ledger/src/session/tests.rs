@@ -2,4 +2,5 @@
 
 mod flow;
 mod hostile;
+mod remote;
 mod setup;
