@@ -46,8 +46,8 @@ pub fn is_submission(body: &[u8]) -> bool {
 }
 
 /// True when a body is a payer's order to leave a channel: a forced close or a withdrawal. A ledger
-/// that takes no orders from payees elsewhere takes these all the same: they are the payer's way out,
-/// and change nothing but a channel of the signer's own.
+/// that takes no orders from payees elsewhere takes these all the same: they are the payer's way
+/// out, and change nothing but a channel of the signer's own.
 pub fn leaves_a_channel(body: &[u8]) -> bool {
     let payload = (body.len() <= SUBMISSION_BYTES_MAX).then(|| Object::parse(body).ok());
     let signed = payload.flatten().and_then(|it| read_payload(&it).ok());

@@ -247,4 +247,5 @@ def main():
     )
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -4,3 +4,4 @@ mod flow;
 mod hostile;
 mod remote;
 mod setup;
+mod vectors;
