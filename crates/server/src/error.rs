@@ -27,6 +27,7 @@ use stiver_method::artefact::{Refusal, RefusalKind};
 use stiver_store::StoreError;
 
 use crate::{
+    gate::session::SessionRefused,
     idempotency::IdempotencyKeyError,
     limits::{RETRY_AFTER_SECONDS, RETRY_AFTER_SLOW_SECONDS, TARGET_BYTES_MAX},
     record::RecordError,
@@ -64,6 +65,12 @@ pub enum GateError {
     /// The credential cannot be read.
     #[error("the credential cannot be read: {0}")]
     Malformed(CredentialError),
+    /// A session's voucher, channel or challenge is not good for this.
+    #[error("{}", .0.detail)]
+    Session(Box<SessionRefused>),
+    /// One channel presents more vouchers than it may.
+    #[error("too many vouchers of this channel: wait, or sign for more at once")]
+    VoucherRate,
     /// The challenge was not issued here, or was altered. Says no more, so that nobody can probe.
     #[error("the challenge was not issued here, or was altered")]
     NotBound,
@@ -80,7 +87,9 @@ pub enum GateError {
     #[error("the challenge's method is not accepted for this request")]
     MethodNotOffered,
     /// The challenge's intent is not offered for this request.
-    #[error("the challenge's intent is not accepted for this request; use charge")]
+    #[error(
+        "the challenge's intent is not accepted for this request; use what its challenges offer"
+    )]
     IntentNotOffered,
     /// The challenge is for another HTTP method, path or query.
     #[error("the challenge was issued for another method, path or query")]
@@ -237,6 +246,11 @@ impl GateError {
                 no(Kind::BadRequest)
             }
             Self::Malformed(_) => pay(Kind::MalformedCredential),
+            Self::Session(refused) => match refused.kind {
+                Kind::Internal => no(Kind::Internal),
+                kind => pay(kind),
+            },
+            Self::VoucherRate => again(Kind::TooManyRequests, RETRY_AFTER_SECONDS),
             Self::NotBound
             | Self::Foreign
             | Self::Expired { .. }

@@ -42,6 +42,8 @@
 //! let answer = match gate.admit_at(&request, &route).await {
 //!     Outcome::Free => "pass it on".to_owned(),
 //!     Outcome::Replay(stored) => format!("repeat {}", stored.response.status),
+//!     // Of routes that offer sessions only.
+//!     Outcome::Session(_) | Outcome::Acknowledge(_) => unreachable!("none is offered"),
 //!     Outcome::Refuse(refused) => {
 //!         assert_eq!(refused.status(), 402);
 //!         refused.body()
@@ -66,7 +68,7 @@
 //! ```
 //!
 //! At the start, and then from time to time, [`Gate::recover`] finishes what a crash left behind;
-//! [`Gate::keep_recovering`] is the task to spawn for it.
+//! [`Gate::keep_recovering`] is the task to spawn for it. Routes may offer [sessions](session) too.
 //!
 //! # Invariants
 //!
@@ -98,6 +100,7 @@ mod receipt;
 pub mod record;
 pub mod request;
 pub mod route;
+pub mod session;
 pub mod tower;
 
 /// The target of this crate's `tracing` spans: `admit`, `price` and `settle`, at the level `TRACE`.

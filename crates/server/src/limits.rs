@@ -79,3 +79,17 @@ pub const PART_REFUND_HOURS_MAX: u64 = 48;
 pub const OFFERS_MAX: usize = 16;
 /// Longest text of a method's refusal that the journal keeps, characters.
 pub const REFUSAL_CHARS_MAX: usize = 1_024;
+/// Most vouchers that one channel presents in a second, when the gate is not told, as a lasting
+/// rate and as a burst.
+pub const VOUCHERS_PER_SECOND: u32 = 10_000;
+/// Most channels whose keys are kept set up, when the gate is not told.
+pub const BUSY_CHANNELS_MAX: usize = 65_536;
+/// Most vouchers of one channel that are verified as one batch.
+pub const VERIFY_BATCH_MAX: usize = 64;
+/// Most batches that one request works off for others before a task goes on with them.
+pub const VERIFY_ROUNDS_MAX: usize = 4;
+/// How long a close waits for what is being served to end, milliseconds. After that it goes on in
+/// the background, and the client is told to ask again.
+pub const CLOSE_DRAIN_MS: u64 = 5_000;
+/// The pauses of a close that waits, milliseconds.
+pub const CLOSE_DRAIN_STEP_MS: u64 = 20;

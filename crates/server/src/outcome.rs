@@ -5,7 +5,10 @@ use std::sync::Arc;
 use stiver_core::{Amount, Challenge, Problem, name::MethodName};
 use stiver_store::StoredResponse;
 
-use crate::grant::Grant;
+use crate::{
+    grant::Grant,
+    session::{Acknowledged, SessionGrant},
+};
 
 /// What is to be done with a request.
 pub enum Outcome {
@@ -13,6 +16,12 @@ pub enum Outcome {
     Free,
     /// It is paid for: run the handler, then call [`Grant::complete`] or [`Grant::fail`].
     Serve(Box<Grant>),
+    /// It is paid for by a session: run the handler, then call [`SessionGrant::complete`] or
+    /// [`SessionGrant::fail`].
+    Session(Box<SessionGrant>),
+    /// A session's voucher, top-up or close was taken, and nothing else was asked for: answer with
+    /// this status, without a body.
+    Acknowledge(Acknowledged),
     /// It was served before: send the stored response, byte for byte.
     Replay(Replay),
     /// Do not serve it.

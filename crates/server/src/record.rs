@@ -16,6 +16,8 @@ use crate::{limits::REFUSAL_CHARS_MAX, route::OnFailure};
 
 /// The version that begins every record.
 const VERSION: u8 = 1;
+/// The version that begins the details of a claim that funds a channel.
+const FUNDING_VERSION: u8 = 2;
 /// In the place of a refusal's kind: nothing was ever executed.
 const VOIDED: u8 = 5;
 
@@ -81,10 +83,14 @@ type Written = Result<(), encode::Error<Infallible>>;
 type Writer = Encoder<Vec<u8>>;
 
 fn write(fields: u64, body: impl FnOnce(&mut Writer) -> Written) -> Vec<u8> {
+    write_as(VERSION, fields, body)
+}
+
+fn write_as(version: u8, fields: u64, body: impl FnOnce(&mut Writer) -> Written) -> Vec<u8> {
     let mut writer = Encoder::new(Vec::with_capacity(256));
     writer
         .array(fields + 1)
-        .and_then(|writer| writer.u8(VERSION).map(drop))
+        .and_then(|writer| writer.u8(version).map(drop))
         .and_then(|()| body(&mut writer))
         .expect("writing to memory cannot fail, because a vector grows");
     writer.into_writer()
@@ -96,11 +102,20 @@ fn read<T>(
     bytes: &[u8],
     body: impl FnOnce(&mut Decoder<'_>) -> Result<T, decode::Error>,
 ) -> Result<T, RecordError> {
+    read_as(VERSION, (what, fields), bytes, body)
+}
+
+fn read_as<T>(
+    expected: u8,
+    (what, fields): (&'static str, u64),
+    bytes: &[u8],
+    body: impl FnOnce(&mut Decoder<'_>) -> Result<T, decode::Error>,
+) -> Result<T, RecordError> {
     let malformed = |_| RecordError::Malformed(what);
     let mut reader = Decoder::new(bytes);
     let length = reader.array().map_err(malformed)?;
     let version = reader.u8().map_err(malformed)?;
-    if version != VERSION {
+    if version != expected {
         return Err(RecordError::Version { what, version });
     }
     let value = body(&mut reader).map_err(malformed)?;
@@ -236,6 +251,10 @@ impl Details {
         })
     }
 }
+
+mod session;
+
+pub(crate) use session::{ChannelDetails, Funding, FundingKind};
 
 /// An artefact as the journal keeps it.
 pub(crate) fn encode_artefact(artefact: &Artefact) -> Vec<u8> {

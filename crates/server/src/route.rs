@@ -13,7 +13,7 @@ use stiver_core::{
 };
 use stiver_method::payee::{PayeeCharge, QuoteError, Terms};
 
-use crate::limits;
+use crate::{limits, session::SessionOffer};
 
 /// The answer to "what does this request cost?".
 #[derive(Clone)]
@@ -166,6 +166,7 @@ pub enum UpstreamRepeats {
 #[derive(Clone)]
 pub struct Route {
     pub(crate) offers: Vec<Offer>,
+    pub(crate) sessions: Vec<SessionOffer>,
     pub(crate) basis: PriceBasis,
     pub(crate) description: Option<String>,
     pub(crate) descriptions: Vec<(LanguageTag, String)>,
@@ -191,13 +192,28 @@ impl Route {
         if offers.is_empty() {
             return Err(RouteError::NoOffer);
         }
-        if offers.len() > limits::OFFERS_MAX {
-            return Err(RouteError::TooManyOffers {
-                offers: offers.len(),
-            });
+        Self::of(offers, Vec::new())
+    }
+
+    /// A route that only sessions pay for.
+    ///
+    /// # Errors
+    /// As [`Route::new`].
+    pub fn for_sessions(sessions: Vec<SessionOffer>) -> Result<Self, RouteError> {
+        if sessions.is_empty() {
+            return Err(RouteError::NoOffer);
+        }
+        Self::of(Vec::new(), sessions)
+    }
+
+    fn of(offers: Vec<Offer>, sessions: Vec<SessionOffer>) -> Result<Self, RouteError> {
+        let count = offers.len() + sessions.len();
+        if count > limits::OFFERS_MAX {
+            return Err(RouteError::TooManyOffers { offers: count });
         }
         Ok(Self {
             offers,
+            sessions,
             basis: PriceBasis::Fixed,
             description: None,
             descriptions: Vec::new(),
@@ -213,6 +229,26 @@ impl Route {
             inputs: None,
             earlier: Vec::new(),
         })
+    }
+
+    /// Offers sessions too, behind the offers of single payments.
+    ///
+    /// # Errors
+    /// [`RouteError::TooManyOffers`].
+    pub fn with_sessions(self, sessions: Vec<SessionOffer>) -> Result<Self, RouteError> {
+        let Self {
+            offers, sessions, ..
+        } = Self::of(self.offers, sessions)?;
+        Ok(Self {
+            offers,
+            sessions,
+            ..self
+        })
+    }
+
+    /// The offers of sessions, of this form and of those that it honours.
+    pub(crate) fn sessions(&self) -> impl Iterator<Item = &SessionOffer> {
+        self.forms().flat_map(|form| &form.sessions)
     }
 
     /// Accepts the price of an earlier form of this route, besides this one's: a price that has
@@ -343,6 +379,9 @@ impl Route {
     /// What was quoted before had not what is quoted now.
     fn forget_quotes(&mut self) {
         for offer in &mut self.offers {
+            offer.quoted = Arc::default();
+        }
+        for offer in &mut self.sessions {
             offer.quoted = Arc::default();
         }
     }

@@ -4,6 +4,7 @@
 pub mod certificates;
 pub mod disk;
 pub mod entropy;
+pub mod escrow;
 pub mod fixtures;
 pub mod rail;
 pub mod simulation;

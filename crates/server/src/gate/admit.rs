@@ -4,6 +4,7 @@ use stiver_core::{
     Credential, Problem, Timestamp,
     credential::{Presented, presented, token_hash},
     limits::CREDENTIAL_BYTES_MAX,
+    name::IntentName,
     problem::ProblemKind,
 };
 
@@ -76,6 +77,15 @@ where
             Pricing::Priced(route) => same_inputs(&route, inputs).map(|()| None),
             Pricing::Free => Ok(Some(Outcome::Free)),
             Pricing::Denied(problem) => Ok(Some(Outcome::Refuse(denied(problem)))),
+        }
+    }
+
+    /// The route, or what becomes of a request that has none.
+    async fn route(&mut self) -> Result<Arc<Route>, Outcome> {
+        match self.honoured().await {
+            Pricing::Priced(route) => Ok(route),
+            Pricing::Free => Err(Outcome::Free),
+            Pricing::Denied(problem) => Err(Outcome::Refuse(denied(problem))),
         }
     }
 
@@ -184,6 +194,13 @@ impl Gate {
         let Some(fields) = self.read_fields(request, now)? else {
             return self.unpaid(request, pricing).await;
         };
+        if fields.credential.challenge.params.intent == IntentName::session() {
+            if !fields.bound {
+                return Err(GateError::NotBound);
+            }
+            let route = pricing.route();
+            return self.consider_session(request, fields, now, route).await;
+        }
         let Fields {
             token,
             credential,
@@ -212,10 +229,9 @@ impl Gate {
         if !bound {
             return Err(GateError::NotBound);
         }
-        let route = match pricing.honoured().await {
-            Pricing::Priced(route) => route,
-            Pricing::Free => return Ok(Outcome::Free),
-            Pricing::Denied(problem) => return Ok(Outcome::Refuse(denied(problem))),
+        let route = match pricing.route().await {
+            Ok(route) => route,
+            Err(outcome) => return Ok(outcome),
         };
         let checked = self.check(request, &route, &credential, key, now)?;
         let _place = self
@@ -260,7 +276,7 @@ impl Gate {
         if token.len() > CREDENTIAL_BYTES_MAX {
             return Err(GateError::CredentialTooLarge { bytes: token.len() });
         }
-        if request.method == "HEAD" {
+        if request.method == "HEAD" && !asks_session(token) {
             return Err(GateError::Head);
         }
         let key =
@@ -312,7 +328,7 @@ impl Gate {
         };
         let refused = match self.answer(error, request, &mut pricing).await {
             Outcome::Refuse(refused) => refused,
-            Outcome::Free | Outcome::Serve(_) | Outcome::Replay(_) => {
+            _ => {
                 tracing::error!("a price list that is never free gave a free price");
                 GateError::Misconfigured.refused()
             }
@@ -430,11 +446,23 @@ impl GateError {
     pub(crate) fn refused(&self) -> Refused {
         let meaning = self.meaning();
         Refused {
-            problem: Problem::new(meaning.kind, self.to_string()),
+            problem: Problem {
+                session: match self {
+                    Self::Session(refused) => Some(refused.session.clone()),
+                    _ => None,
+                },
+                ..Problem::new(meaning.kind, self.to_string())
+            },
             challenges: Vec::new(),
             retry_after: meaning.retry_after,
         }
     }
+}
+
+/// True for a credential of a session, which may come with a `HEAD`.
+fn asks_session(token: &[u8]) -> bool {
+    let credential = Credential::parse(token);
+    credential.is_ok_and(|it| it.challenge.params.intent == IntentName::session())
 }
 
 /// What a price list refuses, paid or not.

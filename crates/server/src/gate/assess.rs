@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use stiver_core::{Amount, credential::token_hash, problem::ProblemKind};
+use stiver_core::{Amount, credential::token_hash, name::IntentName, problem::ProblemKind};
 
 use super::{
     Gate,
@@ -95,6 +95,10 @@ impl Gate {
         }
         if !fields.bound {
             return Err(GateError::NotBound);
+        }
+        let intent = &fields.credential.challenge.params.intent;
+        if *intent == IntentName::session() && route.sessions().next().is_some() {
+            return Ok(());
         }
         self.check(request, route, &fields.credential, fields.key, now)
             .map(drop)

@@ -7,13 +7,17 @@ use stiver_env::{
     Env,
     observe::{Observer, Observers},
 };
-use stiver_method::payee::{PayeeCharge, QuoteError};
-use stiver_store::Store;
+use stiver_method::{
+    payee::{PayeeCharge, QuoteError},
+    session::PayeeSession,
+};
+use stiver_store::{ChannelStore, Store};
 
-use super::{Count, Gate, Inner, lease::Leases, nonce::Nonces};
+use super::{Count, Gate, Inner, lease::Leases, nonce::Nonces, session::busy::BusyChannels};
 use crate::{
     events::Event,
     route::{Offer, Route, RouteError},
+    session::{SessionLimits, Sessions},
 };
 
 /// Builds a [`Gate`].
@@ -25,6 +29,9 @@ pub struct GateBuilder {
     methods: Vec<Arc<dyn PayeeCharge>>,
     currencies: Vec<Currency>,
     events: Observers<Event>,
+    channels: Option<Arc<dyn ChannelStore>>,
+    session_methods: Vec<Arc<dyn PayeeSession>>,
+    session_limits: SessionLimits,
 }
 
 impl GateBuilder {
@@ -37,6 +44,9 @@ impl GateBuilder {
             methods: Vec::new(),
             currencies: Vec::new(),
             events: Observers::default(),
+            channels: None,
+            session_methods: Vec::new(),
+            session_limits: SessionLimits::default(),
         }
     }
 
@@ -45,6 +55,28 @@ impl GateBuilder {
     #[must_use]
     pub fn method(mut self, method: Arc<dyn PayeeCharge>) -> Self {
         self.methods.push(method);
+        self
+    }
+
+    /// Keeps the channels of sessions here. Without it the gate offers none.
+    #[must_use]
+    pub fn channels(mut self, store: Arc<dyn ChannelStore>) -> Self {
+        self.channels = Some(store);
+        self
+    }
+
+    /// Registers a method of sessions: for credentials, and for every channel that it opened, also
+    /// once no route offers it any more.
+    #[must_use]
+    pub fn session_method(mut self, method: Arc<dyn PayeeSession>) -> Self {
+        self.session_methods.push(method);
+        self
+    }
+
+    /// Limits of sessions.
+    #[must_use]
+    pub fn session_limits(mut self, limits: SessionLimits) -> Self {
+        self.session_limits = limits;
         self
     }
 
@@ -78,6 +110,21 @@ impl GateBuilder {
                 return Err(BuildError::MethodTwice(method.name().to_string()));
             }
         }
+        for (index, method) in self.session_methods.iter().enumerate() {
+            let mut before = self.session_methods.iter().take(index);
+            if before.any(|other| other.name() == method.name()) {
+                return Err(BuildError::MethodTwice(method.name().to_string()));
+            }
+        }
+        if self.channels.is_none() && !self.session_methods.is_empty() {
+            return Err(BuildError::NoChannels);
+        }
+        let sessions = self.channels.map(|store| Sessions {
+            store,
+            methods: self.session_methods,
+            busy: BusyChannels::new(self.session_limits.busy_channels_max),
+            limits: self.session_limits,
+        });
         let mut owner = [0; 8];
         self.env.entropy.fill(&mut owner);
         let nonces = Nonces::new(&*self.env.entropy);
@@ -96,6 +143,7 @@ impl GateBuilder {
             waiting: Count::default(),
             working: Count::default(),
             events: self.events,
+            sessions,
         };
         Ok(Gate {
             inner: Arc::new(inner),
@@ -151,6 +199,9 @@ pub enum BuildError {
     /// Two methods share a name.
     #[error("the method {0} is registered twice")]
     MethodTwice(String),
+    /// There are methods of sessions, and no store for their channels.
+    #[error("sessions need a store for their channels")]
+    NoChannels,
 }
 
 /// Why a human price was refused.

@@ -12,13 +12,14 @@ use stiver_core::{
     name::IntentName,
     opaque::Opaque,
 };
-use stiver_method::payee::Quote;
+use stiver_method::{payee::Quote, session::SessionQuote};
 
 use super::Gate;
 use crate::{
     error::GateError,
     request::{BodyState, Request},
     route::{Offer, PriceBasis, Route},
+    session::SessionOffer,
 };
 
 /// The key of [`Route::priced_inputs`] in `opaque`.
@@ -44,7 +45,11 @@ impl Gate {
         let mut failure = GateError::NoQuote;
         let mut bytes = 0;
         for offer in ranked(request, route) {
-            match self.challenge(request, route, offer).await {
+            let challenge = match offer {
+                Any::Charge(offer) => self.challenge(request, route, offer).await,
+                Any::Session(offer) => self.session_challenge(request, route, offer).await,
+            };
+            match challenge {
                 Ok(challenge) => {
                     bytes += challenge.header_bytes_about();
                     if bytes > CHALLENGE_HEADER_BYTES_MAX {
@@ -91,6 +96,76 @@ impl Gate {
             let _ = offer.quoted.set(quoted.clone());
         }
         Ok(quoted)
+    }
+
+    /// What a session asks for, encoded. Asked once where it is always the same.
+    async fn session_quoted(
+        &self,
+        route: &Route,
+        offer: &SessionOffer,
+        now: Timestamp,
+        expires: &Expires,
+    ) -> Result<EncodedObject, GateError> {
+        if let Some(quoted) = offer.quoted.get() {
+            return Ok(quoted.clone());
+        }
+        let quote = SessionQuote {
+            prices: &offer.prices,
+            suggested_deposit: offer.suggested_deposit.as_ref(),
+            min_voucher_delta: offer.min_voucher_delta,
+            snapshot: None,
+            description: route.description.as_deref(),
+            external_id: route.external_id.as_deref(),
+            now,
+            expires: expires.instant(),
+        };
+        let quoted = offer.method.quote(quote).await.map_err(|error| {
+            tracing::warn!(method = %offer.method(), %error, "a session offer was left out");
+            GateError::NoQuote
+        })?;
+        let quoted = EncodedObject::encode(&quoted);
+        if offer.method.quotes_the_same() {
+            // Whoever was first asked the same.
+            let _ = offer.quoted.set(quoted.clone());
+        }
+        Ok(quoted)
+    }
+
+    /// A challenge that a session answers: bound to no body, since vouchers for many requests
+    /// echo it.
+    async fn session_challenge(
+        &self,
+        request: &Request<'_>,
+        route: &Route,
+        offer: &SessionOffer,
+    ) -> Result<Challenge, GateError> {
+        let now = self.now();
+        let expires = Expires::at(now.plus_millis(route.challenge_lifetime_ms));
+        let asked = self.session_quoted(route, offer, now, &expires).await?;
+        let inputs = route.inputs.map(|digest| base64url::encode(&digest));
+        let opaque = Opaque {
+            nonce: self.inner.nonces.next(),
+            scope: request.scope(),
+            issued_at: now,
+            price_revision: None,
+            digest: None,
+            extra: inputs
+                .into_iter()
+                .map(|digest| (PRICED_INPUTS.to_owned(), digest))
+                .collect(),
+        };
+        let opaque = opaque.encode().map_err(|_| GateError::Misconfigured)?;
+        let description = route.description_for(request.accept_language);
+        Ok(self.keys().bind(Params {
+            realm: self.inner.realm.clone(),
+            method: offer.method().clone(),
+            intent: IntentName::session(),
+            request: asked,
+            expires: Some(expires),
+            digest: None,
+            description: description.map(str::to_owned),
+            opaque: Some(opaque),
+        }))
     }
 
     async fn challenge(
@@ -145,25 +220,33 @@ impl Gate {
     }
 }
 
+/// An offer of either intent.
+enum Any<'r> {
+    Charge(&'r Offer),
+    Session(&'r SessionOffer),
+}
+
 /// The offers the client can pay by, best first. All of them when it does not say, says it wrong,
 /// or can pay none.
-fn ranked<'r>(request: &Request<'_>, route: &'r Route) -> Vec<&'r Offer> {
-    let all = || route.offers.iter().collect();
+fn ranked<'r>(request: &Request<'_>, route: &'r Route) -> Vec<Any<'r>> {
+    let charges = || route.offers.iter().map(Any::Charge);
+    let all = || charges().chain(route.sessions.iter().map(Any::Session));
     let Ok(Some(accept)) = AcceptPayment::parse(request.accept_payment.iter().copied()) else {
-        return all();
+        return all().collect();
     };
-    let charge = IntentName::charge();
-    let names: Vec<_> = route
-        .offers
-        .iter()
-        .map(|offer| (offer.method(), &charge))
+    let (charge, session) = (IntentName::charge(), IntentName::session());
+    let names: Vec<_> = all()
+        .map(|offer| match offer {
+            Any::Charge(offer) => (offer.method(), &charge),
+            Any::Session(offer) => (offer.method(), &session),
+        })
         .collect();
     let ranked = accept.rank(&names);
     if ranked.is_empty() {
-        return all();
+        return all().collect();
     }
     ranked
         .into_iter()
-        .filter_map(|index| route.offers.get(index))
+        .filter_map(|index| all().nth(index))
         .collect()
 }

@@ -53,6 +53,7 @@ mod payments;
 mod recover;
 mod refund;
 mod resume;
+pub(crate) mod session;
 mod settle;
 
 use std::sync::{
@@ -68,6 +69,7 @@ use stiver_store::{Claim, Store};
 use crate::{
     events::{Event, Payment},
     record::{Details, RecordError},
+    session::Sessions,
 };
 
 pub(crate) use admit::log;
@@ -103,6 +105,7 @@ pub(crate) struct Inner {
     working: Count,
     pub(crate) leases: lease::Leases,
     events: Observers<Event>,
+    sessions: Option<Sessions>,
 }
 
 impl Gate {

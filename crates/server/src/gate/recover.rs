@@ -30,7 +30,7 @@ use crate::{
     error::GateError,
     events::{By, Event},
     limits::RECOVERY_BATCH_MAX,
-    record::{self, Details},
+    record::{self, Details, Funding},
 };
 
 /// What one recovery pass did.
@@ -105,6 +105,9 @@ impl Gate {
     }
 
     async fn recover_one(&self, claim: &Claim, done: &mut Recovered) -> Result<(), GateError> {
+        if Funding::is(&claim.details) {
+            return self.recover_funding(claim, done).await;
+        }
         let details = Details::decode(&claim.details).map_err(GateError::Record)?;
         let waits = match &claim.state {
             ClaimState::Settled { settlement } | ClaimState::Delivering { settlement } => {
@@ -145,6 +148,21 @@ impl Gate {
             }
             _ => Err(GateError::JournalOutOfStep),
         }
+    }
+
+    /// A channel's funding: its claim says all that is needed to end it.
+    async fn recover_funding(&self, claim: &Claim, done: &mut Recovered) -> Result<(), GateError> {
+        let Ok(hold) = self.take_over(&claim.challenge_id).await? else {
+            done.left += 1;
+            return Ok(());
+        };
+        match self.execute_funding(hold, false).await {
+            Ok(()) => done.settled += 1,
+            Err(GateError::Refused(_)) => done.failed += 1,
+            Err(GateError::OutcomeUnknown) => done.left += 1,
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 
     async fn recover_settling(

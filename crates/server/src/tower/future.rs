@@ -36,6 +36,7 @@ use crate::{
     BodyState, GateError, Grant, Outcome, Refused, Replay, Request,
     grant::{PayeeFailure, ResponseHead},
     limits::STORED_BODY_BYTES_MAX,
+    session::{Acknowledged, SessionGrant},
 };
 
 const ACCEPT_PAYMENT: HeaderName = HeaderName::from_static("accept-payment");
@@ -203,6 +204,14 @@ impl<S, B> Work<S, B> {
             Outcome::Replay(replay) => {
                 notes.write(|| Answered::Replayed);
                 Ok(repeat(&replay))
+            }
+            Outcome::Acknowledge(done) => {
+                notes.write(|| Answered::Acknowledged);
+                Ok(acknowledgement(&done))
+            }
+            Outcome::Session(grant) => {
+                let request = http::Request::from_parts(parts, body);
+                Ok(serve_session(inner, request, *grant, &notes).await)
             }
             Outcome::Serve(grant) => {
                 remove_credentials(&mut parts.headers);
@@ -414,6 +423,66 @@ where
     let delivered = completed?;
     paid_headers(&mut parts.headers, delivered.receipt.as_deref());
     Ok(http::Response::from_parts(parts, body))
+}
+
+/// Calls the inner service for what a session pays.
+async fn serve_session<S, B, R>(
+    mut inner: S,
+    mut request: http::Request<RequestBody<B>>,
+    grant: SessionGrant,
+    notes: &Notes,
+) -> Answer<R>
+where
+    S: Service<http::Request<RequestBody<B>>, Response = http::Response<R>>,
+    S::Error: Into<BoxError>,
+    B: Body<Data = Bytes>,
+    R: Body<Data = Bytes>,
+{
+    remove_credentials(request.headers_mut());
+    request.extensions_mut().insert(grant.paid().clone());
+    let payment = notes.wanted().then(|| grant.payment());
+    let finished = match inner.call(request).await {
+        Ok(response) => finish_session(grant, response).await,
+        Err(error) => {
+            let error: BoxError = error.into();
+            tracing::warn!(%error, "the paid service failed");
+            Err(grant.fail(PayeeFailure::MayHaveRun).await)
+        }
+    };
+    notes.finished(payment, finished.as_ref().err());
+    finished.unwrap_or_else(|refused| refusal(&refused))
+}
+
+/// Ends a session's grant by the response of the inner service. The error is the answer in its
+/// place.
+async fn finish_session<R>(
+    grant: SessionGrant,
+    response: http::Response<R>,
+) -> Result<Answer<R>, Refused>
+where
+    R: Body<Data = Bytes>,
+{
+    let (mut parts, body) = response.into_parts();
+    if parts.status.is_server_error() || SERVED_LATER.contains(&parts.status) {
+        let failure = parts.extensions.get().copied();
+        return Err(grant
+            .fail(failure.unwrap_or(PayeeFailure::MayHaveRun))
+            .await);
+    }
+    let delivered = grant.complete(parts.status.as_u16()).await?;
+    paid_headers(&mut parts.headers, delivered.receipt.as_deref());
+    let body = Either::Right(Either::Left(body));
+    Ok(http::Response::from_parts(parts, body))
+}
+
+/// A session's answer without a resource.
+fn acknowledgement<R>(done: &Acknowledged) -> Answer<R> {
+    let mut response = http::Response::new(ours(Bytes::new()));
+    *response.status_mut() = StatusCode::from_u16(done.status).unwrap_or(StatusCode::NO_CONTENT);
+    let headers = response.headers_mut();
+    paid_headers(headers, Some(&done.receipt));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 /// True for a response that is read while it is written: it passes at once and is never stored.

@@ -36,6 +36,8 @@ pub enum Answered {
         /// The problem it was answered with.
         problem: ProblemKind,
     },
+    /// A session's voucher, top-up or close was taken, and nothing else was asked for.
+    Acknowledged,
     /// A stored response was repeated.
     Replayed,
 }

@@ -400,6 +400,7 @@ pub(crate) async fn exchange(
             };
         }
         Outcome::Serve(grant) => grant,
+        Outcome::Session(_) | Outcome::Acknowledge(_) => panic!("no session is offered"),
     };
     handler.runs.fetch_add(1, Ordering::SeqCst);
     handler.seen.lock().unwrap().push(grant.paid().clone());

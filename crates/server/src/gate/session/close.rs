@@ -1,0 +1,513 @@
+//! Taking what was earned: settlements while a channel is open, and its close.
+//!
+//! ```text
+//! BeginClose ─► nothing reserved ─► FixCapture ─► artefact journaled ── execute ─► Closed
+//!   (fenced)                                        └ unknown: recovery looks it up
+//! ```
+//!
+//! What a close captures is fixed durably before anything is signed, and what is executed is
+//! journaled before it is executed: whatever stops in between is finished by
+//! [`Gate::recover_channels`].
+
+use std::{sync::Arc, time::Duration};
+
+use stiver_channel::{Channel, ChannelId, Op, Phase, PhaseName, Voucher};
+use stiver_core::Credential;
+use stiver_method::{
+    artefact::Artefact,
+    session::{ChannelMoved, Ended, SettleRequest},
+};
+use stiver_store::{Apply, ChannelCommand, ChannelReply, ChannelSeen, ChannelWork, Settling};
+
+use super::{
+    super::{Gate, log},
+    busy::Busy,
+    fund::Fate,
+    receipt,
+    refusal::SessionRefused,
+};
+use crate::{
+    error::GateError,
+    hash,
+    limits::{CLOSE_DRAIN_MS, CLOSE_DRAIN_STEP_MS},
+    outcome::Outcome,
+    record,
+    session::Acknowledged,
+};
+
+/// How a close ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Closed {
+    /// What was captured in all, base units.
+    pub captured: u128,
+    /// The receipt of the close.
+    pub receipt: Arc<str>,
+}
+
+/// What one pass over the channels did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CloseReport {
+    /// Settlements and closes that were found under way, or were begun.
+    pub seen: usize,
+    /// Those that were done.
+    pub settled: usize,
+    /// Channels that were closed.
+    pub closed: usize,
+    /// Those that wait: for the rail, or for what is being served.
+    pub left: usize,
+    /// Those that could not go on; the log says why.
+    pub errors: usize,
+}
+
+/// When a gate takes what it has earned, and when it gives up on a payer. Everything is off unless
+/// it is set.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SettleSchedule {
+    /// Settles a channel in which at least this much is served and not settled, base units.
+    pub unsettled_max: Option<u128>,
+    /// Settles a channel in which anything is served and not settled, once nothing has happened in
+    /// it for so long.
+    pub quiet: Option<Duration>,
+    /// Closes a channel in which nothing has happened for so long.
+    pub idle: Option<Duration>,
+    /// Asks the rail for the state of every open channel, to see a payer's forced close in time.
+    pub watch: bool,
+}
+
+impl Gate {
+    /// Closes a channel by the wish of its payer, who shows a voucher.
+    pub(super) async fn close_asked(
+        &self,
+        credential: &Credential,
+        id: ChannelId,
+        voucher: Option<Voucher>,
+    ) -> Result<Outcome, GateError> {
+        let busy = self.busy(&id)?;
+        let sessions = self.sessions()?;
+        let now = self.inner.env.clock.monotonic();
+        if !busy.within_rate(sessions.limits.vouchers_per_second, now) {
+            return Err(GateError::VoucherRate);
+        }
+        let seen = self.seen(&busy)?;
+        // Whoever knows the id of a channel is not its payer yet.
+        let error = stiver_channel::VoucherError::MalformedProof;
+        let voucher = voucher.ok_or_else(|| SessionRefused::voucher(&busy, error))?;
+        if seen.voucher.as_ref() != Some(&voucher) {
+            let verified = busy
+                .channel
+                .verifier
+                .verify(seen.voucher.as_ref(), &voucher);
+            verified.map_err(|error| SessionRefused::voucher(&busy, error))?;
+        }
+        if seen.channel.phase().name() == PhaseName::Closed {
+            let receipt = ended_receipt(&seen).ok_or(GateError::JournalOutOfStep)?;
+            let status = 200;
+            return Ok(Outcome::Acknowledge(Acknowledged { status, receipt }));
+        }
+        let challenge_id = credential.challenge.id.as_str();
+        let closed = self.close(&busy, Some(voucher), challenge_id).await?;
+        Ok(Outcome::Acknowledge(Acknowledged {
+            status: 204,
+            receipt: closed.receipt,
+        }))
+    }
+
+    /// Closes a channel: by the operator, or because it is idle. What was served is captured, the
+    /// rest goes back to the payer.
+    ///
+    /// # Errors
+    /// [`GateError`]: the channel is not there, has ended, or waits for something; then
+    /// [`Gate::recover_channels`] finishes it.
+    pub async fn close_channel(&self, id: ChannelId) -> Result<Closed, GateError> {
+        let busy = self.busy(&id)?;
+        self.close(&busy, None, "").await
+    }
+
+    async fn close(
+        &self,
+        busy: &Arc<Busy>,
+        voucher: Option<Voucher>,
+        challenge_id: &str,
+    ) -> Result<Closed, GateError> {
+        let op = Op::BeginClose {
+            voucher: voucher.as_ref().map(|it| it.cumulative),
+        };
+        let begin = Apply {
+            proof: voucher.map(|it| it.proof),
+            ..Apply::op(busy.id, busy.rules, op)
+        };
+        let mut channel = self.change(busy, begin).await?;
+        busy.changed.notify_waiters();
+        let mut left = CLOSE_DRAIN_MS;
+        while channel.figures().reserved > 0 && left > 0 {
+            let step = Duration::from_millis(CLOSE_DRAIN_STEP_MS);
+            self.inner.env.clock.sleep(step).await;
+            left = left.saturating_sub(CLOSE_DRAIN_STEP_MS);
+            channel = self.seen(busy)?.channel;
+        }
+        if channel.figures().reserved > 0 {
+            return Err(GateError::InProgress);
+        }
+        self.finish_close(busy, challenge_id).await
+    }
+
+    /// Goes on with a close that was begun and that nothing is reserved under.
+    async fn finish_close(&self, busy: &Busy, challenge_id: &str) -> Result<Closed, GateError> {
+        let seen = self.seen(busy)?;
+        if seen.channel.phase().name().is_final() {
+            let receipt = ended_receipt(&seen).ok_or(GateError::JournalOutOfStep)?;
+            let captured = seen.channel.figures().settled;
+            return Ok(Closed { captured, receipt });
+        }
+        if let Some(settling) = &seen.settling {
+            // One that is under way ends first: a close, or a settlement before it.
+            let last = settling.last;
+            let ended = self
+                .end_settlement(busy, settling, false, challenge_id)
+                .await?;
+            match (last, ended) {
+                (true, Some(closed)) => return Ok(closed),
+                (true, None) => return Err(GateError::OutcomeUnknown),
+                (false, _) => {}
+            }
+        }
+        let highest = seen.voucher.as_ref().map_or(0, |it| it.cumulative);
+        let fix = Op::FixCapture { voucher: highest };
+        let channel = self
+            .change(busy, Apply::op(busy.id, busy.rules, fix))
+            .await?;
+        let Phase::Closing {
+            capture: Some(capture),
+        } = channel.phase()
+        else {
+            return Err(GateError::JournalOutOfStep);
+        };
+        let settling = self.begin_settlement(busy, capture, true).await?;
+        let closed = self
+            .end_settlement(busy, &settling, true, challenge_id)
+            .await?;
+        closed.ok_or(GateError::OutcomeUnknown)
+    }
+
+    /// Takes what a channel has earned so far, when it has earned anything. The channel stays open.
+    ///
+    /// # Errors
+    /// [`GateError`]: the channel is not there, has ended, or the rail refused.
+    pub async fn settle_channel(&self, id: ChannelId) -> Result<(), GateError> {
+        let busy = self.busy(&id)?;
+        let seen = self.seen(&busy)?;
+        let settling = match seen.settling {
+            Some(settling) => settling,
+            None if seen.channel.figures().unsettled() == 0 => return Ok(()),
+            None => {
+                let figures = seen.channel.figures();
+                // What the rail can only take in whole vouchers waits for the close.
+                if !busy.rules.caps.partial_capture && figures.accepted != figures.spent {
+                    return Ok(());
+                }
+                self.begin_settlement(&busy, figures.spent, false).await?
+            }
+        };
+        self.end_settlement(&busy, &settling, false, "")
+            .await
+            .map(drop)
+    }
+
+    /// Signs a settlement, and journals it.
+    async fn begin_settlement(
+        &self,
+        busy: &Busy,
+        capture: u128,
+        last: bool,
+    ) -> Result<Settling, GateError> {
+        let seen = self.seen(busy)?;
+        let details = record::ChannelDetails::decode(&seen.details).map_err(GateError::Record)?;
+        let settled = seen.channel.figures().settled;
+        let key = settle_key(busy.id, capture, last, settled);
+        let request = SettleRequest {
+            channel: busy.id,
+            terms: &details.terms,
+            voucher: seen.voucher.as_ref(),
+            capture,
+            last,
+            key,
+            now: self.now(),
+        };
+        let artefact = busy.method.prepare_settle(request).await.map_err(|error| {
+            tracing::warn!(channel = %busy.id, %error, "a settlement was not prepared");
+            GateError::OutcomeUnknown
+        })?;
+        let settling = Settling {
+            artefact: record::encode_artefact(&artefact).into(),
+            capture,
+            last,
+        };
+        let highest = seen.voucher.as_ref().map(|it| it.cumulative);
+        let publish = highest.filter(|_| busy.rules.caps.public_settlement);
+        let begin = Apply {
+            id: busy.id,
+            rules: busy.rules,
+            op: publish.map(|cumulative| Op::Publish { cumulative }),
+            proof: None,
+            work: ChannelWork::Begin(Box::new(settling.clone())),
+        };
+        self.change(busy, begin).await?;
+        Ok(settling)
+    }
+
+    /// Executes a settlement that is journaled, and writes down what became of it. `None` when
+    /// nobody can tell yet, or when it was no close.
+    async fn end_settlement(
+        &self,
+        busy: &Busy,
+        settling: &Settling,
+        fresh: bool,
+        challenge_id: &str,
+    ) -> Result<Option<Closed>, GateError> {
+        let artefact: Artefact =
+            record::decode_artefact(&settling.artefact).map_err(GateError::Record)?;
+        match self.channel_fate(&busy.method, &artefact, fresh).await {
+            Fate::Done(moved) if settling.last => {
+                self.closed(busy, &moved, challenge_id).await.map(Some)
+            }
+            Fate::Done(moved) => {
+                let settled = moved.state.settled;
+                let end = Apply {
+                    work: ChannelWork::End(None),
+                    ..Apply::op(busy.id, busy.rules, Op::Settle { settled })
+                };
+                self.change(busy, end).await?;
+                Ok(None)
+            }
+            Fate::Never(refusal) => {
+                tracing::error!(channel = %busy.id, %refusal, "the rail refused a settlement");
+                self.without_op(busy, ChannelWork::End(None)).await?;
+                if let Err(error) = self.learn(busy).await {
+                    log(&error);
+                }
+                Err(GateError::Refused(refusal))
+            }
+            Fate::Unknown => match settling.last {
+                true => Err(GateError::OutcomeUnknown),
+                false => Ok(None),
+            },
+        }
+    }
+
+    /// Writes down that a channel is closed.
+    async fn closed(
+        &self,
+        busy: &Busy,
+        moved: &ChannelMoved,
+        challenge_id: &str,
+    ) -> Result<Closed, GateError> {
+        let captured = moved.state.settled;
+        let mut channel = self.seen(busy)?.channel;
+        // What the receipt says is what the next write makes true.
+        let close = Op::Close { captured };
+        if let Ok(Some(event)) = channel.decide(&busy.rules, &close, self.now()) {
+            let applied = channel.apply(&event);
+            applied.map_err(|_| GateError::JournalOutOfStep)?;
+        }
+        let receipt = receipt::Session {
+            busy,
+            challenge_id,
+            channel: &channel,
+            units: None,
+            at: moved.at,
+            more: &moved.receipt,
+        };
+        let receipt = receipt.print(true).await;
+        let end = Apply {
+            work: ChannelWork::End(Some(receipt.as_bytes().into())),
+            ..Apply::op(busy.id, busy.rules, close)
+        };
+        self.change(busy, end).await?;
+        tracing::info!(channel = %busy.id, captured, "closed");
+        busy.changed.notify_waiters();
+        self.sessions()?.busy.forget(&busy.id);
+        Ok(Closed { captured, receipt })
+    }
+
+    /// Asks the rail how a channel is, and writes down what is news.
+    async fn learn(&self, busy: &Busy) -> Result<(), GateError> {
+        let Some(Ok(Some(state))) = self.in_time(busy.method.state(&busy.id)).await else {
+            return Ok(());
+        };
+        let known = self.seen(busy)?.channel;
+        let suspended = matches!(known.phase(), Phase::Suspended { .. });
+        let op = match (state.ended, state.withdrawable_at) {
+            (Some(Ended::Closed), _) => Op::Close {
+                captured: state.settled,
+            },
+            (Some(Ended::Withdrawn), _) => Op::Withdraw,
+            (None, Some(withdrawable_at)) => Op::Suspend { withdrawable_at },
+            (None, None) if suspended => Op::CancelSuspension,
+            (None, None) => Op::TopUp {
+                deposit: state.deposit,
+            },
+        };
+        let learnt = self.change(busy, Apply::op(busy.id, busy.rules, op)).await;
+        if let Ok(channel) = &learnt
+            && channel.phase() != known.phase()
+        {
+            busy.changed.notify_waiters();
+        }
+        learnt.map(drop)
+    }
+
+    /// Finishes settlements and closes that a crash or a silent rail left behind.
+    pub async fn recover_channels(&self) -> CloseReport {
+        let mut report = CloseReport::default();
+        let Ok(sessions) = self.sessions() else {
+            return report;
+        };
+        let mut found = Vec::new();
+        let wanted = |channel: &Channel, settling: bool| {
+            settling || channel.phase().name() == PhaseName::Closing
+        };
+        let channels = sessions.store.channels();
+        channels.select(&wanted, &mut |id| found.push(id));
+        for id in found {
+            report.seen += 1;
+            self.count(&mut report, self.recover_channel(id).await);
+        }
+        report
+    }
+
+    async fn recover_channel(&self, id: ChannelId) -> Result<bool, GateError> {
+        let busy = self.busy(&id)?;
+        let seen = self.seen(&busy)?;
+        if seen.channel.phase().name() == PhaseName::Closing {
+            if seen.channel.figures().reserved > 0 {
+                return Err(GateError::InProgress);
+            }
+            return self.finish_close(&busy, "").await.map(|_| true);
+        }
+        self.settle_channel(id).await.map(|()| false)
+    }
+
+    /// One pass by a schedule: settles what is due, closes what is idle, and learns of forced
+    /// closes. Run it from time to time; together with [`Gate::recover_channels`].
+    pub async fn settle_due(&self, schedule: &SettleSchedule) -> CloseReport {
+        let mut report = CloseReport::default();
+        let Ok(sessions) = self.sessions() else {
+            return report;
+        };
+        let now = self.now();
+        let since = |after: Option<Duration>, channel: &Channel| {
+            let millis = after.map(|it| u64::try_from(it.as_millis()).unwrap_or(u64::MAX));
+            millis.is_some_and(|it| channel.active_at().plus_millis(it) <= now)
+        };
+        let idle = |channel: &Channel| since(schedule.idle, channel);
+        let due = |channel: &Channel| {
+            let unsettled = channel.figures().unsettled();
+            let much = schedule.unsettled_max.is_some_and(|it| unsettled >= it);
+            unsettled > 0 && (much || since(schedule.quiet, channel))
+        };
+        let suspended = |channel: &Channel| matches!(channel.phase(), Phase::Suspended { .. });
+        let mut found = Vec::new();
+        let wanted = |it: &Channel, _: bool| {
+            let open = !it.phase().name().is_final() && it.phase().name() != PhaseName::Closing;
+            open && (schedule.watch || idle(it) || due(it) || suspended(it))
+        };
+        let channels = sessions.store.channels();
+        channels.select(&wanted, &mut |id| found.push(id));
+        for id in found {
+            if schedule.watch
+                && let Ok(busy) = self.busy(&id)
+                && let Err(error) = self.learn(&busy).await
+            {
+                log(&error);
+            }
+            let Some(channel) = channels.channel(&id) else {
+                continue;
+            };
+            if channel.phase().name().is_final() {
+                continue;
+            }
+            // What is owed is taken before the payer can withdraw it.
+            if idle(&channel) || suspended(&channel) {
+                report.seen += 1;
+                let closed = self.close_channel(id).await.map(|_| true);
+                self.count(&mut report, closed);
+            } else if due(&channel) {
+                report.seen += 1;
+                let settled = self.settle_channel(id).await.map(|()| false);
+                self.count(&mut report, settled);
+            }
+        }
+        report
+    }
+
+    #[expect(clippy::unused_self, reason = "it reads as the other steps do")]
+    fn count(&self, report: &mut CloseReport, done: Result<bool, GateError>) {
+        match done {
+            Ok(true) => report.closed += 1,
+            Ok(false) => report.settled += 1,
+            Err(GateError::InProgress | GateError::OutcomeUnknown) => report.left += 1,
+            Err(error) => {
+                log(&error);
+                report.errors += 1;
+            }
+        }
+    }
+
+    /// All that is kept of a channel.
+    pub(super) fn seen(&self, busy: &Busy) -> Result<ChannelSeen, GateError> {
+        let seen = self.sessions()?.store.channels().read(&busy.id);
+        seen.ok_or_else(|| SessionRefused::not_found(Some(&busy.text)))
+    }
+
+    async fn without_op(&self, busy: &Busy, work: ChannelWork) -> Result<Channel, GateError> {
+        let apply = Apply {
+            id: busy.id,
+            rules: busy.rules,
+            op: None,
+            proof: None,
+            work,
+        };
+        self.change(busy, apply).await
+    }
+
+    /// Changes a channel, durably. Everything that comes here may be said twice.
+    pub(super) async fn change(&self, busy: &Busy, apply: Apply) -> Result<Channel, GateError> {
+        let store = &self.sessions()?.store;
+        let command = ChannelCommand::Apply(Box::new(apply));
+        let reply = match store.channel(command.clone()).await {
+            Err(_) => store.channel(command).await,
+            answered => answered,
+        };
+        match reply.map_err(GateError::JournalLost)? {
+            ChannelReply::Done(channel) => Ok(channel),
+            ChannelReply::Refused { refusal, .. } => Err(SessionRefused::channel(busy, &refusal)),
+            ChannelReply::Settling(_) => Err(GateError::InProgress),
+            ChannelReply::TooLarge { part, limit } => Err(GateError::TooLarge { part, limit }),
+            ChannelReply::Absent => Err(SessionRefused::not_found(Some(&busy.text))),
+            _ => Err(GateError::JournalOutOfStep),
+        }
+    }
+}
+
+/// The receipt of a channel that is closed.
+fn ended_receipt(seen: &ChannelSeen) -> Option<Arc<str>> {
+    let receipt = seen.outcome.as_deref()?;
+    std::str::from_utf8(receipt).ok().map(Arc::from)
+}
+
+/// One settlement of a channel has one key, however often it is prepared.
+fn settle_key(id: ChannelId, capture: u128, last: bool, settled: u128) -> [u8; 16] {
+    let parts: [&[u8]; 4] = [
+        &id.0,
+        &capture.to_be_bytes(),
+        &[u8::from(last)],
+        &settled.to_be_bytes(),
+    ];
+    let hash = hash::of("stiver channel settlement", &parts);
+    let mut key = [0; 16];
+    for (to, from) in key.iter_mut().zip(hash) {
+        *to = from;
+    }
+    key
+}

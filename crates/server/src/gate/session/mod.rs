@@ -1,0 +1,384 @@
+//! Credentials of the intent `session`.
+//!
+//! The order of checks is the gate's own. What differs: a voucher is good for as long as its
+//! channel, so its challenge may have expired and may be answered again and again; an open or a
+//! top-up is claimed as a payment is, and its claim ends once the channel is funded.
+
+pub(crate) mod busy;
+pub(crate) mod close;
+mod fund;
+pub(crate) mod grant;
+mod receipt;
+mod refusal;
+
+use std::{future::Future, sync::Arc};
+
+use stiver_channel::{ChannelId, Refusal, Rules, Voucher};
+use stiver_core::{Credential, Timestamp, base64url, credential::token_hash, opaque::Opaque};
+use stiver_method::{
+    payee::Presented,
+    session::{PayeeSession, SessionAction},
+};
+use stiver_store::{ChannelReply, ChannelSeen, SpendKey, Take, Taken};
+
+use self::busy::Busy;
+use super::{
+    Gate,
+    admit::{Asked, Fields},
+    check::{echoed_inputs, same_inputs},
+};
+use crate::{
+    error::GateError,
+    hash,
+    outcome::{Outcome, Paid},
+    record::{ChannelDetails, RecordError},
+    request::{BodyState, Request},
+    route::Route,
+    session::{Acknowledged, Charging, SessionFailure, SessionGrant, SessionOffer, Sessions},
+};
+
+pub use refusal::SessionRefused;
+
+impl Gate {
+    /// What is needed for sessions.
+    pub(super) fn sessions(&self) -> Result<&Sessions, GateError> {
+        self.inner
+            .sessions
+            .as_ref()
+            .ok_or(GateError::IntentNotOffered)
+    }
+
+    /// The session method of this name.
+    pub(super) fn session_method(&self, name: &str) -> Result<Arc<dyn PayeeSession>, GateError> {
+        let mut methods = self.sessions()?.methods.iter();
+        let found = methods.find(|method| method.name().as_str() == name);
+        found
+            .cloned()
+            .ok_or_else(|| GateError::Record(RecordError::UnknownMethod(name.to_owned())))
+    }
+
+    /// Decides what becomes of a credential whose challenge asks for a session and is bound.
+    pub(super) async fn consider_session(
+        &self,
+        request: &Request<'_>,
+        fields: Fields<'_>,
+        now: Timestamp,
+        route: impl Future<Output = Result<Arc<Route>, Outcome>>,
+    ) -> Result<Outcome, GateError> {
+        let credential = &fields.credential;
+        let params = &credential.challenge.params;
+        let method = self.sessions()?.methods.iter();
+        let method = method.clone().find(|it| *it.name() == params.method);
+        let method = Arc::clone(method.ok_or(GateError::MethodNotOffered)?);
+        let opaque = params.opaque.as_ref().ok_or(GateError::Foreign)?;
+        let opaque = Opaque::decode(opaque).map_err(|_| GateError::Foreign)?;
+        let action = method.decode(Presented {
+            challenge: &credential.challenge,
+            payload: &credential.payload,
+            source: credential.source.as_deref(),
+            now,
+        });
+        let action = action.map_err(GateError::Refused)?;
+        let only_updates = only_updates(request, &opaque);
+        match action {
+            SessionAction::Close { channel, voucher } => {
+                return self.close_asked(credential, channel, voucher).await;
+            }
+            SessionAction::TopUp(top_up) => {
+                let asked = self.asked(request, &fields);
+                let channel = top_up.channel;
+                self.top_up(&asked, credential, &method, *top_up, now)
+                    .await?;
+                let busy = self.busy(&channel)?;
+                busy.changed.notify_waiters();
+                return self.acknowledge(&busy, credential, 204, true).await;
+            }
+            SessionAction::Spend(voucher) if only_updates => {
+                let busy = self.busy(&voucher.channel)?;
+                return self.update(&busy, credential, voucher).await;
+            }
+            SessionAction::Spend(_) | SessionAction::Open(_) => {}
+        }
+        let route = match route.await {
+            Ok(route) => route,
+            Err(outcome) => return Ok(outcome),
+        };
+        let offer = offer(&route, credential, &opaque)?;
+        let (voucher, channel) = match action {
+            SessionAction::Open(opening) => {
+                let asked = self.asked(request, &fields);
+                let (channel, voucher) = (opening.channel, opening.voucher.clone());
+                self.open(&asked, credential, offer, *opening, now).await?;
+                (voucher, channel)
+            }
+            SessionAction::Spend(voucher) => {
+                let channel = voucher.channel;
+                (Some(voucher), channel)
+            }
+            SessionAction::TopUp(_) | SessionAction::Close { .. } => {
+                return Err(GateError::JournalOutOfStep);
+            }
+        };
+        let busy = self.busy(&channel)?;
+        if busy.channel.payee != offer.terms.payee || busy.channel.rest != offer.terms.rest {
+            return Err(GateError::OtherTerms);
+        }
+        match voucher {
+            Some(voucher) if !only_updates => {
+                let key = self.spend_key(request, &fields, &busy);
+                self.serve(&busy, credential, offer, voucher, key).await
+            }
+            _ => self.acknowledge(&busy, credential, 204, true).await,
+        }
+    }
+
+    fn asked(&self, request: &Request<'_>, fields: &Fields<'_>) -> Asked {
+        let inputs = echoed_inputs(&fields.credential);
+        Asked {
+            credential_hash: token_hash(fields.token),
+            request_hash: request.hash(inputs.as_deref()),
+            others_hash: request.others_hash(),
+            key: None,
+        }
+    }
+
+    /// An Idempotency-Key belongs to a channel, and to the user that other credentials name.
+    fn spend_key(
+        &self,
+        request: &Request<'_>,
+        fields: &Fields<'_>,
+        busy: &Busy,
+    ) -> Option<SpendKey> {
+        let key = fields.key?;
+        let inputs = echoed_inputs(&fields.credential);
+        let parts: [&[u8]; 3] = [&busy.id.0, &key.hash(), &request.others_hash()];
+        Some(SpendKey {
+            key: hash::of("stiver session key", &parts),
+            request: request.hash(inputs.as_deref()),
+        })
+    }
+
+    /// A channel, with its keys set up.
+    pub(super) fn busy(&self, id: &ChannelId) -> Result<Arc<Busy>, GateError> {
+        let sessions = self.sessions()?;
+        if let Some(busy) = sessions.busy.get(id) {
+            return Ok(busy);
+        }
+        let seen = sessions.store.channels().read(id);
+        let seen = seen.ok_or_else(|| SessionRefused::not_found(None))?;
+        self.set_up(id, &seen)
+    }
+
+    /// Sets up the keys of a channel.
+    pub(super) fn set_up(
+        &self,
+        id: &ChannelId,
+        seen: &ChannelSeen,
+    ) -> Result<Arc<Busy>, GateError> {
+        let details = ChannelDetails::decode(&seen.details).map_err(GateError::Record)?;
+        let method = self.session_method(&details.method)?;
+        let channel = method.channel(*id, &details.terms);
+        let channel = channel.map_err(|refusal| {
+            tracing::error!(%refusal, "the terms of a channel do not decode");
+            GateError::Record(RecordError::Malformed("channel terms"))
+        })?;
+        let rules = Rules {
+            caps: *method.caps(),
+            voucher_delta_min: details.voucher_delta_min,
+        };
+        let busy = Busy::new(*id, method, channel, rules);
+        Ok(self.sessions()?.busy.keep(Arc::new(busy)))
+    }
+
+    /// Verifies a voucher and submits it, within the channel's rate.
+    async fn present(
+        &self,
+        busy: &Arc<Busy>,
+        voucher: Voucher,
+        take: Take,
+        key: Option<SpendKey>,
+    ) -> Result<ChannelReply, GateError> {
+        let sessions = self.sessions()?;
+        let now = self.inner.env.clock.monotonic();
+        if !busy.within_rate(sessions.limits.vouchers_per_second, now) {
+            return Err(GateError::VoucherRate);
+        }
+        let presented = busy
+            .present(self, &sessions.store, (voucher, take, key))
+            .await;
+        let reply = presented.map_err(|error| SessionRefused::voucher(busy, error))?;
+        // Not asked again: what it takes may be taken.
+        match reply.map_err(GateError::JournalLost)? {
+            ChannelReply::Refused { refusal, .. } => Err(SessionRefused::channel(busy, &refusal)),
+            ChannelReply::TooLarge { part, limit } => Err(GateError::TooLarge { part, limit }),
+            ChannelReply::Absent => {
+                sessions.busy.forget(&busy.id);
+                Err(SessionRefused::not_found(Some(&busy.text)))
+            }
+            reply => Ok(reply),
+        }
+    }
+
+    /// A voucher that comes without a request.
+    async fn update(
+        &self,
+        busy: &Arc<Busy>,
+        credential: &Credential,
+        voucher: Voucher,
+    ) -> Result<Outcome, GateError> {
+        match self.present(busy, voucher, Take::Nothing, None).await? {
+            ChannelReply::Presented(it) => {
+                let status = if it.raised { 204 } else { 200 };
+                self.acknowledged(busy, credential, &it.channel, status, false)
+                    .await
+            }
+            _ => Err(GateError::JournalOutOfStep),
+        }
+    }
+
+    /// Takes what a request costs, and lets it be served.
+    async fn serve(
+        &self,
+        busy: &Arc<Busy>,
+        credential: &Credential,
+        offer: &SessionOffer,
+        voucher: Voucher,
+        key: Option<SpendKey>,
+    ) -> Result<Outcome, GateError> {
+        let Charging::PerRequest(cost) = offer.charging;
+        let cumulative = voucher.cumulative;
+        let take = match offer.on_failure {
+            SessionFailure::Release => Take::Reserve(cost),
+            SessionFailure::Keep => Take::Spend(cost),
+        };
+        let ChannelReply::Presented(it) = self.present(busy, voucher, take, key).await? else {
+            return Err(GateError::JournalOutOfStep);
+        };
+        match it.taken {
+            Taken::Done => {
+                let paid = paid(busy, credential, (cost, cumulative, key));
+                let held = match take {
+                    Take::Reserve(amount) => Some(amount),
+                    Take::Nothing | Take::Spend(_) => None,
+                };
+                let key = key.map(|it| it.key);
+                let grant = SessionGrant::new(
+                    self.clone(),
+                    Arc::clone(busy),
+                    paid,
+                    (held, key, it.channel),
+                );
+                Ok(Outcome::Session(Box::new(grant)))
+            }
+            Taken::Nothing => Err(GateError::JournalOutOfStep),
+            // The state, and nothing else: it was paid for, or it buys nothing.
+            Taken::Before => {
+                self.acknowledged(busy, credential, &it.channel, 200, false)
+                    .await
+            }
+            Taken::Refused(Refusal::Insufficient { .. } | Refusal::Published { .. })
+                if !it.raised =>
+            {
+                self.acknowledged(busy, credential, &it.channel, 200, false)
+                    .await
+            }
+            Taken::Refused(refusal) => Err(SessionRefused::channel(busy, &refusal)),
+            Taken::InProgress => Err(GateError::InProgress),
+            Taken::OtherRequest => Err(GateError::IdempotencyConflict),
+        }
+    }
+
+    /// The channel as it stands, in place of a resource.
+    async fn acknowledge(
+        &self,
+        busy: &Busy,
+        credential: &Credential,
+        status: u16,
+        sealed: bool,
+    ) -> Result<Outcome, GateError> {
+        let channel = self.sessions()?.store.channels().channel(&busy.id);
+        let channel = channel.ok_or_else(|| SessionRefused::not_found(Some(&busy.text)))?;
+        self.acknowledged(busy, credential, &channel, status, sealed)
+            .await
+    }
+
+    async fn acknowledged(
+        &self,
+        busy: &Busy,
+        credential: &Credential,
+        channel: &stiver_channel::Channel,
+        status: u16,
+        sealed: bool,
+    ) -> Result<Outcome, GateError> {
+        let id = credential.challenge.id.as_str();
+        let receipt = receipt::Session {
+            busy,
+            challenge_id: id,
+            channel,
+            units: None,
+            at: self.now(),
+            more: &[],
+        };
+        let receipt = receipt.print(sealed).await;
+        Ok(Outcome::Acknowledge(Acknowledged { status, receipt }))
+    }
+}
+
+/// True for a request that brings a voucher and asks for nothing: `HEAD`, or a `POST` without a
+/// body to answer a challenge of another HTTP method.
+fn only_updates(request: &Request<'_>, opaque: &Opaque) -> bool {
+    let empty_post = request.method == "POST" && request.body == BodyState::None;
+    request.method == "HEAD" || (empty_post && !opaque.scope.starts_with("POST "))
+}
+
+/// The offer of a route that a challenge was made for: its prices and parties are those of now.
+fn offer<'r>(
+    route: &'r Route,
+    credential: &Credential,
+    opaque: &Opaque,
+) -> Result<&'r SessionOffer, GateError> {
+    let params = &credential.challenge.params;
+    let inputs = opaque.extra.get(super::challenge::PRICED_INPUTS);
+    same_inputs(route, inputs.map(String::as_str))?;
+    let offers = || route.sessions().filter(|it| *it.method() == params.method);
+    let as_quoted = |it: &&SessionOffer| {
+        let quoted = it.quoted.get();
+        quoted.is_some_and(|quoted| quoted.wire() == params.request.wire())
+    };
+    if let Some(offer) = offers().find(as_quoted) {
+        return Ok(offer);
+    }
+    let first = offers().next().ok_or(GateError::MethodNotOffered)?;
+    let terms = first.method.terms(params.request.object());
+    let terms = terms.map_err(GateError::Refused)?;
+    let mut same = offers().filter(|it| *it.terms == terms);
+    same.next().ok_or(GateError::OtherTerms)
+}
+
+/// What a handler may know of a request's payment.
+fn paid(
+    busy: &Busy,
+    credential: &Credential,
+    (cost, cumulative, key): (u128, u128, Option<SpendKey>),
+) -> Paid {
+    let id = credential.challenge.id.as_str();
+    // One that comes again under its key is the same to the upstream.
+    let request = key.map_or([0; 32], |it| it.key);
+    let cumulative = match key {
+        Some(_) => 0,
+        None => cumulative,
+    };
+    let parts: [&[u8]; 3] = [&busy.id.0, &cumulative.to_be_bytes(), &request];
+    let key = hash::of("stiver upstream key", &parts);
+    let (key, _) = key.split_at(16);
+    Paid {
+        challenge_id: id.into(),
+        method: busy.method.name().clone(),
+        reference: Some(busy.text.clone()),
+        amount: busy.channel.currency.units(cost),
+        payer: busy.channel.payer.clone(),
+        source: credential.source.clone(),
+        payee: busy.channel.payee.clone(),
+        upstream_key: base64url::encode(key),
+    }
+}

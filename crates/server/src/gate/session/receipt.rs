@@ -1,0 +1,63 @@
+//! Receipts of sessions: the channel as it stands.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use stiver_channel::Channel;
+use stiver_core::{
+    Receipt, Timestamp,
+    json::Value,
+    name::{ChallengeId, IntentName},
+};
+
+use super::busy::Busy;
+
+/// What a receipt tells.
+pub(crate) struct Session<'a> {
+    pub(crate) busy: &'a Busy,
+    pub(crate) challenge_id: &'a str,
+    pub(crate) channel: &'a Channel,
+    /// How many units were delivered, where they are counted.
+    pub(crate) units: Option<u64>,
+    pub(crate) at: Timestamp,
+    /// Members of a movement.
+    pub(crate) more: &'a [(String, Value)],
+}
+
+impl Session<'_> {
+    /// The `Payment-Receipt` value. `sealed`: signed, where the method signs receipts.
+    ///
+    /// # Spec
+    /// draft-tempo-session-00, TSES-42.
+    pub(crate) async fn print(&self, sealed: bool) -> Arc<str> {
+        self.sealed(sealed).await.to_header().into()
+    }
+
+    async fn sealed(&self, sealed: bool) -> Receipt {
+        let Self { busy, channel, .. } = self;
+        let figures = channel.figures();
+        let members = busy.channel.receipt.iter().chain(self.more).cloned();
+        let mut extra: BTreeMap<String, Value> = members.collect();
+        let mut put = |name: &str, text: String| {
+            extra.insert(name.to_owned(), Value::String(text));
+        };
+        put("intent", IntentName::session().as_str().to_owned());
+        put("channelId", busy.text.clone());
+        put("acceptedCumulative", figures.accepted.to_string());
+        put("spent", figures.spent.to_string());
+        if let Some(units) = self.units {
+            put("units", units.to_string());
+        }
+        let mut receipt = Receipt {
+            method: busy.method.name().clone(),
+            timestamp: self.at,
+            reference: busy.text.clone(),
+            challenge_id: ChallengeId::new(self.challenge_id).ok(),
+            extra,
+        };
+        // A signer that is away costs the signature, not the receipt.
+        if sealed && let Err(error) = busy.method.seal_receipt(&mut receipt).await {
+            tracing::warn!(%error, "a receipt of a session was not signed");
+        }
+        receipt
+    }
+}

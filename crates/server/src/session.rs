@@ -1,0 +1,180 @@
+//! Sessions: a deposit, then a voucher for each use.
+//!
+//! A route may have [`SessionOffer`]s beside its offers of single payments. A payer opens a channel
+//! once, and pays with vouchers from then on: each says how much of the deposit may be taken in
+//! all. The gate keeps what was authorised, served and settled in a
+//! [`ChannelStore`](stiver_store::ChannelStore), by channel alone.
+//!
+//! What a request may carry, and what comes of it:
+//!
+//! | action | at a priced request | as an update |
+//! |---|---|---|
+//! | `open` | the channel is funded, its first voucher pays | funded, 204 |
+//! | `voucher` | accepted, and what it pays for is taken | accepted, 204 |
+//! | `topUp` | the deposit is raised, 204 | the same |
+//! | `close` | the channel is closed with an exact capture, 204 | the same |
+//!
+//! An update is a `HEAD`, or a `POST` without a body whose challenge is for another HTTP method: it
+//! may go to any URL behind the gate.
+//!
+//! A voucher outlives its challenge: the binding has to hold and the price must be the one of now.
+//! An open or a top-up needs a challenge that has not expired, and uses it up.
+//!
+//! # What can be lost
+//!
+//! A request with a price of its own: nothing. What it costs is reserved durably before the handler
+//! runs and spent durably before its response leaves; a handler that fails frees it.
+
+use std::sync::{Arc, OnceLock};
+
+use stiver_core::{Amount, json::EncodedObject, name::MethodName};
+use stiver_method::{
+    payee::QuoteError,
+    session::{PayeeSession, SessionTerms, UnitPrice},
+};
+
+pub use crate::gate::session::{
+    SessionRefused,
+    close::{CloseReport, Closed, SettleSchedule},
+    grant::SessionGrant,
+};
+
+/// How a session pays for a resource.
+#[derive(Clone)]
+pub struct SessionOffer {
+    pub(crate) method: Arc<dyn PayeeSession>,
+    pub(crate) prices: Vec<UnitPrice>,
+    pub(crate) terms: Arc<SessionTerms>,
+    pub(crate) charging: Charging,
+    pub(crate) on_failure: SessionFailure,
+    pub(crate) suggested_deposit: Option<Amount>,
+    pub(crate) min_voucher_delta: u128,
+    /// The request of its challenges, where the method always asks the same.
+    pub(crate) quoted: Arc<OnceLock<EncodedObject>>,
+}
+
+/// How what is served is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Charging {
+    /// Each request costs this many base units.
+    PerRequest(u128),
+}
+
+/// What becomes of what a request costs when its handler fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionFailure {
+    /// Nothing is taken: it was only reserved. Two durable writes for each request.
+    Release,
+    /// It is taken before the handler runs, for good. One durable write for each request.
+    Keep,
+}
+
+impl SessionOffer {
+    /// The same price for each request.
+    ///
+    /// # Errors
+    /// [`QuoteError`] when the method cannot ask this price.
+    pub fn per_request(method: Arc<dyn PayeeSession>, price: Amount) -> Result<Self, QuoteError> {
+        let charging = Charging::PerRequest(price.units());
+        let price = UnitPrice {
+            amount: price,
+            per: 1,
+            unit: Some("request".to_owned()),
+        };
+        Self::of(method, vec![price], charging)
+    }
+
+    fn of(
+        method: Arc<dyn PayeeSession>,
+        prices: Vec<UnitPrice>,
+        charging: Charging,
+    ) -> Result<Self, QuoteError> {
+        let terms = Arc::new(method.expected_terms(&prices)?);
+        Ok(Self {
+            method,
+            prices,
+            terms,
+            charging,
+            on_failure: SessionFailure::Release,
+            suggested_deposit: None,
+            min_voucher_delta: 0,
+            quoted: Arc::default(),
+        })
+    }
+
+    /// What becomes of what a request costs when its handler fails. Default:
+    /// [`SessionFailure::Release`].
+    #[must_use]
+    pub fn on_failure(mut self, choice: SessionFailure) -> Self {
+        self.on_failure = choice;
+        self
+    }
+
+    /// The deposit that challenges suggest. A wish: the payer decides.
+    #[must_use]
+    pub fn suggested_deposit(mut self, deposit: Amount) -> Self {
+        self.suggested_deposit = Some(deposit);
+        self.quoted = Arc::default();
+        self
+    }
+
+    /// The least by which a voucher must exceed the one before it, base units. A channel keeps the
+    /// one that it was opened with.
+    #[must_use]
+    pub fn min_voucher_delta(mut self, units: u128) -> Self {
+        self.min_voucher_delta = units;
+        self.quoted = Arc::default();
+        self
+    }
+
+    /// The method.
+    pub fn method(&self) -> &MethodName {
+        self.method.name()
+    }
+
+    /// The prices, one for each meter.
+    pub fn prices(&self) -> &[UnitPrice] {
+        &self.prices
+    }
+}
+
+/// Limits of a gate's sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionLimits {
+    /// Most channels that have not ended. One more is not funded. Default:
+    /// [`CHANNELS_MAX`](stiver_store::limits::CHANNELS_MAX).
+    pub channels_max: u64,
+    /// Most vouchers that one channel presents in a second, as a lasting rate and as a burst.
+    /// Default: [`VOUCHERS_PER_SECOND`](crate::limits::VOUCHERS_PER_SECOND).
+    pub vouchers_per_second: u32,
+    /// Most channels whose keys are kept set up. Default:
+    /// [`BUSY_CHANNELS_MAX`](crate::limits::BUSY_CHANNELS_MAX).
+    pub busy_channels_max: usize,
+}
+
+impl Default for SessionLimits {
+    fn default() -> Self {
+        Self {
+            channels_max: stiver_store::limits::CHANNELS_MAX,
+            vouchers_per_second: crate::limits::VOUCHERS_PER_SECOND,
+            busy_channels_max: crate::limits::BUSY_CHANNELS_MAX,
+        }
+    }
+}
+
+/// A session's answer without the resource: its voucher, top-up or close was taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acknowledged {
+    /// 204; 200 when nothing changed, because the voucher was accepted before.
+    pub status: u16,
+    /// The `Payment-Receipt` value, with the channel as it stands.
+    pub receipt: Arc<str>,
+}
+
+/// What a gate needs for sessions: the kinds of channels, and where they are kept.
+pub(crate) struct Sessions {
+    pub(crate) store: Arc<dyn stiver_store::ChannelStore>,
+    pub(crate) methods: Vec<Arc<dyn PayeeSession>>,
+    pub(crate) busy: crate::gate::session::busy::BusyChannels,
+    pub(crate) limits: SessionLimits,
+}

@@ -1,0 +1,168 @@
+//! Channels are funded once, whatever the rail says and whenever the process dies.
+
+use std::{sync::Arc, time::Duration};
+
+use stiver_core::problem::ProblemKind;
+use stiver_server::{limits::LEASE_MS, session::SessionLimits};
+use stiver_testkit::escrow::{Does, EscrowPayer};
+
+use crate::common::{Answer, COST, DEPOSIT, World, exchange, get, member, usd};
+
+#[test]
+fn an_open_that_comes_again_opens_nothing_and_is_charged_nothing() {
+    let world = World::new(1);
+    let challenge = world.challenge();
+    let open = world.payer.open(&challenge, &usd(DEPOSIT), COST);
+    world.send(get(open.clone())).served();
+    let (status, receipt) = world.send(get(open)).state();
+    assert_eq!((status, member(&receipt, "spent")), (200, "10"));
+    assert_eq!((world.escrow.channels(), world.escrow.executions()), (1, 1));
+}
+
+#[test]
+fn many_of_one_open_at_once_fund_one_channel() {
+    let world = World::new(2);
+    let challenge = world.challenge();
+    let open = world.payer.open(&challenge, &usd(DEPOSIT), COST);
+    let route = world.route();
+    let mut slots = Vec::new();
+    for _ in 0..8 {
+        let it = exchange(world.gate.clone(), get(open.clone()), Arc::clone(&route));
+        slots.push(world.start(it));
+    }
+    world.sim.run_until_idle();
+    let answers = slots.iter().filter_map(|slot| slot.lock().unwrap().take());
+    let served = answers
+        .filter(|it| matches!(it, Answer::Served(Some(_))))
+        .count();
+    assert_eq!(served, 1, "one voucher pays for one request");
+    assert_eq!((world.escrow.channels(), world.figures().spent), (1, COST));
+}
+
+#[test]
+fn a_challenge_opens_one_channel_and_a_proof_is_used_once() {
+    let world = World::new(3);
+    let challenge = world.open();
+    let other = EscrowPayer::new(2);
+    let taken = world.send(get(other.open(&challenge, &usd(DEPOSIT), COST)));
+    assert_eq!(taken.kind(), ProblemKind::SessionChallengeNotFound);
+    let again = world.challenge();
+    let again = world.payer.open(&again, &usd(DEPOSIT * 5), COST);
+    assert_eq!(
+        world.send(get(again)).kind(),
+        ProblemKind::VerificationFailed
+    );
+    assert_eq!((world.escrow.channels(), world.escrow.executions()), (1, 1));
+    assert_eq!(world.figures().deposit, DEPOSIT);
+}
+
+#[test]
+fn an_unknown_outcome_is_looked_up_when_the_same_credential_comes_again() {
+    for lost in [Does::LosesAnswer, Does::LosesQuestion] {
+        let world = World::new(4);
+        let challenge = world.challenge();
+        let open = world.payer.open(&challenge, &usd(DEPOSIT), COST);
+        world.escrow.script([lost]);
+        let answer = world.send(get(open.clone()));
+        match lost {
+            // It was found by looking at once.
+            Does::LosesAnswer => drop(answer.served()),
+            _ => {
+                assert_eq!(answer.kind(), ProblemKind::OutcomeUnknown);
+                assert_eq!(world.escrow.channels(), 0);
+                world.send(get(open)).served();
+            }
+        }
+        assert_eq!((world.escrow.channels(), world.figures().spent), (1, COST));
+    }
+}
+
+#[test]
+fn an_open_that_the_rail_refuses_leaves_nothing() {
+    let world = World::new(5);
+    let challenge = world.challenge();
+    let open = world.payer.open(&challenge, &usd(DEPOSIT), COST);
+    world.escrow.script([Does::Refuses]);
+    for _ in 0..2 {
+        let refused = world.send(get(open.clone()));
+        assert_eq!(refused.kind(), ProblemKind::VerificationFailed);
+    }
+    assert_eq!((world.escrow.channels(), world.figures().deposit), (0, 0));
+}
+
+#[test]
+fn a_top_up_raises_the_deposit_once() {
+    let world = World::new(6);
+    let challenge = world.open();
+    let over = world.payer.voucher(&challenge, DEPOSIT + COST);
+    let refused = world.send(get(over.clone()));
+    assert_eq!(refused.kind(), ProblemKind::SessionAmountExceedsDeposit);
+    let fresh = world.challenge();
+    let top_up = world.payer.top_up(&fresh, &usd(500), 1);
+    for _ in 0..3 {
+        let (status, receipt) = world.send(get(top_up.clone())).state();
+        assert_eq!((status, member(&receipt, "spent")), (204, "10"));
+    }
+    // The same proof under another challenge.
+    let other = world.payer.top_up(&world.challenge(), &usd(500), 1);
+    assert_eq!(
+        world.send(get(other)).kind(),
+        ProblemKind::VerificationFailed
+    );
+    assert_eq!(world.figures().deposit, DEPOSIT + 500);
+    let truth = world.escrow.truth(&world.payer.channel()).unwrap();
+    assert_eq!(truth.deposit, DEPOSIT + 500);
+    world.send(get(over)).served();
+}
+
+#[test]
+fn a_channel_that_cannot_be_kept_is_not_funded() {
+    let limits = SessionLimits {
+        channels_max: 1,
+        ..SessionLimits::default()
+    };
+    let world = World::with(7, limits);
+    world.open();
+    let second = EscrowPayer::new(2);
+    let refused = world.send(get(second.open(&world.challenge(), &usd(DEPOSIT), COST)));
+    assert_eq!(refused.kind(), ProblemKind::Unavailable);
+    assert_eq!(world.escrow.executions(), 1);
+}
+
+/// A process that dies at any write of an open or a top-up leaves what recovery, or the same
+/// credential, finishes.
+#[test]
+fn funding_that_is_cut_off_anywhere_is_finished_once() {
+    let mut reached = 0;
+    for cut in 1..40 {
+        let mut world = World::new(100 + cut);
+        let challenge = world.challenge();
+        let open = world.payer.open(&challenge, &usd(DEPOSIT), COST);
+        world.sim.disk.cut_power_after(cut);
+        let it = exchange(world.gate.clone(), get(open.clone()), world.route());
+        let slot = world.start(it);
+        world.sim.run_for(Duration::from_secs(1));
+        let served = matches!(slot.lock().unwrap().take(), Some(Answer::Served(Some(_))));
+        world.restart();
+        world.sim.run_for(Duration::from_millis(LEASE_MS));
+        let gate = world.gate.clone();
+        let recovered = world.run(async move { gate.recover().await.unwrap() });
+        assert_eq!(recovered.errors, 0, "cut {cut}");
+        reached += usize::from(recovered.settled > 0);
+        let answer = world.send(get(open));
+        match answer {
+            Answer::Served(Some(_)) => assert!(!served, "cut {cut}: served twice"),
+            // It was taken before the power went, and may not have been served.
+            Answer::State(200, _) => {}
+            other => panic!("cut {cut}: {other:?}"),
+        }
+        assert_eq!(world.escrow.channels(), 1, "cut {cut}");
+        let figures = world.figures();
+        assert_eq!(
+            (figures.deposit, figures.spent),
+            (DEPOSIT, COST),
+            "cut {cut}"
+        );
+    }
+    assert!(reached > 2, "recovery had something to do {reached} times");
+}

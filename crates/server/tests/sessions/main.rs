@@ -1,0 +1,15 @@
+//! Sessions at the gate: channels are funded once, vouchers pay for what is served and for nothing
+//! else, and what was earned is captured exactly.
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "the functions that tests share are tests too"
+)]
+
+mod chaos;
+mod common;
+mod funding;
+mod http_layer;
+mod refusals;
+mod serving;
+mod settling;
