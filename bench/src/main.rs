@@ -76,13 +76,12 @@ fn run(arguments: Arguments) -> Result<bool> {
         server::serve(kind, &arguments.folder)?;
         return Ok(true);
     }
-    let wanted = |name: &str| {
-        arguments.rows.is_empty()
-            || arguments
-                .rows
-                .iter()
-                .any(|row| name.starts_with(row.as_str()))
+    let setting = Setting {
+        stiver: arguments.stiver,
+        rounds: arguments.rounds,
+        rows: arguments.rows,
     };
+    let wanted = |name: &str| setting.wants(name);
     if arguments.list {
         for name in ALL
             .iter()
@@ -97,10 +96,6 @@ fn run(arguments: Arguments) -> Result<bool> {
         bail!("no row begins so; `--list` names them");
     }
     let goals = Goals::load()?;
-    let setting = Setting {
-        stiver: arguments.stiver,
-        rounds: arguments.rounds,
-    };
     let mut report = Report::default();
     for group in ALL.iter().filter(|group| group.names().any(wanted)) {
         let mut measured = Vec::new();

@@ -13,6 +13,16 @@ pub struct Setting {
     pub stiver: Option<PathBuf>,
     /// Rounds of each comparison.
     pub rounds: usize,
+    /// Only rows whose name begins so; all when there is none.
+    pub rows: Vec<String>,
+}
+
+impl Setting {
+    /// Whether a row is to be measured.
+    pub fn wants(&self, name: &str) -> bool {
+        let mut rows = self.rows.iter();
+        self.rows.is_empty() || rows.any(|row| name.starts_with(row.as_str()))
+    }
 }
 
 /// Rows that are measured together.
@@ -78,6 +88,7 @@ mod tests {
         let setting = Setting {
             stiver: None,
             rounds: 1,
+            rows: Vec::new(),
         };
         for group in [&ALL[0], &ALL[4]] {
             let mut found = Vec::new();

@@ -112,9 +112,7 @@ impl<'a> Look<'a> {
             return None;
         }
         let tail = self.bytes.get(start..)?;
-        let length = tail
-            .iter()
-            .position(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1F))?;
+        let length = first(tail, |byte| matches!(byte, b'"' | b'\\' | 0..=0x1F))?;
         if *tail.get(length)? != b'"' {
             return None;
         }
@@ -229,16 +227,34 @@ pub(crate) fn string(literal: &str) -> Option<Cow<'_, str>> {
 
 /// The offset after the quote that closes a string, or the end of the text.
 pub(super) fn string_end(bytes: &[u8], mut offset: usize) -> usize {
-    while let Some(byte) = bytes.get(offset) {
-        offset = offset.saturating_add(1);
-        match byte {
-            b'"' => break,
-            // Whatever follows a backslash does not close the string.
-            b'\\' => offset = offset.saturating_add(1),
-            _ => {}
+    loop {
+        let tail = bytes.get(offset..).unwrap_or_default();
+        let Some(at) = first(tail, |byte| matches!(byte, b'"' | b'\\')) else {
+            return bytes.len();
+        };
+        if tail.get(at) == Some(&b'"') {
+            return offset.saturating_add(at + 1);
+        }
+        // Whatever follows a backslash does not close the string.
+        offset = offset.saturating_add(at + 2);
+    }
+}
+
+/// Where the first byte that `is` one is. Looks at several at once: most texts are long and have
+/// none.
+fn first(bytes: &[u8], is: impl Fn(u8) -> bool) -> Option<usize> {
+    /// As wide as a vector register of every machine.
+    const WIDTH: usize = 16;
+    let (blocks, rest) = bytes.as_chunks::<WIDTH>();
+    for (index, block) in blocks.iter().enumerate() {
+        // No early end: so that it is one comparison for the whole block.
+        if block.iter().fold(false, |any, byte| any | is(*byte)) {
+            let at = block.iter().position(|byte| is(*byte))?;
+            return Some(index * WIDTH + at);
         }
     }
-    offset.min(bytes.len())
+    let at = rest.iter().position(|byte| is(*byte))?;
+    Some(blocks.len() * WIDTH + at)
 }
 
 fn is_white(byte: u8) -> bool {

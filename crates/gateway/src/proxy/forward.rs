@@ -26,7 +26,7 @@ use crate::{
     observe::Metrics,
     routes::Serving,
     trace,
-    upstream::{self, HeaderRules, UpstreamError, join_cookies},
+    upstream::{self, HeaderRules, UpstreamBody, UpstreamError, join_cookies},
 };
 
 /// How fast the body of a request must come when it streams past the gateway, bytes each second, on
@@ -126,7 +126,7 @@ impl Forward {
         &self,
         serving: &Serving,
         begun: Duration,
-        answer: &Option<Result<Response<Incoming>, UpstreamError>>,
+        answer: &Option<Result<Response<UpstreamBody>, UpstreamError>>,
     ) {
         let Some(metrics) = &self.metrics else { return };
         let name = &serving.upstream_name;
@@ -144,10 +144,10 @@ impl Forward {
     /// long as it moves, by at least [`UPLOAD_BYTES_PER_SECOND_MIN`].
     async fn within(
         &self,
-        answer: impl Future<Output = Result<Response<Incoming>, UpstreamError>>,
+        answer: impl Future<Output = Result<Response<UpstreamBody>, UpstreamError>>,
         serving: &Serving,
         progress: Option<Progress>,
-    ) -> Option<Result<Response<Incoming>, UpstreamError>> {
+    ) -> Option<Result<Response<UpstreamBody>, UpstreamError>> {
         let mut answer = std::pin::pin!(answer);
         let least = UPLOAD_BYTES_PER_SECOND_MIN.saturating_mul(serving.timeout.as_secs().max(1));
         let (mut seen, mut ended) = (0, false);
@@ -168,7 +168,7 @@ impl Forward {
 
     fn pass_on(
         &self,
-        mut response: Response<Incoming>,
+        mut response: Response<UpstreamBody>,
         serving: &Serving,
     ) -> Response<ResponseBody> {
         let upstream = &serving.upstream;
@@ -183,7 +183,7 @@ impl Forward {
     /// The answer of an upstream that leaves HTTP.
     fn switch(
         &self,
-        mut response: Response<Incoming>,
+        mut response: Response<UpstreamBody>,
         wish: Option<Wish>,
         serving: &Serving,
     ) -> Response<ResponseBody> {

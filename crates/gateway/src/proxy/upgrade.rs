@@ -15,15 +15,12 @@ use std::{
 };
 
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header, request::Parts};
-use hyper::{
-    body::Incoming,
-    upgrade::{OnUpgrade, Upgraded},
-};
+use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use stiver_env::{Clock, Spawner};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional};
 
-use crate::connections::Place;
+use crate::{connections::Place, upstream::UpstreamBody};
 
 /// How long a connection that has left HTTP may be silent in both directions.
 pub(crate) const UPGRADE_IDLE_TIMEOUT: Duration = Duration::from_secs(600);
@@ -64,7 +61,7 @@ impl Wish {
     /// to something else than was asked.
     pub(super) fn grant(
         self,
-        response: &mut Response<Incoming>,
+        response: &mut Response<UpstreamBody>,
         clock: &Arc<dyn Clock>,
         spawner: &Arc<dyn Spawner>,
     ) -> Option<HeaderValue> {

@@ -79,6 +79,11 @@ impl Connector {
             dial: Arc::new(dial),
         })
     }
+
+    /// A new connection.
+    pub(super) async fn connect(&self) -> io::Result<UpstreamStream> {
+        self.dial.connect().await
+    }
 }
 
 impl Dial {

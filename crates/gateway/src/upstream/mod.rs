@@ -2,18 +2,24 @@
 
 mod connect;
 mod headers;
+mod links;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{Request, Response, Uri, uri::Authority};
+use http::{HeaderValue, Request, Response, Uri, header, uri::Authority};
 use http_body_util::combinators::UnsyncBoxBody;
-use hyper::body::Incoming;
 use hyper_util::{client::legacy::Client, rt::TokioTimer};
 use stiver_env::Env;
 
-use self::connect::{Connector, Target, tls_config};
-pub(crate) use self::headers::{HeaderRules, join_cookies, strip_forwarded, strip_named};
+pub(crate) use self::{
+    headers::{HeaderRules, join_cookies, strip_forwarded, strip_named},
+    links::UpstreamBody,
+};
+use self::{
+    connect::{Connector, Target, tls_config},
+    links::Links,
+};
 use crate::{
     connections::Spawn,
     tls::{self, PEM_BYTES_MAX, TlsError},
@@ -66,12 +72,23 @@ pub(crate) struct UpstreamClient {
 }
 
 struct Shared {
-    client: Client<Connector, RequestBody>,
+    sender: Sender,
     pool: Pool,
-    scheme: http::uri::Scheme,
-    authority: Authority,
     base_path: String,
     rules: HeaderRules,
+}
+
+/// How requests reach it. Cheap to clone; all clones share their connections.
+#[derive(Clone)]
+enum Sender {
+    /// By HTTP/1.1, each connection driven by the request that is on it.
+    Http1 { links: Links, host: HeaderValue },
+    /// By HTTP/2, or by what TLS agrees on.
+    Http2 {
+        client: Box<Client<Connector, RequestBody>>,
+        scheme: http::uri::Scheme,
+        authority: Authority,
+    },
 }
 
 impl UpstreamClient {
@@ -102,18 +119,13 @@ impl UpstreamClient {
         let authority: Authority = authority.parse().map_err(|_| wrong())?;
         let pool = Pool::of(&settings, env)?;
         let kept = earlier.filter(|earlier| earlier.shared.pool == pool);
-        let client = match kept {
-            Some(earlier) => earlier.shared.client.clone(),
-            None => connecting(&settings, &pool, &authority, env)?,
+        let sender = match kept {
+            Some(earlier) => earlier.shared.sender.clone(),
+            None => connecting(&settings, &pool, authority, env)?,
         };
         let shared = Shared {
-            client,
+            sender,
             pool,
-            scheme: match settings.tls {
-                true => http::uri::Scheme::HTTPS,
-                false => http::uri::Scheme::HTTP,
-            },
-            authority,
             base_path: settings.base_path,
             rules: settings.rules,
         };
@@ -122,9 +134,12 @@ impl UpstreamClient {
         })
     }
 
-    /// The upstream's URI of a normal path and its query.
+    /// The upstream's URI of a normal path and its query, as [`UpstreamClient::send`] takes it.
     pub(crate) fn uri(&self, target: Uri) -> Result<Uri, http::Error> {
         let shared = &*self.shared;
+        if shared.base_path.is_empty() && matches!(shared.sender, Sender::Http1 { .. }) {
+            return Ok(target);
+        }
         let mut parts = target.into_parts();
         if !shared.base_path.is_empty() {
             let target = parts
@@ -134,8 +149,13 @@ impl UpstreamClient {
             let target = format!("{}{target}", shared.base_path);
             parts.path_and_query = Some(target.parse()?);
         }
-        parts.scheme = Some(shared.scheme.clone());
-        parts.authority = Some(shared.authority.clone());
+        if let Sender::Http2 {
+            scheme, authority, ..
+        } = &shared.sender
+        {
+            parts.scheme = Some(scheme.clone());
+            parts.authority = Some(authority.clone());
+        }
         Ok(Uri::from_parts(parts)?)
     }
 
@@ -147,13 +167,21 @@ impl UpstreamClient {
     /// Sends a request and waits for the head of the answer.
     pub(crate) async fn send(
         &self,
-        request: Request<RequestBody>,
-    ) -> Result<Response<Incoming>, UpstreamError> {
-        let answer = self.shared.client.request(request).await;
-        answer.map_err(|error| UpstreamError {
-            reached: !error.is_connect(),
-            source: Box::new(error),
-        })
+        mut request: Request<RequestBody>,
+    ) -> Result<Response<UpstreamBody>, UpstreamError> {
+        match &self.shared.sender {
+            Sender::Http1 { links, host } => {
+                request.headers_mut().insert(header::HOST, host.clone());
+                links.send(request).await
+            }
+            Sender::Http2 { client, .. } => match client.request(request).await {
+                Ok(response) => Ok(response.map(UpstreamBody::from)),
+                Err(error) => Err(UpstreamError {
+                    reached: !error.is_connect(),
+                    source: Box::new(error),
+                }),
+            },
+        }
     }
 }
 
@@ -181,14 +209,17 @@ impl Pool {
     }
 }
 
-/// A client with no connections yet.
+/// A sender with no connections yet.
 fn connecting(
     settings: &Settings,
     pool: &Pool,
-    authority: &Authority,
+    authority: Authority,
     env: &Env,
-) -> Result<Client<Connector, RequestBody>, UpstreamSetupError> {
+) -> Result<Sender, UpstreamSetupError> {
     let tls = settings.tls;
+    let wrong = || UpstreamSetupError::Address {
+        authority: authority.to_string(),
+    };
     let config = match tls {
         false => None,
         true => {
@@ -207,16 +238,39 @@ fn connecting(
         timeout: settings.connect_timeout,
         tls: config,
     };
-    let connector = Connector::new(target, env).map_err(|_| UpstreamSetupError::Address {
-        authority: authority.to_string(),
-    })?;
-    Ok(Client::builder(Spawn(Arc::clone(&env.spawner)))
+    let connector = Connector::new(target, env).map_err(|_| wrong())?;
+    let (idle_max, idle_timeout) = (settings.idle_connections_max, settings.idle_timeout);
+    if !settings.http2 {
+        return Ok(Sender::Http1 {
+            host: host(&authority, tls).ok_or_else(wrong)?,
+            links: Links::new(connector, (idle_max, idle_timeout), env),
+        });
+    }
+    let client = Client::builder(Spawn(Arc::clone(&env.spawner)))
         .timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(settings.idle_timeout)
-        .pool_max_idle_per_host(settings.idle_connections_max)
-        .http2_only(settings.http2 && !tls)
-        .build(connector))
+        .pool_idle_timeout(idle_timeout)
+        .pool_max_idle_per_host(idle_max)
+        .http2_only(!tls)
+        .build(connector);
+    Ok(Sender::Http2 {
+        client: Box::new(client),
+        scheme: match tls {
+            true => http::uri::Scheme::HTTPS,
+            false => http::uri::Scheme::HTTP,
+        },
+        authority,
+    })
+}
+
+/// What `Host` says to an upstream: no port where it is the usual one.
+fn host(authority: &Authority, tls: bool) -> Option<HeaderValue> {
+    let usual = if tls { 443 } else { 80 };
+    let host = match authority.port_u16() {
+        Some(port) if port != usual => format!("{}:{port}", authority.host()),
+        _ => authority.host().to_owned(),
+    };
+    HeaderValue::try_from(host).ok()
 }
 
 /// Why an upstream cannot be spoken to at all.
