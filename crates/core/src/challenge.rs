@@ -29,6 +29,7 @@ use crate::{
     json::EncodedObject,
     limits,
     name::{ChallengeId, IntentName, MethodName, Realm},
+    scan::first,
     time::{Timestamp, TimestampError},
 };
 use alloc::{borrow::Cow, string::String, vec::Vec};
@@ -343,8 +344,8 @@ fn refuse_duplicates(params: &[RawParam<'_>]) -> Result<(), ChallengeError> {
 /// Appends a quoted-string (RFC 9110, section 5.6.4) of ASCII only.
 fn push_quoted(header: &mut String, text: &str) {
     header.push('"');
-    let plain = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
-    if text.bytes().all(plain) {
+    let escaped = |byte: u8| !matches!(byte, b' '..=b'~') || matches!(byte, b'"' | b'\\');
+    if first(text.as_bytes(), escaped).is_none() {
         header.push_str(text);
     } else {
         push_escaped(header, text);

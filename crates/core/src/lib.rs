@@ -24,6 +24,7 @@ pub mod name;
 pub mod opaque;
 pub mod problem;
 pub mod receipt;
+mod scan;
 pub mod time;
 pub mod untrusted;
 

@@ -1,7 +1,10 @@
 //! A quick look that lets plain texts through, and a reader of an object's members where they
 //! stand: most of what peers send is plain, and is read without a copy.
 
-use crate::limits::{JSON_BYTES_MAX, JSON_DEPTH_MAX};
+use crate::{
+    limits::{JSON_BYTES_MAX, JSON_DEPTH_MAX},
+    scan::first,
+};
 use alloc::{borrow::Cow, string::String};
 
 /// Most members of an object that this look compares. An object with more is not plain.
@@ -219,7 +222,7 @@ impl<'a> Iterator for Members<'a> {
 /// What a string literal reads; `None` when it is none.
 pub(crate) fn string(literal: &str) -> Option<Cow<'_, str>> {
     let inner = literal.strip_prefix('"')?.strip_suffix('"')?;
-    if inner.contains('\\') {
+    if inner.as_bytes().contains(&b'\\') {
         return serde_json::from_str::<String>(literal).ok().map(Cow::Owned);
     }
     Some(Cow::Borrowed(inner))
@@ -238,23 +241,6 @@ pub(super) fn string_end(bytes: &[u8], mut offset: usize) -> usize {
         // Whatever follows a backslash does not close the string.
         offset = offset.saturating_add(at + 2);
     }
-}
-
-/// Where the first byte that `is` one is. Looks at several at once: most texts are long and have
-/// none.
-fn first(bytes: &[u8], is: impl Fn(u8) -> bool) -> Option<usize> {
-    /// As wide as a vector register of every machine.
-    const WIDTH: usize = 16;
-    let (blocks, rest) = bytes.as_chunks::<WIDTH>();
-    for (index, block) in blocks.iter().enumerate() {
-        // No early end: so that it is one comparison for the whole block.
-        if block.iter().fold(false, |any, byte| any | is(*byte)) {
-            let at = block.iter().position(|byte| is(*byte))?;
-            return Some(index * WIDTH + at);
-        }
-    }
-    let at = rest.iter().position(|byte| is(*byte))?;
-    Some(blocks.len() * WIDTH + at)
 }
 
 fn is_white(byte: u8) -> bool {
