@@ -12,7 +12,7 @@ use tracing::Instrument as _;
 
 use super::{
     Gate,
-    check::{echoed_inputs, same_inputs},
+    check::{echoed, inputs_of, same_inputs},
     settle::Claimed,
 };
 use crate::{
@@ -208,10 +208,11 @@ impl Gate {
             bound,
         } = fields;
         let id = credential.challenge.id.as_str();
-        let inputs = echoed_inputs(&credential);
+        let opaque = echoed(&credential);
+        let inputs = inputs_of(opaque.as_ref());
         let asked = || Asked {
             credential_hash: token_hash(token),
-            request_hash: request.hash(inputs.as_deref()),
+            request_hash: request.hash(inputs),
             others_hash: request.others_hash(),
             key,
         };
@@ -220,9 +221,9 @@ impl Gate {
             // A credential that was verified once stays good for what it bought, also when its
             // secret has left the ring. Its hash is the proof.
             if bound || claim.credential_hash == asked.credential_hash {
-                return match pricing.changed(inputs.as_deref()).await? {
+                return match pricing.changed(inputs).await? {
                     Some(outcome) => Ok(outcome),
-                    None => self.resume(&asked, claim).await,
+                    None => Box::pin(self.resume(&asked, claim)).await,
                 };
             }
         }
@@ -233,7 +234,8 @@ impl Gate {
             Ok(route) => route,
             Err(outcome) => return Ok(outcome),
         };
-        let checked = self.check(request, &route, &credential, key, now)?;
+        let echo = (&credential, opaque.as_ref());
+        let checked = self.check(request, &route, echo, key, now)?;
         let _place = self
             .inner
             .settling
@@ -244,16 +246,16 @@ impl Gate {
             false => None,
         };
         let asked = asked();
-        match self.claim(&asked, &credential, &checked).await? {
+        match Box::pin(self.claim(&asked, &credential, &checked)).await? {
             Claimed::Won(hold) => match unsettled {
                 Some(place) => {
                     let grant = Grant::unsettled(hold, checked.method, checked.details, place)?;
                     Ok(Outcome::Serve(Box::new(grant)))
                 }
-                None => self.settle_and_grant(hold, true).await,
+                None => Box::pin(self.settle_and_grant(hold, true)).await,
             },
-            Claimed::Known(claim) => self.resume(&asked, claim).await,
-            Claimed::SameKey(claim) => self.resume_by_key(claim).await,
+            Claimed::Known(claim) => Box::pin(self.resume(&asked, claim)).await,
+            Claimed::SameKey(claim) => Box::pin(self.resume_by_key(claim)).await,
         }
     }
 

@@ -7,7 +7,7 @@ use stiver_core::{Amount, credential::token_hash, name::IntentName, problem::Pro
 use super::{
     Gate,
     admit::Asked,
-    check::{echoed_inputs, same_inputs},
+    check::{echoed, inputs_of, same_inputs},
 };
 use crate::{error::GateError, events::Event, request::Request, route::Pricing};
 
@@ -79,10 +79,11 @@ impl Gate {
             return Err(GateError::NoCredential);
         };
         let id = fields.credential.challenge.id.as_str();
-        let inputs = echoed_inputs(&fields.credential);
+        let opaque = echoed(&fields.credential);
+        let inputs = inputs_of(opaque.as_ref());
         let asked = Asked {
             credential_hash: token_hash(fields.token),
-            request_hash: request.hash(inputs.as_deref()),
+            request_hash: request.hash(inputs),
             others_hash: request.others_hash(),
             key: fields.key,
         };
@@ -90,7 +91,7 @@ impl Gate {
         let known =
             known.filter(|claim| fields.bound || claim.credential_hash == asked.credential_hash);
         if let Some(claim) = known {
-            same_inputs(route, inputs.as_deref())?;
+            same_inputs(route, inputs)?;
             return self.whose(&asked, &claim);
         }
         if !fields.bound {
@@ -100,7 +101,7 @@ impl Gate {
         if *intent == IntentName::session() && route.sessions().next().is_some() {
             return Ok(());
         }
-        self.check(request, route, &fields.credential, fields.key, now)
-            .map(drop)
+        let echo = (&fields.credential, opaque.as_ref());
+        self.check(request, route, echo, fields.key, now).map(drop)
     }
 }

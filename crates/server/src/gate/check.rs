@@ -31,12 +31,13 @@ pub(super) struct Checked {
 }
 
 impl Gate {
-    /// Checks a bound credential against its request and route, in the order of the module docs.
+    /// Checks a bound credential, with its opaque as [`echoed`] reads it, against its request and
+    /// route, in the order of the module docs.
     pub(super) fn check(
         &self,
         request: &Request<'_>,
         route: &Route,
-        credential: &Credential,
+        (credential, opaque): (&Credential, Option<&Opaque>),
         key: Option<IdempotencyKey>,
         now: Timestamp,
     ) -> Result<Checked, GateError> {
@@ -47,8 +48,7 @@ impl Gate {
                 at: expires.instant(),
             });
         }
-        let opaque = params.opaque.as_ref().ok_or(GateError::Foreign)?;
-        let opaque = Opaque::decode(opaque).map_err(|_| GateError::Foreign)?;
+        let opaque = opaque.ok_or(GateError::Foreign)?;
         if params.intent != IntentName::charge() {
             return Err(GateError::IntentNotOffered);
         }
@@ -60,7 +60,7 @@ impl Gate {
         if opaque.scope != scope {
             return Err(GateError::OtherScope);
         }
-        let (method, terms) = honoured_terms(route, credential, &opaque)?;
+        let (method, terms) = honoured_terms(route, credential, opaque)?;
         let streams = opaque.extra.get(BODY).is_some_and(|body| body == STREAMS);
         let digest = same_body(request.body, params.digest.as_ref(), streams)?;
         let presented = payee::Presented {
@@ -90,7 +90,7 @@ impl Gate {
             source: credential.source.clone(),
             resource: scope,
             request_digest: digest,
-            price_revision: opaque.price_revision,
+            price_revision: opaque.price_revision.clone(),
             on_failure: route.on_failure,
             repeatable: is_repeatable(request, route),
             attempts_max: route.attempts_max,
@@ -129,11 +129,14 @@ fn honoured_terms(
     })
 }
 
-/// The digest of priced inputs in an echoed challenge.
-pub(super) fn echoed_inputs(credential: &Credential) -> Option<String> {
-    let opaque = credential.challenge.params.opaque.as_ref()?;
-    let mut opaque = Opaque::decode(opaque).ok()?;
-    opaque.extra.remove(PRICED_INPUTS)
+/// The opaque of an echoed challenge, when it is one of a gate.
+pub(super) fn echoed(credential: &Credential) -> Option<Opaque> {
+    Opaque::decode(credential.challenge.params.opaque.as_ref()?).ok()
+}
+
+/// The digest of priced inputs in an echoed opaque.
+pub(super) fn inputs_of(opaque: Option<&Opaque>) -> Option<&str> {
+    opaque?.extra.get(PRICED_INPUTS).map(String::as_str)
 }
 
 /// Whether a request, as its route has it, is made of the inputs that were paid for: a credential

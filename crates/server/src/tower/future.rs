@@ -91,7 +91,7 @@ where
     let notes = Notes::of(&parts);
     if let Some(how) = layer.price.shadow(&parts) {
         notes.write(|| Answered::Free);
-        return shadow::pass(layer, inner, parts, body, how).await;
+        return Box::pin(shadow::pass(layer, inner, parts, body, how)).await;
     }
     let never_free = layer.price.is_never_free(&parts);
     let pays = presents_credential(&parts.headers);
@@ -99,7 +99,7 @@ where
     if !body.is_end_stream() && (never_free || pays) {
         match unfit(&layer, &parts) {
             Some(error) if never_free => {
-                let refused = turn_away(&layer, &parts, body, &error).await;
+                let refused = Box::pin(turn_away(&layer, &parts, body, &error)).await;
                 notes.refused(&refused);
                 return Ok(refusal(&refused));
             }
@@ -128,13 +128,15 @@ where
         spooled,
         notes: notes.clone(),
     };
+    // The one large future: written to memory once, whoever runs it.
+    let run = Box::pin(work.run());
     if !pays {
-        return work.run().await;
+        return run.await;
     }
     let place = gate.start_work();
     let (answer, answered) = oneshot::channel();
     let task = async move {
-        let result = work.run().await;
+        let result = run.await;
         drop(place);
         // Nobody takes it when the client has gone: the journal has what it needs.
         drop(answer.send(result));
@@ -221,9 +223,10 @@ impl<S, B> Work<S, B> {
                 let payment = notes.wanted().then(|| grant.payment());
                 match inner.call(http::Request::from_parts(parts, body)).await {
                     Ok(response) => {
-                        let finished = match (finish(*grant, response).await, asked) {
+                        let finished = Box::pin(finish(*grant, response)).await;
+                        let finished = match (finished, asked) {
                             (Err(refused), Some(parts)) => {
-                                Err(renew(&layer, &parts, &read, refused).await)
+                                Err(Box::pin(renew(&layer, &parts, &read, refused)).await)
                             }
                             (finished, _) => finished,
                         };
@@ -233,7 +236,7 @@ impl<S, B> Work<S, B> {
                     Err(error) => {
                         let error: BoxError = error.into();
                         tracing::warn!(%error, "the paid service failed");
-                        let refused = grant.fail(PayeeFailure::MayHaveRun).await;
+                        let refused = Box::pin(grant.fail(PayeeFailure::MayHaveRun)).await;
                         notes.finished(payment, Some(&refused));
                         Ok(refusal(&refused))
                     }
@@ -307,8 +310,8 @@ impl<'h> Fields<'h> {
     pub(super) fn of(headers: &'h HeaderMap) -> Self {
         let lines = |name: HeaderName| headers.get_all(name).into_iter().map(HeaderValue::as_bytes);
         Self {
-            authorization: lines(AUTHORIZATION)
-                .chain(lines(PAYMENT_AUTHORIZATION))
+            authorization: credential_lines(headers)
+                .map(HeaderValue::as_bytes)
                 .collect(),
             accept_payment: lines(ACCEPT_PAYMENT).collect(),
             accept_language: lines(ACCEPT_LANGUAGE).collect(),
@@ -336,8 +339,14 @@ impl<'h> Fields<'h> {
 
 /// True when a request holds a Payment credential, or several.
 pub fn presents_credential(headers: &HeaderMap) -> bool {
-    let fields = Fields::of(headers);
-    !matches!(presented(fields.authorization), Presented::None)
+    let lines = credential_lines(headers).map(HeaderValue::as_bytes);
+    !matches!(presented(lines), Presented::None)
+}
+
+/// The field lines that may hold a credential.
+fn credential_lines(headers: &HeaderMap) -> impl Iterator<Item = &HeaderValue> {
+    let ours = headers.get_all(PAYMENT_AUTHORIZATION);
+    headers.get_all(AUTHORIZATION).into_iter().chain(ours)
 }
 
 /// True when the credential of a request may have been paid for: its challenge is of this gate, or
