@@ -54,7 +54,6 @@ struct Current {
 }
 
 /// What answers on the public addresses.
-#[derive(Clone)]
 struct Public {
     proxy: Proxy,
     endpoint: LedgerEndpoint,
@@ -63,8 +62,8 @@ struct Public {
 }
 
 impl Public {
-    async fn handle(self, mut request: Request<Incoming>, peer: Peer) -> Response<ResponseBody> {
-        let watching = self.watching.clone();
+    async fn handle(&self, mut request: Request<Incoming>, peer: Peer) -> Response<ResponseBody> {
+        let watching = &self.watching;
         let method = request.method().clone();
         let seen = watching.requests.begin(&method, request.headers_mut());
         let mut about = About {
@@ -87,7 +86,7 @@ impl Public {
     }
 
     async fn answer(
-        self,
+        &self,
         request: Request<Incoming>,
         peer: Peer,
         about: &mut About,
@@ -95,7 +94,7 @@ impl Public {
         if self.endpoint.takes(&request) {
             return match self.proxy.refuse_own(request.headers(), peer, about) {
                 Some(answer) => answer,
-                None => self.endpoint.handle(request).await,
+                None => Box::pin(self.endpoint.clone().handle(request)).await,
             };
         }
         match self.discovery.answer(&request) {
@@ -159,8 +158,7 @@ impl Live {
         request: Request<Incoming>,
         peer: Peer,
     ) -> Response<ResponseBody> {
-        let public = self.current().public.clone();
-        public.handle(request, peer).await
+        self.current().public.handle(request, peer).await
     }
 
     /// Reads the file of the configuration in force again, and puts it into force with its secrets.

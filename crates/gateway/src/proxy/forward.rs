@@ -26,7 +26,7 @@ use crate::{
     observe::Metrics,
     routes::Serving,
     trace,
-    upstream::{self, HeaderRules, UpstreamBody, UpstreamError, join_cookies},
+    upstream::{self, HeaderRules, UpstreamBody, UpstreamError, join_cookies, remove_any},
 };
 
 /// How fast the body of a request must come when it streams past the gateway, bytes each second, on
@@ -77,7 +77,7 @@ impl Service<Request<RequestBody<Incoming>>> for Forward {
 impl Forward {
     /// Sends a request of a route to its upstream.
     pub(super) async fn send(
-        self,
+        &self,
         request: Request<RequestBody<Incoming>>,
         serving: &Arc<Serving>,
     ) -> Response<ResponseBody> {
@@ -242,9 +242,7 @@ fn request_headers(parts: &mut Parts, rules: &HeaderRules) {
 
 /// Removes what only we may say about payments.
 pub(super) fn remove_ours(headers: &mut HeaderMap) {
-    for name in &OURS {
-        headers.remove(name);
-    }
+    remove_any(headers, &OURS);
 }
 
 /// A 502 for the client, and what the gate must know: whether the upstream can have had an effect.

@@ -103,7 +103,7 @@ impl Proxy {
 
     /// Answers one request.
     pub(crate) async fn handle(
-        self,
+        &self,
         request: Request<Incoming>,
         peer: Peer,
         about: &mut About,
@@ -143,40 +143,53 @@ impl Proxy {
                 let request = Request::from_parts(parts, RequestBody::Right(Either::Left(body)));
                 self.forward.send(request, &serving).await
             }
+            // Much larger a future than that of a free route.
             Found::Priced(serving, route) => {
-                let page = cors::allowed(&self.cors, &parts.headers);
-                if let Some(left) = self.take_free(&route, &parts, source) {
-                    about.free = true;
-                    let request =
-                        Request::from_parts(parts, RequestBody::Right(Either::Left(body)));
-                    let mut response = self.forward.send(request, &serving).await;
-                    left.write(response.headers_mut());
-                    if let Some(page) = page {
-                        cors::expose(page, response.headers_mut());
-                    }
-                    return response;
-                }
-                if about.wants_note {
-                    parts.extensions.insert(about.note.clone());
-                }
-                let earlier = self.earlier(&parts);
-                parts.extensions.insert(Charged {
-                    serving,
-                    route,
-                    earlier,
-                    peer,
-                });
-                let request = Request::from_parts(parts, body);
-                let mut response = match self.paid.oneshot(request).await {
-                    Ok(response) => response.map(|body| body.map_err(Into::into).boxed_unsync()),
-                    Err(never) => match never {},
-                };
-                if let Some(page) = page {
-                    cors::expose(page, response.headers_mut());
-                }
-                response
+                Box::pin(self.sell(parts, body, (serving, route), source, peer, about)).await
             }
         }
+    }
+
+    /// Answers a request of a priced route.
+    async fn sell(
+        &self,
+        mut parts: Parts,
+        body: Incoming,
+        (serving, route): (Arc<Serving>, Arc<PricedRoute>),
+        source: Source,
+        peer: Peer,
+        about: &mut About,
+    ) -> Response<ResponseBody> {
+        let page = cors::allowed(&self.cors, &parts.headers);
+        if let Some(left) = self.take_free(&route, &parts, source) {
+            about.free = true;
+            let request = Request::from_parts(parts, RequestBody::Right(Either::Left(body)));
+            let mut response = self.forward.send(request, &serving).await;
+            left.write(response.headers_mut());
+            if let Some(page) = page {
+                cors::expose(page, response.headers_mut());
+            }
+            return response;
+        }
+        if about.wants_note {
+            parts.extensions.insert(about.note.clone());
+        }
+        let earlier = self.earlier(&parts);
+        parts.extensions.insert(Charged {
+            serving,
+            route,
+            earlier,
+            peer,
+        });
+        let request = Request::from_parts(parts, body);
+        let mut response = match self.paid.clone().oneshot(request).await {
+            Ok(response) => response.map(|body| body.map_err(Into::into).boxed_unsync()),
+            Err(never) => match never {},
+        };
+        if let Some(page) = page {
+            cors::expose(page, response.headers_mut());
+        }
+        response
     }
 }
 

@@ -95,9 +95,8 @@ impl HeaderRules {
     /// Makes the trailers of a client those for the upstream: none that would count as a header
     /// that is set, removed or read for routing.
     pub(crate) fn request_trailers(&self, trailers: &mut HeaderMap) {
-        for name in NOT_IN_TRAILERS.iter().chain(&FORWARDED) {
-            trailers.remove(name);
-        }
+        remove_any(trailers, &NOT_IN_TRAILERS);
+        strip_forwarded(trailers);
         strip_hop_headers(trailers);
         for name in &self.remove_from_requests {
             trailers.remove(name);
@@ -155,8 +154,16 @@ impl fmt::Debug for HeaderRules {
 
 /// Removes what only a proxy in front of us may say.
 pub(crate) fn strip_forwarded(headers: &mut HeaderMap) {
-    for name in &FORWARDED {
-        headers.remove(name);
+    remove_any(headers, &FORWARDED);
+}
+
+/// Removes the fields of these names. A look at the few names that are there, which as a rule are
+/// none of these, costs less than a look-up of each.
+pub(crate) fn remove_any(headers: &mut HeaderMap, names: &[HeaderName]) {
+    if headers.keys().any(|name| names.contains(name)) {
+        for name in names {
+            headers.remove(name);
+        }
     }
 }
 
@@ -191,9 +198,7 @@ fn strip_named_but(headers: &mut HeaderMap, kept: &[HeaderName]) {
 /// Removes what must not travel beyond this hop, in either direction.
 fn strip_hop_headers(headers: &mut HeaderMap) {
     strip_named_but(headers, &[]);
-    for name in &NOT_FORWARDED {
-        headers.remove(name);
-    }
+    remove_any(headers, &NOT_FORWARDED);
 }
 
 /// True when a client reads trailers: the one thing of `TE` that goes on (gRPC asks for it).

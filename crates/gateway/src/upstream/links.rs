@@ -22,10 +22,7 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use stiver_env::{BoxFuture, Clock, Env, Spawner};
 
-use super::{
-    BoxError, RequestBody, UpstreamError,
-    connect::Connector,
-};
+use super::{BoxError, RequestBody, UpstreamError, connect::Connector};
 
 type Connection = BoxFuture<'static, hyper::Result<()>>;
 

@@ -13,12 +13,8 @@ use hyper_util::{client::legacy::Client, rt::TokioTimer};
 use stiver_env::Env;
 
 pub(crate) use self::{
-    headers::{HeaderRules, join_cookies, strip_forwarded, strip_named},
+    headers::{HeaderRules, join_cookies, remove_any, strip_forwarded, strip_named},
     links::UpstreamBody,
-};
-use self::{
-    connect::{Connector, Target, tls_config},
-    links::Links,
 };
 use crate::{
     connections::Spawn,
