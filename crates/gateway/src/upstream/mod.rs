@@ -16,6 +16,10 @@ pub(crate) use self::{
     headers::{HeaderRules, join_cookies, remove_any, strip_forwarded, strip_named},
     links::UpstreamBody,
 };
+use self::{
+    connect::{Connector, Target, tls_config},
+    links::Links,
+};
 use crate::{
     connections::Spawn,
     tls::{self, PEM_BYTES_MAX, TlsError},

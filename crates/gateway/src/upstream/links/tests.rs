@@ -30,13 +30,15 @@ impl Api {
         let port = listener.local_addr().unwrap().port();
         let connections = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&connections);
-        tokio::spawn(async move {
+        let spawner = stiver_env::native::env().spawner;
+        let each = Arc::clone(&spawner);
+        spawner.spawn(Box::pin(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 count.fetch_add(1, Ordering::SeqCst);
-                tokio::spawn(serve(stream));
+                each.spawn(Box::pin(serve(stream)));
             }
-        });
+        }));
         Self { port, connections }
     }
 
