@@ -12,13 +12,13 @@ use http_body_util::combinators::UnsyncBoxBody;
 use hyper_util::{client::legacy::Client, rt::TokioTimer};
 use stiver_env::Env;
 
-pub(crate) use self::{
-    headers::{HeaderRules, join_cookies, remove_any, strip_forwarded, strip_named},
-    links::UpstreamBody,
-};
 use self::{
     connect::{Connector, Target, tls_config},
     links::Links,
+};
+pub(crate) use self::{
+    headers::{HeaderRules, join_cookies, remove_any, strip_forwarded, strip_named},
+    links::UpstreamBody,
 };
 use crate::{
     connections::Spawn,

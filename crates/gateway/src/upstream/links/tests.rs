@@ -42,7 +42,7 @@ impl Api {
         Self { port, connections }
     }
 
-    fn pool(&self, idle_max: usize, idle_timeout: Duration) -> Pool {
+    fn pool(&self, idle_max: usize, idle_timeout: Duration) -> Links {
         let env = stiver_env::native::env();
         let target = Target {
             host: "127.0.0.1",
@@ -51,7 +51,7 @@ impl Api {
             tls: None,
         };
         let connector = Connector::new(target, &env).unwrap();
-        Pool::new(connector, (idle_max, idle_timeout), &env)
+        Links::new(connector, (idle_max, idle_timeout), &env)
     }
 
     fn connections(&self) -> usize {
