@@ -190,8 +190,13 @@ impl Shared {
 
     /// Keeps a connection for another request.
     fn put(self: &Arc<Self>, link: Link) {
+        self.put_if(true, link);
+    }
+
+    /// Keeps a connection, when somebody looks after those that are kept, or `may_watch`.
+    fn put_if(self: &Arc<Self>, may_watch: bool, link: Link) {
         let mut idle = self.idle();
-        if idle.links.len() >= self.idle_max {
+        if idle.links.len() >= self.idle_max || !(idle.watched || may_watch) {
             return;
         }
         idle.links.push((self.clock.monotonic(), link));
@@ -244,11 +249,11 @@ struct Rest {
 
 impl UpstreamBody {
     /// Gives the connection back when the body has left it.
-    fn give_back(&mut self) {
+    fn give_back(&mut self, may_watch: bool) {
         if self.rest.as_ref().is_some_and(|rest| rest.link.is_free())
             && let Some(Rest { link, links }) = self.rest.take()
         {
-            links.put(link);
+            links.put_if(may_watch, link);
         }
     }
 }
@@ -271,7 +276,7 @@ impl Body for UpstreamBody {
         let this = self.get_mut();
         if let Some(rest) = &mut this.rest {
             rest.link.drive(context);
-            this.give_back();
+            this.give_back(true);
         }
         Pin::new(&mut this.body).poll_frame(context)
     }
@@ -287,8 +292,9 @@ impl Body for UpstreamBody {
 
 impl Drop for UpstreamBody {
     fn drop(&mut self) {
-        // Who knows how long a body is need not ask whether more comes.
-        self.give_back();
+        // Who knows how long a body is need not ask whether more comes. No task is started here:
+        // there may be no runtime any more.
+        self.give_back(false);
     }
 }
 
