@@ -73,8 +73,6 @@ const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(60);
 const IDLE_LOOK: Duration = Duration::from_secs(120);
 /// Longest request head, bytes: room for a credential of the protocol's limit and other fields.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
-/// Most header fields in one request.
-const HEADERS_MAX: usize = 128;
 /// Requests in flight at once on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 256;
 /// How long to wait after a connection could not be accepted (no file descriptors left, say).
@@ -225,7 +223,7 @@ fn builder(protocols: Protocols, spawner: Arc<dyn Spawner>) -> auto::Builder<Spa
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
-        .max_headers(HEADERS_MAX)
+        // At most 100 fields: hyper's own limit, for which it takes no memory.
         .max_buf_size(HEAD_BYTES_MAX);
     builder
         .http2()
