@@ -29,7 +29,7 @@ use crate::{
     json::EncodedObject,
     limits,
     name::{ChallengeId, IntentName, MethodName, Realm},
-    scan::first,
+    scan::{beyond, controls, first, quotes},
     time::{Timestamp, TimestampError},
 };
 use alloc::{borrow::Cow, string::String, vec::Vec};
@@ -344,7 +344,7 @@ fn refuse_duplicates(params: &[RawParam<'_>]) -> Result<(), ChallengeError> {
 /// Appends a quoted-string (RFC 9110, section 5.6.4) of ASCII only.
 fn push_quoted(header: &mut String, text: &str) {
     header.push('"');
-    let escaped = |byte: u8| !matches!(byte, b' '..=b'~') || matches!(byte, b'"' | b'\\');
+    let escaped = |word| quotes(word) | controls(word) | beyond(word);
     if first(text.as_bytes(), escaped).is_none() {
         header.push_str(text);
     } else {

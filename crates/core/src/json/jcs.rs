@@ -1,7 +1,7 @@
 //! The canonical printer (RFC 8785).
 
 use super::Value;
-use crate::scan::first;
+use crate::scan::{controls, first, quotes};
 use alloc::{collections::BTreeMap, string::String, vec::Vec};
 use core::fmt::Write as _;
 
@@ -51,8 +51,7 @@ pub(crate) fn write_string(out: &mut String, text: &str) {
     out.push('"');
     let mut rest = text;
     // What needs an escape is one byte long, so that the text is cut between characters.
-    let escaped = |byte| matches!(byte, b'"' | b'\\' | 0..=0x1F);
-    while let Some(at) = first(rest.as_bytes(), escaped) {
+    while let Some(at) = first(rest.as_bytes(), |word| quotes(word) | controls(word)) {
         let (plain, tail) = rest.split_at(at);
         out.push_str(plain);
         let mut characters = tail.chars();

@@ -3,7 +3,7 @@
 
 use crate::{
     limits::{JSON_BYTES_MAX, JSON_DEPTH_MAX},
-    scan::first,
+    scan::{controls, first, quotes},
 };
 use alloc::{borrow::Cow, string::String};
 
@@ -115,7 +115,7 @@ impl<'a> Look<'a> {
             return None;
         }
         let tail = self.bytes.get(start..)?;
-        let length = first(tail, |byte| matches!(byte, b'"' | b'\\' | 0..=0x1F))?;
+        let length = first(tail, |word| quotes(word) | controls(word))?;
         if *tail.get(length)? != b'"' {
             return None;
         }
@@ -232,7 +232,7 @@ pub(crate) fn string(literal: &str) -> Option<Cow<'_, str>> {
 pub(super) fn string_end(bytes: &[u8], mut offset: usize) -> usize {
     loop {
         let tail = bytes.get(offset..).unwrap_or_default();
-        let Some(at) = first(tail, |byte| matches!(byte, b'"' | b'\\')) else {
+        let Some(at) = first(tail, quotes) else {
             return bytes.len();
         };
         if tail.get(at) == Some(&b'"') {
