@@ -199,7 +199,7 @@ impl Gate {
                 return Err(GateError::NotBound);
             }
             let route = pricing.route();
-            return self.consider_session(request, fields, now, route).await;
+            return Box::pin(self.consider_session(request, fields, now, route)).await;
         }
         let Fields {
             token,

@@ -139,6 +139,11 @@ pub(super) fn inputs_of(opaque: Option<&Opaque>) -> Option<&str> {
     opaque?.extra.get(PRICED_INPUTS).map(String::as_str)
 }
 
+/// The digest of priced inputs in an echoed challenge.
+pub(super) fn echoed_inputs(credential: &Credential) -> Option<String> {
+    inputs_of(echoed(credential).as_ref()).map(str::to_owned)
+}
+
 /// Whether a request, as its route has it, is made of the inputs that were paid for: a credential
 /// that is known must not carry others.
 pub(super) fn same_inputs(route: &Route, echoed: Option<&str>) -> Result<(), GateError> {
