@@ -47,7 +47,7 @@ pub trait Exchange: Send {
     /// What carries the response.
     type Response: Send;
     /// Sends a request once. An error means that no response came: whether the request arrived is
-    /// not known.
+    /// not known, unless it is a [`NotSent`].
     fn send(
         &mut self,
         request: http::Request<Bytes>,
@@ -66,6 +66,15 @@ pub trait Exchange: Send {
     /// that `delivery` is dropped when it is not. See [`crate::WatchedBody`].
     fn watch(response: Self::Response, delivery: Delivery) -> BoxFuture<'static, Self::Response>;
 }
+
+/// An error of [`Exchange::send`] that says more: the request did not leave, and none will until
+/// something is changed here or there. An unpaid request is not tried again then.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct NotSent(
+    /// Why.
+    pub String,
+);
 
 /// What a client is made of.
 pub struct Parts {
@@ -323,6 +332,11 @@ impl PaymentClient {
         loop {
             retries.sent();
             let result = self.send_once(outgoing, exchange).await;
+            if let Err(CallError::Transport { source, .. }) = &result
+                && source.is::<NotSent>()
+            {
+                return result;
+            }
             let head = match &result {
                 Ok(response) => {
                     let (status, headers) = E::head(response);

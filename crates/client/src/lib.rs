@@ -62,7 +62,9 @@ pub mod policy;
 pub mod session;
 
 pub use body::WatchedBody;
-pub use client::{Answer, Delivery, Exchange, Options, Parts, Payment, PaymentClient, Redirects};
+pub use client::{
+    Answer, Delivery, Exchange, NotSent, Options, Parts, Payment, PaymentClient, Redirects,
+};
 pub use error::{CallError, MoneyMoved, Retry};
 pub use layer::{PayLayer, PayService};
 pub use origin::{Origin, OriginError, RealmClaim};

@@ -8,7 +8,7 @@ use reqwest::ResponseBuilderExt as _;
 use stiver_env::BoxFuture;
 
 use crate::{
-    Answer, CallError, CallId, Delivery, Exchange, Origin, PaymentClient, WatchedBody,
+    Answer, CallError, CallId, Delivery, Exchange, NotSent, Origin, PaymentClient, WatchedBody,
     error::BoxError,
 };
 
@@ -134,6 +134,23 @@ impl PayingClient {
     }
 }
 
+/// True when the server's certificate is no good: nothing was sent to it.
+fn is_distrusted(error: &reqwest::Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(rustls::Error::InvalidCertificate(_)) = error.downcast_ref() {
+            return true;
+        }
+        // An I/O error tells the cause of what it wraps, and not what it wraps.
+        let wrapped = error.downcast_ref::<std::io::Error>();
+        cause = match wrapped.and_then(std::io::Error::get_ref) {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
+    }
+    false
+}
+
 /// A reqwest client as an [`Exchange`]. See [`PayingClient::exchange`].
 #[derive(Clone)]
 pub struct HttpExchange {
@@ -152,7 +169,8 @@ impl Exchange for HttpExchange {
         Box::pin(async move {
             let secure = request.uri().scheme_str() == Some("https");
             if let (Some(why), true) = (&self.no_tls, secure) {
-                return Err(format!("https cannot be used on this machine: {why}").into());
+                let why = format!("https cannot be used on this machine: {why}");
+                return Err(NotSent(why).into());
             }
             let here = Origin::of(request.uri()).is_ok_and(|origin| origin.is_loopback());
             let http = if here && !secure {
@@ -160,10 +178,18 @@ impl Exchange for HttpExchange {
             } else {
                 &self.http
             };
-            let request = reqwest::Request::try_from(request)?;
+            let request = reqwest::Request::try_from(request);
+            let request = request.map_err(|error| NotSent(words(&error.without_url())))?;
             let sent = http.execute(request).await;
-            // The URL may hold secrets, and whoever asked knows it.
-            sent.map_err(|error| words(&error.without_url()).into())
+            sent.map_err(|error| {
+                let for_good = error.is_builder() || is_distrusted(&error);
+                // The URL may hold secrets, and whoever asked knows it.
+                let why = words(&error.without_url());
+                match for_good {
+                    true => NotSent(why).into(),
+                    false => why.into(),
+                }
+            })
         })
     }
 

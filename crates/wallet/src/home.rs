@@ -220,12 +220,29 @@ impl Home {
         };
         let key = before.open(file)?;
         self.write_key(name, &key, keep)?;
+        self.clear_cut_off(name);
         let wallet = Wallet::opened(self, name, Kept::In(keep), key);
         let left = item.and_then(|item| {
             let source = self.keyring.remove(&item).err()?;
             Some(LeftItem { item, source })
         });
         Ok(Moved { wallet, left })
+    }
+
+    /// Removes what writes of the key file left behind that were cut off: it may hold the key as it
+    /// was kept before. Best effort, under the lock of the keys, so that nobody is writing.
+    fn clear_cut_off(&self, name: &WalletName) {
+        let folder = self.keys_folder();
+        let begins = format!(".{name}.key.");
+        for file in self.env.disk.list(&folder).unwrap_or_default() {
+            let left = file.to_str().is_some_and(|file| {
+                file.starts_with(&begins) && file.ends_with(".tmp") && file.len() > begins.len()
+            });
+            if left {
+                // What stays is no worse than before.
+                let _ = self.env.disk.remove(&folder.join(&file));
+            }
+        }
     }
 
     /// Opens a wallet: its key file is checked. A secret that needs a passphrase or the keyring is

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    Printed,
+    LINES, Printed,
     shape::{anything, flag, list, money_moved, nullable, object_with, text, units, whole},
     tools::challenge_shape,
 };
@@ -13,6 +13,38 @@ pub(super) fn printed() -> Printed {
         "get",
         "The answer; with --dry-run, what would be paid.",
         json!({"anyOf": [answer(), dry_run()]}),
+    )
+}
+
+/// What goes to standard error in a pipe.
+pub(super) fn lines() -> Printed {
+    let mut paid = payment();
+    paid["description"] = json!("What was paid, once the answer has come.");
+    let members = &mut paid["properties"];
+    members["reference"] = nullable(text("The receipt's reference, when one came."));
+    if let Some(members) = members.as_object_mut() {
+        members.remove("receipt");
+    }
+    paid["required"] = json!([
+        "call",
+        "amount",
+        "currency",
+        "display",
+        "payee",
+        "challengeId",
+        "moneyMoved",
+        "reference"
+    ]);
+    let note = object_with(
+        "A warning or another note.",
+        [("note", text("In words."))],
+        [],
+    );
+    Printed::new(
+        LINES,
+        "What `stiver get` prints on standard error without --json when that is no terminal: one \
+         object on each line. An error is one of them too.",
+        json!({"anyOf": [object_with("A payment.", [("payment", paid)], []), note]}),
     )
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::{ERROR, Printed};
+use super::{ERROR, LINES, Printed};
 
 const HEAD: &str = "\
 # What the commands print with --json
@@ -26,6 +26,7 @@ pub(crate) fn markdown(all: &[Printed]) -> String {
     for printed in all {
         let heading = match printed.command {
             ERROR => "Errors".to_owned(),
+            LINES => "Lines on standard error".to_owned(),
             command => format!("`stiver {command}`"),
         };
         let _ = write!(page, "\n## {heading}\n\n{}\n", wrapped(printed.about));

@@ -54,6 +54,7 @@ impl Printed {
     fn title(&self) -> String {
         match self.command {
             ERROR => "an error, on standard error".to_owned(),
+            LINES => "a line on standard error".to_owned(),
             command => format!("stiver {command} --json"),
         }
     }
@@ -61,6 +62,8 @@ impl Printed {
 
 /// The name that errors go by, in place of a command's.
 pub(crate) const ERROR: &str = "error";
+/// The name that the lines on standard error go by.
+pub(crate) const LINES: &str = "lines";
 
 /// Commands that print no JSON of their own, whatever they are told.
 #[cfg(test)]
@@ -75,6 +78,7 @@ pub(crate) fn all() -> Vec<Printed> {
     all.push(get::printed());
     all.extend(wallet::printed());
     all.extend(ledger::printed());
+    all.push(get::lines());
     all.push(error());
     all
 }
@@ -161,7 +165,8 @@ mod tests {
             assert!(listed, "`{command}` has no schema in crates/cli/src/schema");
         }
         for name in known {
-            let real = name == ERROR || commands.iter().any(|command| command == name);
+            let real =
+                [ERROR, LINES].contains(&name) || commands.iter().any(|command| command == name);
             assert!(real, "there is no command `{name}`");
         }
     }

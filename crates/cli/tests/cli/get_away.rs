@@ -190,6 +190,18 @@ fn certificates_are_checked_against_the_authorities_given() {
     let garbage = home.join("garbage.pem");
     std::fs::write(&garbage, "no certificate").unwrap();
     run(home, &["get", "--cacert", text(&garbage), &site.url]).fails(2, "--cacert");
+    // It will be as bad in a second: nobody waits for that.
+    let other = [
+        "get",
+        "-v",
+        "--retries",
+        "2",
+        "--cacert",
+        text(&other),
+        &site.url,
+    ];
+    let done = run(home, &other).fails(3, "certificate");
+    assert_eq!(done.err.matches("> GET /").count(), 1, "{done:?}");
     let name = site.url.replace("127.0.0.1", "localhost");
     run(home, &["get", "--cacert", text(&file), &name]).fails(3, "certificate");
 }

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use crate::common::{Done, command, finish, run};
+use crate::common::{Done, Stage, command, finish, run};
 
 /// How long the bus may take to say the next thing, while a test waits for one.
 const HEARD_TIMEOUT: Duration = Duration::from_secs(60);
@@ -144,6 +144,25 @@ fn key_in_the_keyring_signs_and_leaves_no_secret_in_the_folder() {
             .unwrap()
             .contains(secret.trim())
     );
+}
+
+#[test]
+fn call_is_paid_with_a_key_in_the_keyring() {
+    let keyring = Keyring::start();
+    let stage = Stage::funded();
+    keyring
+        .run(&stage.home(), &["wallet", "move", "--keyring"])
+        .ends_with(0);
+    let url = stage.at("/v1/temperature");
+    let get = ["get", "--max-amount", "0.01 USD", &url];
+    let done = keyring.run(&stage.home(), &get).ends_with(0);
+    assert_eq!(done.told("payment")["moneyMoved"], "yes");
+    // Without the keyring nothing is signed, and nothing is paid.
+    let done = stage.run(&get);
+    assert_ne!(done.code, 0, "{done:?}");
+    let balance = keyring.run(&stage.home(), &["--json", "wallet", "balance"]);
+    let balance = balance.ends_with(0).json();
+    assert_eq!(balance["balances"][0]["available"], "9999000");
 }
 
 #[test]

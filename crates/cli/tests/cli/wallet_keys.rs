@@ -80,6 +80,31 @@ fn encrypted_wallet_pays_with_its_passphrase_and_not_without() {
 }
 
 #[test]
+fn passphrase_is_asked_for_only_when_something_allows_the_price() {
+    let stage = Stage::funded();
+    let home = stage.home();
+    let file = home.join("passphrase");
+    std::fs::write(&file, PASSPHRASE).unwrap();
+    let file = file.to_str().unwrap();
+    let moved = ["wallet", "move", "--encrypt", "--passphrase-file", file];
+    run(&home, &moved).ends_with(0);
+    let asked = home.join("asked");
+    let ask = format!("touch {}; cat {file}", asked.display());
+    let url = stage.at("/v1/temperature");
+    for args in [
+        &["get", &url][..],
+        &["get", "--max-amount", "0.0001 USD", &url],
+    ] {
+        let done = with(&home, "STIVER_PASSPHRASE_COMMAND", &ask, args);
+        assert_eq!(done.ends_with(5).out, "");
+        assert!(!asked.exists(), "{args:?}");
+    }
+    let get = ["get", "--max-amount", "0.01 USD", &url];
+    with(&home, "STIVER_PASSPHRASE_COMMAND", &ask, &get).ends_with(0);
+    assert!(asked.exists());
+}
+
+#[test]
 fn passwd_changes_what_opens_the_key() {
     let home = tempfile::tempdir().unwrap();
     let home = home.path();
@@ -242,6 +267,44 @@ fn key_file_that_others_can_read_is_refused() {
     }
     std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
     run(home, &["wallet", "balance"]).fails(2, "stiver wallet join");
+}
+
+#[test]
+fn move_leaves_the_plain_key_nowhere() {
+    let root = tempfile::tempdir().unwrap();
+    let home = root.path();
+    run(home, &["wallet", "new"]).ends_with(0);
+    let file = home.join("keys/default.key");
+    let plain = std::fs::read_to_string(&file).unwrap();
+    // A write that was cut off has left the key behind; another wallet's is not touched.
+    let cut = home.join("keys/.default.key.0123456789abcdef.tmp");
+    std::fs::write(&cut, &plain).unwrap();
+    let other = home.join("keys/.other.key.0123456789abcdef.tmp");
+    std::fs::write(&other, "").unwrap();
+    // A link would be replaced, and the key stay where it leads.
+    let elsewhere = home.join("elsewhere.key");
+    std::fs::rename(&file, &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &file).unwrap();
+    let passphrase = home.join("passphrase");
+    std::fs::write(&passphrase, PASSPHRASE).unwrap();
+    let passphrase = passphrase.to_str().unwrap();
+    let moved = [
+        "wallet",
+        "move",
+        "--encrypt",
+        "--passphrase-file",
+        passphrase,
+    ];
+    run(home, &moved).fails(2, "symbolic link");
+    assert_eq!(std::fs::read_to_string(&elsewhere).unwrap(), plain);
+    std::fs::rename(&elsewhere, &file).unwrap();
+    run(home, &moved).ends_with(0);
+    let secret = plain.lines().last().unwrap();
+    for (path, bytes) in files(home) {
+        let text = String::from_utf8_lossy(&bytes);
+        assert!(!text.contains(secret), "{}", path.display());
+    }
+    assert!(!cut.exists() && other.exists());
 }
 
 #[test]

@@ -142,19 +142,29 @@ impl Consent {
         {
             return Verdict::Over { price, why };
         }
-        if let Some(has) = self.funds(payment).await
+        // The balance last: to ask for it, the key has to be opened.
+        let allowed = self.limit.is_some() || self.was_allowed(payment);
+        let verdict = match self.unlimited {
+            _ if allowed => Verdict::Pay,
+            Unlimited::Pay => Verdict::Pay,
+            Unlimited::Ask if may_ask => ask(payment).await,
+            Unlimited::Ask | Unlimited::Refuse => Verdict::Unasked {
+                price: price.clone(),
+            },
+        };
+        let looks = match &verdict {
+            Verdict::Pay => true,
+            // A dry run tells what would hinder it.
+            Verdict::Unasked { .. } => self.dry_run,
+            _ => false,
+        };
+        if looks
+            && let Some(has) = self.funds(payment).await
             && has.compare(payment.amount) == Ok(std::cmp::Ordering::Less)
         {
             return Verdict::Short { price, has };
         }
-        if self.limit.is_some() || self.was_allowed(payment) {
-            return Verdict::Pay;
-        }
-        match self.unlimited {
-            Unlimited::Pay => Verdict::Pay,
-            Unlimited::Ask if may_ask => ask(payment).await,
-            Unlimited::Ask | Unlimited::Refuse => Verdict::Unasked { price },
-        }
+        verdict
     }
 
     /// The same call at no higher price was said yes to already.

@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
 use reqwest::Response;
-use stiver_client::{Delivery, Exchange, HttpExchange, Origin, call::Head, error::BoxError};
+use stiver_client::{
+    Delivery, Exchange, HttpExchange, NotSent, Origin, call::Head, error::BoxError,
+};
 use stiver_core::{challenge::Challenge, untrusted::Untrusted};
 use stiver_env::{BoxFuture, Env};
 
@@ -74,7 +76,8 @@ impl Exchange for Watch {
         Box::pin(async move {
             let here = Origin::of(request.uri()).is_ok_and(|origin| origin.is_loopback());
             if self.here_only && !here {
-                return Err("--insecure holds for this machine only".into());
+                let why = "--insecure holds for this machine only".to_owned();
+                return Err(NotSent(why).into());
             }
             if self.verbose {
                 show_request(&request);

@@ -153,7 +153,10 @@ pub(super) fn export(args: &Export, env: &Env, output: Output) -> Result<(), Fai
     let home = home_of(&args.wallet.home, env)?;
     let wallet = home.wallet(&name).map_err(wallet_failure)?;
     let text = if args.plain {
-        let mut text = key_of(&wallet)?.to_secret_text();
+        let secret = key_of(&wallet)?.to_secret_text();
+        // With room for all of it: a text that grows leaves a copy behind.
+        let mut text = Zeroizing::new(String::with_capacity(secret.len() + 1));
+        text.push_str(&secret);
         text.push('\n');
         text
     } else if wallet.kept() == Kept::In(Keep::EncryptedFile) {
@@ -213,6 +216,7 @@ pub(super) async fn move_key(args: &MoveKey, env: &Env, output: Output) -> Resul
         ));
     }
     let home = home_of(&args.wallet.home, env)?;
+    no_link(&home, &name)?;
     let before = home.wallet(&name).map_err(wallet_failure)?.kept();
     if before == Kept::In(keep) {
         let hint = match keep {
@@ -245,6 +249,20 @@ pub(super) async fn move_key(args: &MoveKey, env: &Env, output: Output) -> Resul
     Ok(())
 }
 
+/// A link would be replaced, and the key stay where it leads, as it was.
+fn no_link(home: &Home, name: &WalletName) -> Result<(), Failure> {
+    let path = home.key_path(name);
+    match std::fs::read_link(&path) {
+        Err(_) => Ok(()),
+        Ok(to) => Err(Failure::usage(format!(
+            "{} is a symbolic link to {}: the key would stay there; put the file itself in the \
+             place of the link first",
+            path.display(),
+            to.display()
+        ))),
+    }
+}
+
 /// `stiver wallet passwd`
 pub(super) async fn passwd(args: &Passwd, env: &Env, output: Output) -> Result<(), Failure> {
     let name = name_of(&args.wallet)?;
@@ -252,6 +270,7 @@ pub(super) async fn passwd(args: &Passwd, env: &Env, output: Output) -> Result<(
     let choice = &args.wallet.home;
     let asked = Asked::new(choice).with_new(args.new_passphrase_file.as_ref());
     let home = open_home(choice, asked, env)?;
+    no_link(&home, &name)?;
     let kept = home.wallet(&name).map_err(wallet_failure)?.kept();
     if kept != Kept::In(Keep::EncryptedFile) {
         return Err(Failure::usage(format!(

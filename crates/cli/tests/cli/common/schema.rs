@@ -32,6 +32,10 @@ pub(crate) fn check(command: &Command, done: &Done) {
             && object.get("error").is_some()
         {
             expect(&schemas()["error"], &object);
+        } else if let Ok(object) = serde_json::from_str::<Value>(line)
+            && (object.get("note").is_some() || object.get("payment").is_some())
+        {
+            expect(&schemas()["lines"], &object);
         }
     }
     if !args.iter().any(|arg| arg == "--json") {
