@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use crate::{codec, http, ledger, paid, proxy, report::Finding};
+use crate::{codec, http, ledger, paid, proxy, report::Finding, vouchers};
 
 /// What the measurements need from outside.
 #[derive(Debug, Clone)]
@@ -69,6 +69,10 @@ pub const ALL: &[Group] = &[
         rows: &ledger::DURABLE_ROWS,
         run: ledger::durable,
     },
+    Group {
+        rows: &vouchers::ROWS,
+        run: vouchers::run,
+    },
 ];
 
 #[cfg(test)]
@@ -90,7 +94,7 @@ mod tests {
             rounds: 1,
             rows: Vec::new(),
         };
-        for group in [&ALL[0], &ALL[4]] {
+        for group in [&ALL[0], &ALL[4], &ALL[6]] {
             let mut found = Vec::new();
             group
                 .run(&setting, &mut |finding| found.push(finding))

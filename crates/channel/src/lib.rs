@@ -9,6 +9,20 @@
 //! hostile input. The caller verifies a voucher first, outside any lock, then decides, makes the
 //! event durable, applies it, and only then serves.
 //!
+//! # Limits
+//! | limit | value | what it bounds |
+//! |---|---|---|
+//! | [`meter::METERS_MAX`] | 16 | meters of one channel |
+//! | [`meter::NAME_BYTES_MAX`] | 32 | bytes of a meter's id, or a unit's name |
+//! | [`meter::PRICE_BYTES_MAX`] | 78 | bytes of a price as text |
+//! | [`voucher::chain::WORDS_MAX`] | 2^28 | words of a hash chain |
+//! | [`voucher::chain::SKIP_MAX`] | 1024 | words that one voucher may skip |
+//! | [`voucher::ed25519::BATCH_MAX`] | 64 | signatures that one forged one makes verified again |
+//! | [`voucher::ed25519::SINGLES_AFTER_FORGERY`] | 1024 | vouchers verified singly after that |
+//!
+//! # Features
+//! `eip712`: vouchers of Tempo, EVM and Hedera. Compiles C.
+//!
 //! # Examples
 //! ```
 //! use stiver_channel::{Authority, Caps, Channel, Op, Rules};
