@@ -184,7 +184,7 @@ def main():
             9: "GET /tokens",
             10: PAID_MS,
             11: 380,
-            12: "19",
+            12: jcs("19"),
         },
         "receipts",
     )
@@ -206,7 +206,7 @@ def main():
         "spent": "380",
         "status": "success",
         "timestamp": PAID,
-        "units": 19,
+        "units": "19",
     }
     query = signed(
         "channel",

@@ -265,6 +265,7 @@ impl From<&view::Outcome> for Executed {
             view::Outcome::Held(hold) => bare("hold", hold.to_string()),
             view::Outcome::Voided(hold) => bare("void", hold.to_string()),
             view::Outcome::Changed(account) => bare("account", account.to_string()),
+            view::Outcome::Channel(channel) => bare("channel", channel.to_string()),
             other => bare("other", format!("{other:?}")),
         }
     }

@@ -354,7 +354,7 @@ fn a_question_and_a_receipt_are_those_of_the_vectors() {
     let body = verify_session_receipt(&receipt, &receipts).unwrap();
     assert_signed(&vectors["receiptBody"], &body.encode(), "receipts");
     assert_eq!((body.accepted, body.spent), (400, 380));
-    assert_eq!(body.units.as_deref(), Some("19"));
+    assert_eq!(body.units.as_deref(), Some(r#""19""#));
     assert_eq!(receipt.to_header(), printed);
 }
 
