@@ -352,6 +352,24 @@ impl Ledger {
         }
     }
 
+    /// A page of the open channels that an account pays, in the order of their ids: those after
+    /// one, at most so many, never more than [`crate::limits::PAGE_MAX`].
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError`] when the ledger cannot tell.
+    pub async fn channels(
+        &self,
+        payer: AccountId,
+        after: Option<HoldId>,
+        limit: usize,
+    ) -> Result<Vec<Hold>, LedgerError> {
+        match self.ask(Command::Channels(payer, after, limit)).await? {
+            Reply::Channels(channels) => Ok(channels),
+            _ => Err(LedgerError::Internal),
+        }
+    }
+
     /// Movements of an account that the ledger remembers, newest first. Complete back to the
     /// ledger's memory; [`Ledger::full_statement`] goes back to the beginning.
     ///

@@ -37,6 +37,8 @@ pub(crate) enum Command {
     Transfer(TransferId),
     /// A hold.
     Hold(HoldId),
+    /// A page of the open channels that an account pays.
+    Channels(AccountId, Option<HoldId>, usize),
     /// Movements of an account.
     Statement(StatementRequest),
     /// The books.
@@ -81,6 +83,8 @@ pub(crate) enum Reply {
     Transfer(Option<Transfer>),
     /// To `Hold`.
     Hold(Option<Hold>),
+    /// To `Channels`.
+    Channels(Vec<Hold>),
     /// To `Statement`.
     Statement(Statement),
     /// To `Books`.
@@ -229,6 +233,10 @@ impl Machine for LedgerMachine {
             }
             Command::Transfer(id) => (Reply::Transfer(self.0.transfer(id)), None),
             Command::Hold(id) => (Reply::Hold(self.0.hold(id, now)), None),
+            Command::Channels(payer, after, limit) => {
+                let channels = self.0.channels(payer, after, limit, now);
+                (Reply::Channels(channels), None)
+            }
             Command::Statement(request) => (Reply::Statement(self.0.statement(&request)), None),
             Command::Books => (Reply::Books(self.0.books(now)), None),
             Command::Time => (Reply::Time(now), None),

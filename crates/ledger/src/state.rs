@@ -34,6 +34,8 @@ pub(crate) struct State {
     stored: Stored,
     /// When open holds lapse. From `stored.holds`.
     lapsing: BTreeSet<(Timestamp, HoldId)>,
+    /// Open channels by their payer. From `stored.holds`.
+    channels: BTreeSet<(AccountId, HoldId)>,
     /// The currencies as amounts need them. From `stored.currencies`.
     currencies: Vec<Currency>,
 }

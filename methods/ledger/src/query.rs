@@ -8,15 +8,15 @@
 //! | key | member | type | in |
 //! |---|---|---|---|
 //! | 0 | domain, `stiver-ledger/query/1` | text | all |
-//! | 1 | kind: 1 account, 2 order, 3 statement, 4 channel | integer | all |
+//! | 1 | kind: 1 account, 2 order, 3 statement, 4 channel, 5 channels | integer | all |
 //! | 2 | ledger | 16 bytes | all |
 //! | 3 | account | 16 bytes | all |
 //! | 4 | time of asking, milliseconds since 1970 | integer | all |
 //! | 5 | the order's bytes | bytes | order |
 //! | 6, 7 | from, to, milliseconds since 1970 | integer | statement |
 //! | 8 | before this sequence | integer | statement, optional |
-//! | 9 | at most so many | integer | statement |
-//! | 10 | channel | 32 bytes | channel |
+//! | 9 | at most so many | integer | statement, channels |
+//! | 10 | channel, or after which | 32 bytes | channel; channels, optional |
 
 mod answer;
 mod remote;
@@ -51,7 +51,7 @@ pub const QUERY_SKEW_MS: u64 = 5 * 60_000;
 pub const QUERY_BYTES_MAX: usize = 8 * 1024;
 /// Longest answer, bytes of JSON: a page of [`STATEMENT_ROWS_MAX`] movements fits.
 pub const ANSWER_BYTES_MAX: usize = stiver_core::limits::JSON_BYTES_MAX;
-/// Most movements in one answer.
+/// Most movements or channels in one answer.
 pub const STATEMENT_ROWS_MAX: u32 = 50;
 
 /// A question about one account.
@@ -88,6 +88,13 @@ pub enum Question {
     },
     /// A channel that the account pays or is paid by.
     Channel(HoldId),
+    /// The open channels that the account pays, in the order of their ids.
+    Channels {
+        /// Only after this one.
+        after: Option<HoldId>,
+        /// At most so many, up to [`STATEMENT_ROWS_MAX`].
+        limit: u32,
+    },
 }
 
 #[derive(Default, Encode, Decode)]
@@ -157,6 +164,11 @@ impl Query {
                 map.kind = 4;
                 map.channel = Some(*channel);
             }
+            Question::Channels { after, limit } => {
+                map.kind = 5;
+                map.channel = *after;
+                map.limit = Some(*limit);
+            }
         }
         minicbor::to_vec(&map).expect(
             "encoding cannot fail, because writing to a Vec cannot and no type here refuses",
@@ -179,6 +191,10 @@ impl Query {
                 limit: map.limit?,
             },
             4 => Question::Channel(map.channel?),
+            5 => Question::Channels {
+                after: map.channel,
+                limit: map.limit?,
+            },
             _ => return None,
         };
         let query = Self {

@@ -246,6 +246,9 @@ impl State {
             challenge: charge.as_ref().map(challenge_text),
             withdrawable_ms: None,
         };
+        if row.condition.grace_ms().is_some() {
+            self.channels.insert((row.payer, id));
+        }
         self.stored.holds.insert(id, row);
         Ok(())
     }
@@ -306,6 +309,7 @@ impl State {
         if let Some(until) = hold.until() {
             self.lapsing.remove(&(until, id));
         }
+        self.channels.remove(&(payer, id));
         self.release(payer, currency, remainder)?;
         let account = self.account_mut(&payer)?;
         account.open_holds = account.open_holds.saturating_sub(1);

@@ -169,6 +169,7 @@ impl State {
             .map_err(|_| Broken("a currency is malformed".to_owned()))?;
         if noted.sum::<usize>() == moved
             && fresh.lapsing == self.lapsing
+            && fresh.channels == self.channels
             && fresh.currencies == self.currencies
         {
             Ok(())

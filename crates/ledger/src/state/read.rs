@@ -1,5 +1,7 @@
 //! What the state tells.
 
+use std::ops::Bound;
+
 use stiver_core::{Currency, Timestamp};
 
 use super::State;
@@ -130,6 +132,26 @@ impl State {
             state: hold_state(row, now),
             challenge: row.challenge.as_deref().map(str::to_owned),
         })
+    }
+
+    /// A page of the open channels that an account pays, in the order of their ids.
+    pub(crate) fn channels(
+        &self,
+        payer: AccountId,
+        after: Option<HoldId>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Vec<Hold> {
+        let from = match after {
+            Some(after) => Bound::Excluded((payer, after)),
+            None => Bound::Included((payer, HoldId::from_bytes([0; 32]))),
+        };
+        let to = Bound::Included((payer, HoldId::from_bytes([0xff; 32])));
+        self.channels
+            .range((from, to))
+            .take(limit.min(limits::PAGE_MAX))
+            .filter_map(|(_, id)| self.hold(*id, now))
+            .collect()
     }
 
     /// Movements of an account, newest first.

@@ -48,6 +48,9 @@ impl State {
             }
         }
         for (id, hold) in &self.stored.holds {
+            if hold.state == HoldRowState::Open && hold.condition.grace_ms().is_some() {
+                self.channels.insert((hold.payer, *id));
+            }
             if hold.state == HoldRowState::Open
                 && let Some(until) = hold.until()
             {

@@ -490,6 +490,36 @@ fn a_channel_with_an_end_or_outside_of_the_limits_is_no_order() {
 }
 
 #[test]
+fn the_open_channels_of_a_payer_are_paged_and_ended_ones_are_not() {
+    let mut world = World::new(false);
+    world.run(
+        "mint alice 100
+         mint carol 100
+         open bob
+         channel alice bob 5 key=alice as=a
+         channel alice bob 5 key=alice as=b
+         channel alice bob 5 key=alice as=c
+         channel alice bob 5 key=alice as=d
+         channel carol bob 5 key=carol as=other
+         hold alice bob 5
+         void bob @a
+         capture bob @b 5 last key=alice voucher=5",
+    );
+    let page = |after, limit| -> Vec<HoldId> {
+        let state = &world.machine.0;
+        let page = state.channels(account("alice"), after, limit, world.now);
+        page.iter().map(|hold| hold.id).collect()
+    };
+    let mut open = ["@c", "@d"].map(|name| HoldId::from(world.named(name).hash()));
+    open.sort_unstable();
+    assert_eq!(page(None, 10), open);
+    assert_eq!(page(None, 1), open[..1]);
+    assert_eq!(page(Some(open[0]), 10), open[1..]);
+    assert_eq!(page(Some(HoldId::from_bytes([0xff; 32])), 10), []);
+    world.assert_replays();
+}
+
+#[test]
 fn an_issuer_sets_nothing_aside() {
     check("open bob\nchannel issuer bob 5 key=issuer -> Insufficient");
 }

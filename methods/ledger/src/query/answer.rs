@@ -45,6 +45,14 @@ pub enum Answer {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         channel: Option<ChannelAnswer>,
     },
+    /// To [`super::Question::Channels`].
+    Channels {
+        /// The channels.
+        channels: Vec<ChannelAnswer>,
+        /// `after` of the next page; absent at the end.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        next: Option<String>,
+    },
 }
 
 /// A channel. Amounts are base units in decimal.

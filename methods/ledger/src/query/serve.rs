@@ -65,6 +65,21 @@ async fn answer(
                 channel: known.as_ref().and_then(ChannelAnswer::of),
             }
         }
+        Question::Channels { after, limit } => {
+            let limit = usize::try_from((*limit).clamp(1, STATEMENT_ROWS_MAX));
+            let limit = limit.unwrap_or(usize::MAX);
+            // One more than asked for tells whether there is a next page.
+            let holds = ledger.channels(query.account, *after, limit + 1).await?;
+            let next = holds.get(limit).and(holds.get(limit - 1));
+            Answer::Channels {
+                next: next.map(|hold| hold.id.to_string()),
+                channels: holds
+                    .iter()
+                    .take(limit)
+                    .filter_map(ChannelAnswer::of)
+                    .collect(),
+            }
+        }
         Question::Statement {
             from,
             to,

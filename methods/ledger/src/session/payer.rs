@@ -13,6 +13,7 @@ use stiver_ledger::{
     id::{AccountId, HoldId, LedgerId, Nonce},
     limits::CHAIN_WORDS_MAX,
     order::{Action, Charge, Condition, Order, SignedOrder},
+    text::CurrencyCode,
     voucher::chain_salt,
 };
 use stiver_method::{
@@ -25,6 +26,7 @@ use stiver_method::{
     },
     signer::Signer,
 };
+use zeroize::Zeroizing;
 
 use super::{
     GRACE_SECONDS_ACCEPTED_DEFAULT,
@@ -41,6 +43,7 @@ use crate::{
     api::ChannelLedger,
     payee::{artefact, code},
     payer::order_expiry,
+    query::ChannelAnswer,
     refusal::invalid,
     sign,
 };
@@ -120,6 +123,37 @@ impl LedgerSessionPayer {
     /// The account that pays.
     pub fn account(&self) -> AccountId {
         self.account
+    }
+
+    /// A record by which a channel can be left whose own record is lost: it is asked about, its
+    /// close forced, and withdrawn from. `told` is the ledger's answer to
+    /// [`Question::Channels`](crate::query::Question::Channels). Nothing is signed by it but orders
+    /// of this payer's account, so a wrong answer does no harm.
+    ///
+    /// # Errors
+    ///
+    /// [`Unpayable`] when the channel is not paid by this account on this ledger.
+    pub fn stranded(
+        &self,
+        ledger: LedgerId,
+        told: &ChannelAnswer,
+    ) -> Result<Zeroizing<Vec<u8>>, Unpayable> {
+        let malformed = || Unpayable::Malformed("the ledger's answer makes no sense".to_owned());
+        if told.payer != self.account.to_string() || !self.config.ledgers.contains(&ledger) {
+            return Err(Unpayable::NoAccount(
+                "the channel is of another account or ledger".to_owned(),
+            ));
+        }
+        let record = Record {
+            channel: told.channel_id.parse().map_err(|_| malformed())?,
+            ledger,
+            account: self.account,
+            payee: told.payee.parse().map_err(|_| malformed())?,
+            currency: CurrencyCode::new(&told.currency).map_err(|_| malformed())?,
+            seed: None,
+            chain: None,
+        };
+        Ok(record.encode())
     }
 
     /// Reads a challenge, and refuses what could not be paid.
@@ -265,7 +299,7 @@ impl LedgerSessionPayer {
             account: order.account,
             payee: capturer,
             currency,
-            seed: open.entropy,
+            seed: Some(open.entropy),
             chain,
         };
         Ok(PreparedOpen {
@@ -435,7 +469,13 @@ impl PayerSession for LedgerSessionPayer {
 
     fn signer(&self, record: &[u8]) -> Result<Box<dyn VoucherSigner>, Unpayable> {
         let record = self.record(record)?;
-        signers::of(&record).map_err(|error| Unpayable::Malformed(error.to_string()))
+        let seed = record.seed.as_ref().ok_or_else(|| {
+            Unpayable::Malformed(
+                "the secret of the channel's vouchers is lost: force its close, then withdraw"
+                    .to_owned(),
+            )
+        })?;
+        signers::of(&record, seed).map_err(|error| Unpayable::Malformed(error.to_string()))
     }
 
     fn fund<'a>(

@@ -20,7 +20,8 @@ pub(super) struct Record {
     pub(super) account: AccountId,
     pub(super) payee: AccountId,
     pub(super) currency: CurrencyCode,
-    pub(super) seed: Zeroizing<[u8; 32]>,
+    /// Without it the channel can be left, not spent from.
+    pub(super) seed: Option<Zeroizing<[u8; 32]>>,
     pub(super) chain: Option<ChainRecord>,
 }
 
@@ -46,7 +47,7 @@ struct Stored {
     #[n(5)]
     currency: CurrencyCode,
     #[n(6)]
-    seed: ByteArray<32>,
+    seed: Option<ByteArray<32>>,
     #[n(7)]
     words: Option<u32>,
     #[n(8)]
@@ -55,7 +56,9 @@ struct Stored {
 
 impl Drop for Stored {
     fn drop(&mut self) {
-        self.seed.as_mut().zeroize();
+        if let Some(seed) = &mut self.seed {
+            seed.as_mut().zeroize();
+        }
     }
 }
 
@@ -69,7 +72,7 @@ impl Record {
             account: self.account,
             payee: self.payee,
             currency: self.currency.clone(),
-            seed: (*self.seed).into(),
+            seed: self.seed.as_ref().map(|seed| (**seed).into()),
             words: chain.map(|chain| chain.words),
             step: chain.map(|chain| chain.step),
         };
@@ -94,14 +97,16 @@ impl Record {
             }
             _ => return None,
         };
-        let seed: &[u8; 32] = &stored.seed;
         let record = Self {
             channel: stored.channel,
             ledger: stored.ledger,
             account: stored.account,
             payee: stored.payee,
             currency: stored.currency.clone(),
-            seed: Zeroizing::new(*seed),
+            seed: stored.seed.as_ref().map(|seed| {
+                let seed: &[u8; 32] = seed;
+                Zeroizing::new(*seed)
+            }),
             chain,
         };
         (stored.version == VERSION && *record.encode() == bytes).then_some(record)

@@ -21,17 +21,17 @@ use super::{
     terms::join,
 };
 
-/// The signer of a channel's vouchers.
-pub(super) fn of(record: &Record) -> Result<Box<dyn VoucherSigner>, TermsError> {
+/// The signer of a channel's vouchers, from their secret.
+pub(super) fn of(record: &Record, seed: &[u8; 32]) -> Result<Box<dyn VoucherSigner>, TermsError> {
     let channel = ChannelId(*record.channel.as_bytes());
     Ok(match record.chain {
         None => Box::new(KeySigner {
-            key: Ed25519Key::from_seed(&record.seed),
+            key: Ed25519Key::from_seed(seed),
             ledger: record.ledger,
             channel,
         }),
         Some(chain) => Box::new(ChainSigner {
-            words: Words::new(&record.seed, &chain_salt(record.ledger), chain.words)?,
+            words: Words::new(seed, &chain_salt(record.ledger), chain.words)?,
             hasher: Hasher::new(&chain_salt(record.ledger)),
             chain,
             shown: None,

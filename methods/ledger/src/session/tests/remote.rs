@@ -169,6 +169,48 @@ fn a_channel_is_told_to_its_two_sides_and_to_nobody_else() {
     assert_eq!(nothing, None);
 }
 
+#[test]
+fn a_payer_that_lost_its_records_finds_its_channels_and_leaves_them() {
+    let setup = Setup::new();
+    let ledger = setup.base.embedded.ledger().id();
+    let mut opened: Vec<Opened> = (1..=3).map(|call| setup.open(None, call)).collect();
+    opened.sort_by_key(|it| it.channel);
+    setup.execute(&setup.settle(&opened[1], None, 0, true, 1));
+    let remote = remote(&setup, ALICE);
+    let ask = |after, limit| match setup.run(remote.ask(Question::Channels { after, limit })) {
+        Ok(Answer::Channels { channels, next }) => (channels, next),
+        other => panic!("no channels: {other:?}"),
+    };
+    let (first, next) = ask(None, 1);
+    let next = next.unwrap().parse().unwrap();
+    let (second, end) = ask(Some(next), 50);
+    assert_eq!((first.len(), second.len(), end), (1, 1, None));
+    let payer = payer(&setup);
+    for (told, opened, number) in [(&first[0], &opened[0], 10), (&second[0], &opened[2], 20)] {
+        let record = payer.stranded(ledger, told).unwrap();
+        assert!(payer.signer(&record).is_err());
+        let state = setup.run(payer.state(&record)).unwrap().unwrap();
+        assert_eq!(state, setup.state(opened));
+        let call = |number: u8| CallKey::from_bytes([number; 16]);
+        let close = setup.run(payer.prepare_forced_close(&record, call(number), setup.now()));
+        setup.run(payer.execute(&close.unwrap())).unwrap();
+        setup.wait(901_000);
+        let leave = payer.prepare_withdraw(&record, call(number + 1), setup.now());
+        setup
+            .run(payer.execute(&setup.run(leave).unwrap()))
+            .unwrap();
+    }
+    assert_eq!(setup.base.available(ALICE), 1_000_000);
+    // Another payer makes nothing of it.
+    let stranger = LedgerSessionPayer::new(LedgerSessionPayerConfig::new(
+        Arc::new(key(MALLORY)),
+        ledger,
+        vec![usd()],
+        None,
+    ));
+    assert!(stranger.stranded(ledger, &first[0]).is_err());
+}
+
 /// Brings an artefact's order to the ledger, as a payee elsewhere.
 fn bring(setup: &Setup, artefact: &Artefact) -> Result<Vec<u8>, SubmitRefusal> {
     let signed = SignedOrder::from_bytes(&artefact.bytes).unwrap();
