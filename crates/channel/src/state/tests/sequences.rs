@@ -154,6 +154,8 @@ impl Numbers {
 /// What was seen, so that the test cannot pass for want of trying.
 #[derive(Default)]
 struct Seen {
+    /// The channel that is being tried, for a message of failure.
+    seed: u64,
     changes: Vec<Discriminant<Change>>,
     refusals: Vec<Discriminant<Refusal>>,
     ends: Vec<PhaseName>,
@@ -182,10 +184,15 @@ fn step(channel: &mut Channel, model: &mut Model, rules: &Rules, op: &Op, seen: 
             Outcome::Refused
         }
     };
-    assert_eq!(found, expected, "{op:?} said {decided:?} in {model:?}");
+    assert_eq!(
+        found, expected,
+        "seed {}: {op:?} said {decided:?} in {model:?}",
+        seen.seed
+    );
     let after = channel.figures();
-    assert_eq!(after, model.figures(), "{op:?} in {model:?}");
-    assert_eq!(channel.phase().name(), model.phase(), "{op:?}");
+    let seed = seen.seed;
+    assert_eq!(after, model.figures(), "seed {seed}: {op:?} in {model:?}");
+    assert_eq!(channel.phase().name(), model.phase(), "seed {seed}: {op:?}");
     assert!(after.spent + after.reserved <= after.accepted && after.accepted <= after.deposit);
     assert!(after.settled <= after.accepted && after.published <= after.accepted);
     assert!(before.deposit <= after.deposit && before.accepted <= after.accepted);
@@ -218,6 +225,7 @@ fn a_million_random_operations_agree_with_a_naive_channel() {
     ];
     let mut seen = Seen::default();
     for seed in 0..operations.div_ceil(LENGTH) {
+        seen.seed = seed;
         let mut numbers = Numbers((seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         numbers.next();
         let caps = all[usize::try_from(seed % 7).unwrap()];
