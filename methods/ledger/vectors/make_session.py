@@ -208,18 +208,12 @@ def main():
         "timestamp": PAID,
         "units": "19",
     }
-    query = signed(
-        "channel",
-        {
-            0: "stiver-ledger/query/1",
-            1: 4,
-            2: LEDGER,
-            3: account("alice"),
-            4: PAID_MS,
-            10: channel,
-        },
-        "alice",
-    )
+    asks = {0: "stiver-ledger/query/1", 2: LEDGER, 3: account("alice"), 4: PAID_MS}
+    queries = [
+        signed("channel", {**asks, 1: 4, 10: channel}, "alice"),
+        signed("channels", {**asks, 1: 5, 9: 20}, "alice"),
+        signed("channels after one", {**asks, 1: 5, 9: 20, 10: channel}, "alice"),
+    ]
     print(
         json.dumps(
             {
@@ -241,7 +235,7 @@ def main():
                     "word20": word(20).hex(),
                 },
                 "payloads": payloads,
-                "query": query,
+                "queries": queries,
                 "receiptBody": receipt,
                 "receipt": b64(jcs(receipt_json).encode()),
                 "receiptJson": receipt_json,

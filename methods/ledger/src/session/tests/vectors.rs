@@ -338,16 +338,23 @@ fn a_payee_takes_every_payload_of_the_vectors() {
 }
 
 #[test]
-fn a_question_and_a_receipt_are_those_of_the_vectors() {
+fn questions_and_a_receipt_are_those_of_the_vectors() {
     let vectors = vectors();
-    let query = Query {
-        ledger: ledger(),
-        account: account("alice"),
-        at: Timestamp::from_millis(1_767_225_601_250),
-        question: Question::Channel(channel(&vectors, 0)),
-    };
-    assert_signed(&vectors["query"], &query.encode(), "alice");
-    assert_eq!(Query::decode(&query.encode()), Some(query));
+    let channel = channel(&vectors, 0);
+    let page = |after| Question::Channels { after, limit: 20 };
+    let questions = [Question::Channel(channel), page(None), page(Some(channel))];
+    let expected = vectors["queries"].as_array().unwrap();
+    assert_eq!(questions.len(), expected.len());
+    for (question, vector) in questions.into_iter().zip(expected) {
+        let query = Query {
+            ledger: ledger(),
+            account: account("alice"),
+            at: Timestamp::from_millis(1_767_225_601_250),
+            question,
+        };
+        assert_signed(vector, &query.encode(), "alice");
+        assert_eq!(Query::decode(&query.encode()), Some(query));
+    }
     let printed = vectors["receipt"].as_str().unwrap();
     let receipt = Receipt::parse(printed.as_bytes()).unwrap();
     let receipts: DidKey = key("receipts").did();
