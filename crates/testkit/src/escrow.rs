@@ -62,6 +62,7 @@ struct Inner {
     done: BTreeMap<Vec<u8>, ChannelMoved>,
     refused: BTreeMap<Vec<u8>, Refusal>,
     script: VecDeque<Does>,
+    leaving: BTreeMap<ChannelId, ChannelState>,
     executions: usize,
 }
 
@@ -163,6 +164,23 @@ impl Escrow {
     pub fn with_caps(mut self, caps: Caps) -> Self {
         self.caps = caps;
         self
+    }
+
+    /// The same rail with prices in another currency.
+    #[must_use]
+    pub fn priced_in(mut self, currency: Currency) -> Self {
+        self.currency = currency;
+        self
+    }
+
+    /// A payer has gone to the rail past every server: the channel is so already.
+    pub fn is_already(&self, id: ChannelId, state: ChannelState) {
+        self.lock().channels.insert(id, state);
+    }
+
+    /// Right after the next movement of the channel it is so.
+    pub fn leaves_after_next(&self, id: ChannelId, state: ChannelState) {
+        self.lock().leaving.insert(id, state);
     }
 
     /// What befalls the coming executions.
@@ -269,11 +287,14 @@ impl Escrow {
         match applied {
             Ok(state) => {
                 let channel = ChannelId(bytes32(&it.channel).map_err(ExecuteError::Refused)?);
+                if let Some(left) = inner.leaving.remove(&channel) {
+                    inner.channels.insert(channel, left);
+                }
                 let moved = ChannelMoved {
                     channel,
                     reference: it.key,
                     at: Timestamp::from_millis(1),
-                    state,
+                    state: inner.channels.get(&channel).cloned().unwrap_or(state),
                     receipt: Vec::new(),
                 };
                 inner.done.insert(key.clone(), moved.clone());

@@ -3,8 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use stiver_core::problem::ProblemKind;
+use stiver_method::session::{ChannelState, Ended};
 use stiver_server::{limits::LEASE_MS, session::SessionLimits};
-use stiver_testkit::escrow::{Does, EscrowPayer};
+use stiver_store::ChannelStore as _;
+use stiver_testkit::{
+    escrow::{Does, EscrowPayer},
+    fixtures,
+};
 
 use crate::common::{Answer, COST, DEPOSIT, World, exchange, get, member, usd};
 
@@ -165,4 +170,63 @@ fn funding_that_is_cut_off_anywhere_is_finished_once() {
         );
     }
     assert!(reached > 2, "recovery had something to do {reached} times");
+}
+
+#[test]
+fn a_channel_that_its_payer_left_before_it_was_opened_here_serves_nothing() {
+    let world = World::new(30);
+    let already = |withdrawable_at, ended| ChannelState {
+        deposit: DEPOSIT,
+        settled: 0,
+        withdrawable_at,
+        ended,
+    };
+    let soon = fixtures::now().plus_millis(60_000);
+    // The payer has brought the order to the rail itself, and asked for its money back.
+    let leaving = EscrowPayer::new(31);
+    world
+        .escrow
+        .is_already(leaving.channel(), already(Some(soon), None));
+    let challenge = world.challenge();
+    let open = leaving.open(&challenge, &usd(DEPOSIT), COST);
+    let answer = world.send(get(open));
+    assert_eq!(answer.kind(), ProblemKind::SessionChannelFinalized);
+    let more = leaving.voucher(&challenge, COST * 2);
+    let answer = world.send(get(more));
+    assert_eq!(answer.kind(), ProblemKind::SessionChannelFinalized);
+    for (n, ended) in [(32, Ended::Withdrawn), (33, Ended::Closed)] {
+        let gone = EscrowPayer::new(n);
+        world
+            .escrow
+            .is_already(gone.channel(), already(None, Some(ended)));
+        let challenge = world.challenge();
+        let open = gone.open(&challenge, &usd(DEPOSIT), COST);
+        for _ in 0..2 {
+            let refused = world.send(get(open.clone())).refused();
+            assert!(refused.problem.detail.contains("ended"), "{refused:?}");
+        }
+        let kept = world.store.channels().channel(&gone.channel());
+        assert_eq!(kept, None, "there is nothing to keep");
+    }
+}
+
+#[test]
+fn a_top_up_of_a_channel_that_is_being_left_buys_nothing() {
+    let world = World::new(34);
+    let challenge = world.open();
+    let id = world.payer.channel();
+    let ended = ChannelState {
+        deposit: DEPOSIT,
+        settled: 0,
+        withdrawable_at: None,
+        ended: Some(Ended::Withdrawn),
+    };
+    let top_up = world.payer.top_up(&world.challenge(), &usd(DEPOSIT), 1);
+    world.escrow.script([Does::LosesAnswer]);
+    world.escrow.leaves_after_next(id, ended);
+    world.send(get(top_up));
+    let more = world.payer.voucher(&challenge, COST * 2);
+    let answer = world.send(get(more));
+    assert_eq!(answer.kind(), ProblemKind::SessionChannelFinalized);
+    assert_eq!(world.figures().deposit, DEPOSIT);
 }

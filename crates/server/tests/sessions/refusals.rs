@@ -1,8 +1,11 @@
 //! Bad input: the exact problem, and nothing moved.
 
 use std::sync::Arc;
-use stiver_core::problem::ProblemKind;
-use stiver_server::{Route, session::SessionOffer};
+use stiver_core::{Currency, problem::ProblemKind};
+use stiver_server::{
+    Route,
+    session::{SessionLimits, SessionOffer},
+};
 use stiver_testkit::escrow::EscrowPayer;
 
 use crate::common::{Answer, Ask, COST, DEPOSIT, World, get, usd};
@@ -180,4 +183,42 @@ fn a_forged_close_closes_nothing() {
     let over = get(world.payer.close(&challenge, DEPOSIT + 1));
     refused(&world, over, ProblemKind::SessionAmountExceedsDeposit);
     assert_eq!(world.captured(), 0);
+}
+
+#[test]
+fn a_channel_of_another_currency_pays_for_nothing() {
+    let world = World::new(40);
+    world.open();
+    // A million of the one is a dollar, and a hundred of the other.
+    let dear = Currency::new("eur", 2).unwrap();
+    let escrow = Arc::new(world.escrow.clone().priced_in(dear.clone()));
+    let offer = SessionOffer::per_request(escrow, dear.units(COST)).unwrap();
+    let route = Arc::new(Route::for_sessions(vec![offer]).unwrap());
+    let refused = world.send_to(get(None), &route).refused();
+    let challenge = refused.challenges[0].clone();
+    let before = world.figures();
+    let voucher = world.payer.voucher(&challenge, COST * 2);
+    let answer = world.send_to(get(voucher), &route);
+    assert!(matches!(answer, Answer::Refused(_)), "{answer:?}");
+    assert_eq!(world.figures().spent, before.spent);
+}
+
+#[test]
+fn strangers_do_not_use_up_a_channels_rate() {
+    let limits = SessionLimits {
+        vouchers_per_second: 3,
+        ..SessionLimits::default()
+    };
+    let world = World::with(41, limits);
+    let challenge = world.open();
+    for n in 2..20 {
+        let forged = world.payer.forged(&challenge, COST * n, &[7; 64]);
+        let kind = world.send(get(forged)).kind();
+        assert_eq!(kind, ProblemKind::SessionInvalidSignature);
+        let forged = world.payer.forged_close(&challenge, COST * n, &[7; 64]);
+        let kind = world.send(get(forged)).kind();
+        assert_eq!(kind, ProblemKind::SessionInvalidSignature);
+    }
+    let voucher = world.payer.voucher(&challenge, COST * 2);
+    world.send(get(voucher)).served();
 }

@@ -102,7 +102,16 @@ struct Waiting {
     voucher: Voucher,
     take: Take,
     key: Option<stiver_store::SpendKey>,
-    answer: oneshot::Sender<Result<Submitted, VoucherError>>,
+    answer: oneshot::Sender<Result<Submitted, NotPresented>>,
+}
+
+/// Why a voucher did not come before the store.
+#[derive(Debug)]
+pub(crate) enum NotPresented {
+    /// Its proof is wrong.
+    Proof(VoucherError),
+    /// The channel's vouchers come too fast.
+    Rate,
 }
 
 /// What is left of a channel's vouchers for this second.
@@ -133,7 +142,8 @@ impl Busy {
         }
     }
 
-    /// True while the channel keeps to its rate of vouchers.
+    /// True while the channel keeps to its rate of vouchers. Asked for those that were verified
+    /// only: a stranger who knows the channel's id takes nothing of it.
     pub(crate) fn within_rate(&self, per_second: u32, now: Duration) -> bool {
         let mut rate = lock(&self.rate);
         let passed = now.saturating_sub(rate.at).as_millis();
@@ -155,7 +165,7 @@ impl Busy {
         gate: &Gate,
         store: &Arc<dyn ChannelStore>,
         (voucher, take, key): (Voucher, Take, Option<stiver_store::SpendKey>),
-    ) -> Result<Result<ChannelReply, StoreError>, VoucherError> {
+    ) -> Result<Result<ChannelReply, StoreError>, NotPresented> {
         let (answer, verified) = oneshot::channel();
         let starts = {
             let mut queue = lock(&self.queue);
@@ -176,13 +186,15 @@ impl Busy {
         match verified.await {
             Ok(submitted) => Ok(submitted?.answer().await),
             // Only a verifier that panicked drops a voucher without a verdict.
-            Err(_) => Err(VoucherError::MalformedProof),
+            Err(_) => Err(NotPresented::Proof(VoucherError::MalformedProof)),
         }
     }
 
     /// Works the queue off, for so many rounds. True when it is empty. Waits for nobody.
     fn work(self: &Arc<Self>, gate: &Gate, store: &Arc<dyn ChannelStore>, rounds: usize) -> bool {
         let mut at_work = AtWork(Some(&self.queue));
+        let limits = gate.sessions().map(|it| it.limits);
+        let per_second = limits.unwrap_or_default().vouchers_per_second;
         for _ in 0..rounds {
             let mut batch = {
                 let mut queue = lock(&self.queue);
@@ -196,7 +208,13 @@ impl Busy {
             };
             batch.sort_by_key(|it| it.voucher.cumulative);
             let verdicts = self.verify(store, &batch);
+            let now = gate.inner.env.clock.monotonic();
             for (it, verdict) in batch.into_iter().zip(verdicts) {
+                let in_time = |()| match self.within_rate(per_second, now) {
+                    true => Ok(()),
+                    false => Err(NotPresented::Rate),
+                };
+                let verdict = verdict.map_err(NotPresented::Proof).and_then(in_time);
                 let submitted = verdict.map(|()| {
                     let present = Present {
                         id: self.id,

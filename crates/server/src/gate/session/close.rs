@@ -84,11 +84,6 @@ impl Gate {
         voucher: Option<Voucher>,
     ) -> Result<Outcome, GateError> {
         let busy = self.busy(&id)?;
-        let sessions = self.sessions()?;
-        let now = self.inner.env.clock.monotonic();
-        if !busy.within_rate(sessions.limits.vouchers_per_second, now) {
-            return Err(GateError::VoucherRate);
-        }
         let seen = self.seen(&busy)?;
         // Whoever knows the id of a channel is not its payer yet.
         let error = stiver_channel::VoucherError::MalformedProof;
@@ -99,6 +94,10 @@ impl Gate {
                 .verifier
                 .verify(seen.voucher.as_ref(), &voucher);
             verified.map_err(|error| SessionRefused::voucher(&busy, error))?;
+        }
+        let now = self.inner.env.clock.monotonic();
+        if !busy.within_rate(self.sessions()?.limits.vouchers_per_second, now) {
+            return Err(GateError::VoucherRate);
         }
         if seen.channel.phase().name() == PhaseName::Closed {
             let receipt = ended_receipt(&seen).ok_or(GateError::JournalOutOfStep)?;

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use stiver_channel::{Op, Rules};
 use stiver_core::{Credential, Timestamp};
 use stiver_method::{
-    artefact::{Artefact, ExecuteError, Refusal},
-    session::{ChannelLookup, ChannelMoved, Opening, PayeeSession, TopUp},
+    artefact::{Artefact, ExecuteError, Refusal, RefusalKind},
+    session::{ChannelLookup, ChannelMoved, ChannelState, Ended, Opening, PayeeSession, TopUp},
 };
 use stiver_store::{
     Advance, Apply, ChannelCommand, ChannelReply, Claim, ClaimState, Command, NewChannel, NewClaim,
@@ -228,7 +228,8 @@ impl Gate {
         if let ClaimState::Settling { artefact } = &hold.claim.state {
             let artefact = record::decode_artefact(artefact).map_err(GateError::Record)?;
             let method = self.session_method(&funding.method)?;
-            match self.channel_fate(&method, &artefact, fresh).await {
+            let fate = self.channel_fate(&method, &artefact, fresh).await;
+            match still_open(funding.kind, fate) {
                 Fate::Done(moved) => self.keep_funded(&mut hold, &funding, &moved).await?,
                 Fate::Never(refusal) => {
                     let record = record::encode_refusal(&refusal).into();
@@ -288,7 +289,7 @@ impl Gate {
                 }))
             }
             FundingKind::TopUp => {
-                let op = Op::TopUp { deposit };
+                let op = leaving(&moved.state).unwrap_or(Op::TopUp { deposit });
                 ChannelCommand::Apply(Box::new(Apply::op(funding.channel, rules, op)))
             }
         };
@@ -307,6 +308,14 @@ impl Gate {
                 tracing::error!(?other, "a channel that was funded is not kept");
                 return Err(GateError::JournalOutOfStep);
             }
+        }
+        // A payer may have gone to the rail past us: then nothing is served from the first on.
+        if funding.kind == FundingKind::Open
+            && let Some(op) = leaving(&moved.state)
+        {
+            let busy = self.busy(&funding.channel)?;
+            self.change(&busy, Apply::op(funding.channel, rules, op))
+                .await?;
         }
         let settlement = moved.reference.as_bytes().into();
         hold.advance(Advance::Settled {
@@ -354,6 +363,32 @@ impl Gate {
                 Fate::Unknown
             }
         }
+    }
+}
+
+/// A channel that had ended before its opening was heard of was never open here: its deposit is
+/// gone again.
+fn still_open(kind: FundingKind, fate: Fate) -> Fate {
+    match fate {
+        Fate::Done(moved) if kind == FundingKind::Open && moved.state.ended.is_some() => {
+            Fate::Never(Refusal {
+                kind: RefusalKind::AlreadyUsed,
+                detail: "the channel has ended already: open another".to_owned(),
+            })
+        }
+        fate => fate,
+    }
+}
+
+/// What is to be written down of a channel that its payer leaves, or has left.
+fn leaving(state: &ChannelState) -> Option<Op> {
+    match (state.ended, state.withdrawable_at) {
+        (Some(Ended::Closed), _) => Some(Op::Close {
+            captured: state.settled,
+        }),
+        (Some(Ended::Withdrawn), _) => Some(Op::Withdraw),
+        (None, Some(withdrawable_at)) => Some(Op::Suspend { withdrawable_at }),
+        (None, None) => None,
     }
 }
 

@@ -21,7 +21,7 @@ use stiver_method::{
 };
 use stiver_store::{ChannelReply, ChannelSeen, SpendKey, Take, Taken};
 
-use self::busy::Busy;
+use self::busy::{Busy, NotPresented};
 use super::{
     Gate,
     admit::{Asked, Fields},
@@ -120,7 +120,7 @@ impl Gate {
             }
         };
         let busy = self.busy(&channel)?;
-        if busy.channel.payee != offer.terms.payee || busy.channel.rest != offer.terms.rest {
+        if !fits(&busy, offer) {
             return Err(GateError::OtherTerms);
         }
         match voucher {
@@ -199,14 +199,13 @@ impl Gate {
         key: Option<SpendKey>,
     ) -> Result<ChannelReply, GateError> {
         let sessions = self.sessions()?;
-        let now = self.inner.env.clock.monotonic();
-        if !busy.within_rate(sessions.limits.vouchers_per_second, now) {
-            return Err(GateError::VoucherRate);
-        }
         let presented = busy
             .present(self, &sessions.store, (voucher, take, key))
             .await;
-        let reply = presented.map_err(|error| SessionRefused::voucher(busy, error))?;
+        let reply = presented.map_err(|error| match error {
+            NotPresented::Proof(error) => SessionRefused::voucher(busy, error),
+            NotPresented::Rate => GateError::VoucherRate,
+        })?;
         // Not asked again: what it takes may be taken.
         match reply.map_err(GateError::JournalLost)? {
             ChannelReply::Refused { refusal, .. } => Err(SessionRefused::channel(busy, &refusal)),
@@ -353,6 +352,16 @@ fn offer<'r>(
     let terms = terms.map_err(GateError::Refused)?;
     let mut same = offers().filter(|it| *it.terms == terms);
     same.next().ok_or(GateError::OtherTerms)
+}
+
+/// Whether what a channel holds can pay by an offer: its figures are of one currency only.
+fn fits(busy: &Busy, offer: &SessionOffer) -> bool {
+    let currency = &busy.channel.currency;
+    let mut prices = offer.prices.iter();
+    busy.method.name() == offer.method()
+        && busy.channel.payee == offer.terms.payee
+        && busy.channel.rest == offer.terms.rest
+        && prices.all(|price| price.amount.currency() == currency)
 }
 
 /// What a handler may know of a request's payment.

@@ -67,7 +67,7 @@ impl World {
         busy: &Busy,
         cumulative: u128,
         proof: [u8; 64],
-    ) -> oneshot::Receiver<Result<Submitted, VoucherError>> {
+    ) -> oneshot::Receiver<Result<Submitted, NotPresented>> {
         let (answer, verdict) = oneshot::channel();
         lock(&busy.queue).waiting.push(Waiting {
             voucher: Voucher {
@@ -84,8 +84,8 @@ impl World {
 
     fn verdict(
         &self,
-        mut of: oneshot::Receiver<Result<Submitted, VoucherError>>,
-    ) -> Result<ChannelReply, VoucherError> {
+        mut of: oneshot::Receiver<Result<Submitted, NotPresented>>,
+    ) -> Result<ChannelReply, NotPresented> {
         let submitted = of.try_recv().unwrap()?;
         Ok(self.sim.block_on(submitted.answer()).unwrap())
     }
@@ -105,7 +105,7 @@ fn a_queued_burst_is_verified_each_and_served_by_amount() {
     for (n, verdict) in verdicts {
         match world.verdict(verdict) {
             Ok(ChannelReply::Presented(it)) => assert_eq!(it.taken, Taken::Done, "{n}"),
-            Err(VoucherError::InvalidSignature) => assert_eq!(n, 5),
+            Err(NotPresented::Proof(VoucherError::InvalidSignature)) => assert_eq!(n, 5),
             other => panic!("{n}: {other:?}"),
         }
     }
