@@ -24,9 +24,13 @@
 //!
 //! A request with a price of its own: nothing. What it costs is reserved durably before the handler
 //! runs and spent durably before its response leaves; a handler that fails frees it.
+//!
+//! A metered response: at most its window ([`SessionOffer::metered`]), by either side, and what a
+//! meter carries at the end, below one base unit.
 
 use std::sync::{Arc, OnceLock};
 
+use stiver_channel::meter::{Tab, Unit};
 use stiver_core::{Amount, json::EncodedObject, name::MethodName};
 use stiver_method::{
     payee::QuoteError,
@@ -38,6 +42,8 @@ pub use crate::gate::session::{
     close::{CloseReport, Closed, SettleSchedule},
     grant::SessionGrant,
 };
+
+use crate::gate::session::metered::tab;
 
 /// How a session pays for a resource.
 #[derive(Clone)]
@@ -54,10 +60,17 @@ pub struct SessionOffer {
 }
 
 /// How what is served is counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Charging {
     /// Each request costs this many base units.
     PerRequest(u128),
+    /// What is delivered is counted, and charged against a window that is reserved.
+    Metered {
+        /// The meters.
+        tab: Tab,
+        /// Base units.
+        window: u128,
+    },
 }
 
 /// What becomes of what a request costs when its handler fails.
@@ -82,6 +95,46 @@ impl SessionOffer {
             unit: Some("request".to_owned()),
         };
         Self::of(method, vec![price], charging)
+    }
+
+    /// Prices for what is delivered, each for its own unit, all of one currency.
+    ///
+    /// | unit | counted |
+    /// |---|---|
+    /// | `request` | one, when the response begins |
+    /// | `byte` | of the body, as they leave |
+    /// | `second`, `millisecond` | while the response runs |
+    /// | `event` | of an event stream, one by one |
+    /// | `token` | as the upstream reports them: see below |
+    ///
+    /// Tokens are those of the `usage` member that language models send at the end of a stream or
+    /// in a JSON answer. Until it comes, each event with content counts as one; the rest is charged
+    /// with the event that reports it.
+    ///
+    /// `window`, base units: so much is reserved before it is served, and asked for when it is used
+    /// up. It is what either side can lose: the payee by a crash, the payer by a payee that takes
+    /// it and stops. A single piece that costs more than the window reserves its own cost.
+    ///
+    /// # Errors
+    /// [`QuoteError`] when the method cannot ask these prices, or when a unit is not counted here.
+    pub fn metered(
+        method: Arc<dyn PayeeSession>,
+        prices: Vec<UnitPrice>,
+        window: &Amount,
+    ) -> Result<Self, QuoteError> {
+        let tab = tab(&prices).ok_or(QuoteError::Amount)?;
+        let counted = |unit: &Unit| match unit {
+            Unit::Request | Unit::Byte | Unit::Second | Unit::Millisecond | Unit::Token => true,
+            other => other.as_str() == "event",
+        };
+        let same = prices
+            .iter()
+            .all(|it| it.amount.currency() == window.currency());
+        if !same || window.is_zero() || !tab.meters().all(|meter| counted(meter.unit())) {
+            return Err(QuoteError::Amount);
+        }
+        let window = window.units();
+        Self::of(method, prices, Charging::Metered { tab, window })
     }
 
     fn of(

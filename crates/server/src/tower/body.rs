@@ -18,6 +18,7 @@ use http_body_util::{BodyExt as _, Either, Full};
 use sha2::{Digest as _, Sha256};
 use stiver_core::{Problem, digest::BodyDigest, problem::ProblemKind};
 use stiver_env::Clock;
+use tokio::sync::mpsc;
 
 use super::{BoxError, price::BodyRule};
 use crate::{
@@ -33,9 +34,32 @@ pub type RequestBody<B> = Either<Full<Bytes>, Either<B, Prefixed<B>>>;
 pub type ResponseBody<R> = Either<Full<Bytes>, Either<R, Prefixed<R>>>;
 
 /// A body whose first frames were read already.
-pub struct Prefixed<R> {
+pub struct Prefixed<R: Body> {
     first: VecDeque<Frame<Bytes>>,
-    rest: Pin<Box<R>>,
+    rest: Rest<R>,
+}
+
+/// What follows.
+enum Rest<R: Body> {
+    /// The rest of the body.
+    Body(Pin<Box<R>>),
+    /// Pieces of it, as they are paid for.
+    Paid(mpsc::Receiver<Result<Frame<Bytes>, R::Error>>),
+}
+
+impl<R: Body<Data = Bytes>> Prefixed<R> {
+    fn new(first: VecDeque<Frame<Bytes>>, rest: Pin<Box<R>>) -> Self {
+        let rest = Rest::Body(rest);
+        Self { first, rest }
+    }
+
+    /// A body that comes in pieces, as they are paid for.
+    pub(super) fn paid(pieces: mpsc::Receiver<Result<Frame<Bytes>, R::Error>>) -> Self {
+        Self {
+            first: VecDeque::new(),
+            rest: Rest::Paid(pieces),
+        }
+    }
 }
 
 impl<R: Body<Data = Bytes>> Body for Prefixed<R> {
@@ -49,11 +73,18 @@ impl<R: Body<Data = Bytes>> Body for Prefixed<R> {
         if let Some(frame) = self.first.pop_front() {
             return Poll::Ready(Some(Ok(frame)));
         }
-        self.rest.as_mut().poll_frame(context)
+        match &mut self.rest {
+            Rest::Body(rest) => rest.as_mut().poll_frame(context),
+            Rest::Paid(pieces) => pieces.poll_recv(context),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.first.is_empty() && self.rest.is_end_stream()
+        let ended = match &self.rest {
+            Rest::Body(rest) => rest.is_end_stream(),
+            Rest::Paid(_) => false,
+        };
+        self.first.is_empty() && ended
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -64,7 +95,10 @@ impl<R: Body<Data = Bytes>> Body for Prefixed<R> {
             .map(Bytes::len)
             .sum();
         let read = u64::try_from(read).unwrap_or(u64::MAX);
-        let rest = self.rest.size_hint();
+        let rest = match &self.rest {
+            Rest::Body(rest) => rest.size_hint(),
+            Rest::Paid(_) => SizeHint::default(),
+        };
         let mut hint = SizeHint::new();
         if let Some(upper) = rest.upper() {
             hint.set_upper(upper.saturating_add(read));
@@ -129,7 +163,7 @@ impl ReadBody {
 }
 
 /// A request body, ready for the gate.
-pub(super) struct Spooled<B> {
+pub(super) struct Spooled<B: Body> {
     pub(super) read: ReadBody,
     pub(super) body: RequestBody<B>,
     /// The share of the total that its bytes take, given back on drop.
@@ -275,10 +309,7 @@ where
     let first = std::iter::once(Frame::data(pieces.join())).chain(left);
     Ok(Spooled {
         read: ReadBody::streaming(),
-        body: Either::Right(Either::Right(Prefixed {
-            first: first.collect(),
-            rest,
-        })),
+        body: Either::Right(Either::Right(Prefixed::new(first.collect(), rest))),
         share,
     })
 }
@@ -376,7 +407,7 @@ fn full() -> Refused {
 }
 
 /// A response body, read as far as it may be stored.
-pub(super) enum Buffered<R> {
+pub(super) enum Buffered<R: Body> {
     /// All of it.
     Whole(Bytes),
     /// Too long to store, or with trailers: its beginning, and the rest.
@@ -402,11 +433,11 @@ where
             Ok(data) if read.len() + data.len() <= bytes_max => read.push(data),
             Ok(data) => {
                 let first = [Frame::data(read.join()), Frame::data(data)].into();
-                return Buffered::Over(Prefixed { first, rest });
+                return Buffered::Over(Prefixed::new(first, rest));
             }
             Err(trailers) => {
                 let first = [Frame::data(read.join()), trailers].into();
-                return Buffered::Over(Prefixed { first, rest });
+                return Buffered::Over(Prefixed::new(first, rest));
             }
         }
     }

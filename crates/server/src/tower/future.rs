@@ -13,27 +13,29 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode,
     header::{
         ACCEPT_LANGUAGE, AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER,
-        TRAILER, TRANSFER_ENCODING, WWW_AUTHENTICATE,
+        TE, TRAILER, TRANSFER_ENCODING, WWW_AUTHENTICATE,
     },
     request::Parts,
 };
 use http_body::Body;
 use http_body_util::{Either, Full};
 use stiver_core::credential::{Presented, presented};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tower_service::Service;
 use tracing::Instrument as _;
 
 use super::{
     BoxError,
-    body::{Buffered, ReadBody, RequestBody, ResponseBody, Sink, Spooled, buffer, spool},
+    body::{Buffered, Prefixed, ReadBody, RequestBody, ResponseBody, Sink, Spooled, buffer, spool},
     cache::make_private,
     layer::{Credential, Shared},
+    metered::{Kind, pump, tokens_of},
     note::{Answered, Notes},
     shadow,
 };
 use crate::{
     BodyState, GateError, Grant, Outcome, Refused, Replay, Request,
+    gate::session::metered::{Counts, Metering, Refill},
     grant::{PayeeFailure, ResponseHead},
     limits::STORED_BODY_BYTES_MAX,
     session::{Acknowledged, SessionGrant},
@@ -43,7 +45,7 @@ const ACCEPT_PAYMENT: HeaderName = HeaderName::from_static("accept-payment");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 const PAYMENT_AUTHORIZATION: HeaderName = HeaderName::from_static("payment-authorization");
-const PAYMENT_RECEIPT: HeaderName = HeaderName::from_static("payment-receipt");
+pub(super) const PAYMENT_RECEIPT: HeaderName = HeaderName::from_static("payment-receipt");
 
 /// Client errors that blame no request: the service could not serve it just now.
 const SERVED_LATER: [StatusCode; 3] = [
@@ -62,7 +64,7 @@ const ENDLESS: [&str; 3] = [
 type Answer<R> = http::Response<ResponseBody<R>>;
 
 /// A request that is ready for the gate, and all that is needed to answer it.
-struct Work<S, B> {
+struct Work<S, B: Body> {
     layer: Arc<Shared>,
     inner: S,
     parts: Parts,
@@ -84,8 +86,9 @@ where
     S::Error: Into<BoxError> + Send,
     S::Future: Send,
     B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Send,
     R: Body<Data = Bytes> + Send + 'static,
-    R::Error: Into<BoxError>,
+    R::Error: Into<BoxError> + Send,
 {
     let (mut parts, body) = request.into_parts();
     let notes = Notes::of(&parts);
@@ -168,14 +171,14 @@ async fn begin(mut task: Pin<&mut (impl Future<Output = ()> + Send)>) -> bool {
     polled.await.unwrap_or(false)
 }
 
-impl<S, B> Work<S, B> {
+impl<S, B: Body> Work<S, B> {
     async fn run<R>(self) -> Result<Answer<R>, S::Error>
     where
         S: Service<http::Request<RequestBody<B>>, Response = http::Response<R>>,
         S::Error: Into<BoxError>,
         B: Body<Data = Bytes>,
-        R: Body<Data = Bytes>,
-        R::Error: Into<BoxError>,
+        R: Body<Data = Bytes> + Send + 'static,
+        R::Error: Into<BoxError> + Send,
     {
         let Self {
             layer,
@@ -445,12 +448,17 @@ where
     S: Service<http::Request<RequestBody<B>>, Response = http::Response<R>>,
     S::Error: Into<BoxError>,
     B: Body<Data = Bytes>,
-    R: Body<Data = Bytes>,
+    R: Body<Data = Bytes> + Send + 'static,
+    R::Error: Into<BoxError> + Send,
 {
     remove_credentials(request.headers_mut());
     request.extensions_mut().insert(grant.paid().clone());
     let payment = notes.wanted().then(|| grant.payment());
+    let trailers = takes_trailers(request.headers());
     let finished = match inner.call(request).await {
+        Ok(response) if grant.is_metered() && response.status().is_success() => {
+            meter(grant, response, trailers).await
+        }
         Ok(response) => finish_session(grant, response).await,
         Err(error) => {
             let error: BoxError = error.into();
@@ -484,8 +492,98 @@ where
     Ok(http::Response::from_parts(parts, body))
 }
 
+/// True when the client reads trailers.
+fn takes_trailers(headers: &HeaderMap) -> bool {
+    let lines = headers
+        .get_all(TE)
+        .into_iter()
+        .filter_map(|it| it.to_str().ok());
+    let mut codings = lines.flat_map(|line| line.split(','));
+    codings.any(|it| it.trim().eq_ignore_ascii_case("trailers"))
+}
+
+/// Lets a response leave through its meters. The error is the answer in its place.
+async fn meter<R>(
+    grant: SessionGrant,
+    response: http::Response<R>,
+    trailers: bool,
+) -> Result<Answer<R>, Refused>
+where
+    R: Body<Data = Bytes> + Send + 'static,
+    R::Error: Into<BoxError> + Send,
+{
+    let (mut parts, body) = response.into_parts();
+    let media_type = parts
+        .headers
+        .get(CONTENT_TYPE)
+        .and_then(|it| it.to_str().ok());
+    let media_type = media_type.unwrap_or_default().to_ascii_lowercase();
+    let Some(mut account) = grant.into_metering() else {
+        return Err(GateError::JournalOutOfStep.refused());
+    };
+    if account.counts_tokens() && media_type.starts_with("application/json") {
+        let whole = match buffer(body, STORED_BODY_BYTES_MAX).await {
+            Buffered::Whole(bytes) => bytes,
+            Buffered::Over(_) | Buffered::Broken(_) => {
+                tracing::warn!("a metered answer broke off, or is too long to read its usage");
+                return Err(GateError::DeliveryVoided.refused());
+            }
+        };
+        let receipt = pay_whole(&mut account, &whole).await?;
+        paid_headers(&mut parts.headers, Some(&receipt));
+        return Ok(http::Response::from_parts(parts, ours(whole)));
+    }
+    let kind = if media_type.starts_with("text/event-stream") {
+        Kind::Events
+    } else {
+        Kind::Bytes { trailers }
+    };
+    let (receipt, _) = account.receipt(false).await;
+    paid_headers(&mut parts.headers, Some(&receipt));
+    if kind == Kind::Events || trailers {
+        parts.headers.remove(CONTENT_LENGTH);
+    }
+    if kind == (Kind::Bytes { trailers: true }) {
+        let name = HeaderValue::from_static("payment-receipt");
+        parts.headers.insert(TRAILER, name);
+    }
+    let (to, pieces) = mpsc::channel(1);
+    let spawner = Arc::clone(&account.gate().env().spawner);
+    spawner.spawn(Box::pin(pump(body, to, account, kind)));
+    let body = Either::Right(Either::Right(Prefixed::paid(pieces)));
+    Ok(http::Response::from_parts(parts, body))
+}
+
+/// Pays for an answer that is read in full before it leaves.
+async fn pay_whole(account: &mut Metering, whole: &Bytes) -> Result<Arc<str>, Refused> {
+    let counts = Counts {
+        requests: 1,
+        bytes: u64::try_from(whole.len()).unwrap_or(u64::MAX),
+        events: 1,
+        tokens: tokens_of(whole).unwrap_or(1),
+    };
+    let paid = async {
+        let cost = account.cost(counts)?;
+        if !account.covers(&cost)
+            && let Refill::Need(need) = account.refill(&cost).await?
+        {
+            return Err(account.short_of(need));
+        }
+        account.charge(&cost);
+        account.end().await.ok_or(GateError::JournalOutOfStep)
+    };
+    match paid.await {
+        Ok((receipt, _)) => Ok(receipt),
+        Err(error) => {
+            let refused = error.refused();
+            account.gate().tell_refused(&refused);
+            Err(refused)
+        }
+    }
+}
+
 /// A session's answer without a resource.
-fn acknowledgement<R>(done: &Acknowledged) -> Answer<R> {
+fn acknowledgement<R: Body>(done: &Acknowledged) -> Answer<R> {
     let mut response = http::Response::new(ours(Bytes::new()));
     *response.status_mut() = StatusCode::from_u16(done.status).unwrap_or(StatusCode::NO_CONTENT);
     let headers = response.headers_mut();
@@ -513,7 +611,7 @@ fn paid_headers(headers: &mut HeaderMap, receipt: Option<&str>) {
 }
 
 /// A refusal as an HTTP response.
-pub(super) fn refusal<R>(refused: &Refused) -> Answer<R> {
+pub(super) fn refusal<R: Body>(refused: &Refused) -> Answer<R> {
     let mut response = http::Response::new(ours(refused.body().into()));
     *response.status_mut() =
         StatusCode::from_u16(refused.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -536,7 +634,7 @@ pub(super) fn refusal<R>(refused: &Refused) -> Answer<R> {
 }
 
 /// A stored response as an HTTP response.
-fn repeat<R>(replay: &Replay) -> Answer<R> {
+fn repeat<R: Body>(replay: &Replay) -> Answer<R> {
     let stored = &replay.response;
     let mut response = http::Response::new(ours(stored.body.clone().into()));
     *response.status_mut() =
@@ -554,6 +652,6 @@ fn repeat<R>(replay: &Replay) -> Answer<R> {
     response
 }
 
-fn ours<R>(bytes: Bytes) -> ResponseBody<R> {
+fn ours<R: Body>(bytes: Bytes) -> ResponseBody<R> {
     Either::Left(Full::new(bytes))
 }

@@ -33,6 +33,7 @@ mod body;
 mod cache;
 mod future;
 mod layer;
+mod metered;
 mod note;
 mod price;
 mod shadow;
@@ -71,9 +72,9 @@ where
     S::Error: Into<BoxError> + Send,
     S::Future: Send,
     B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
+    B::Error: Into<BoxError> + Send,
     R: Body<Data = Bytes> + Send + 'static,
-    R::Error: Into<BoxError>,
+    R::Error: Into<BoxError> + Send,
 {
     type Response = http::Response<ResponseBody<R>>;
     type Error = S::Error;

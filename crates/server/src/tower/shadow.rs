@@ -30,6 +30,7 @@ pub(super) async fn pass<S, B, R>(
 where
     S: Service<http::Request<RequestBody<B>>, Response = http::Response<R>>,
     B: Body<Data = Bytes>,
+    R: Body,
 {
     let rule = layer.price.body_rule(&parts);
     let total = (&layer.spooled, layer.strangers_max());

@@ -2,12 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use stiver_channel::Channel;
+use stiver_channel::{Channel, meter::Tab};
 use stiver_store::{ChannelCommand, ChannelReply, Conclude, StoreError};
 
 use super::{
     super::{Gate, log},
     busy::Busy,
+    metered::Metering,
     receipt,
 };
 use crate::{
@@ -31,6 +32,8 @@ pub struct SessionGrant {
     key: Option<[u8; 32]>,
     channel: Channel,
     begun: Duration,
+    /// The meters, and the window that is held.
+    metered: Option<(Tab, u128)>,
 }
 
 impl SessionGrant {
@@ -54,7 +57,33 @@ impl SessionGrant {
             key,
             channel,
             begun,
+            metered: None,
         }
+    }
+
+    pub(super) fn by_meters(mut self, metered: Option<(Tab, u128)>) -> Self {
+        self.metered = metered;
+        self
+    }
+
+    /// True when what is delivered is counted: the response is to go through its meters.
+    pub(crate) fn is_metered(&self) -> bool {
+        self.metered.is_some()
+    }
+
+    /// The account of a metered response, in the grant's place.
+    pub(crate) fn into_metering(mut self) -> Option<Metering> {
+        let metered = self.metered.take()?;
+        let (paid, channel) = (self.paid.clone(), self.channel.clone());
+        self.held = None;
+        let key = (self.key, channel);
+        Some(Metering::new(
+            self.gate.clone(),
+            Arc::clone(&self.busy),
+            paid,
+            metered,
+            key,
+        ))
     }
 
     /// What the handler may know of the payment.
@@ -73,7 +102,9 @@ impl SessionGrant {
     /// # Errors
     /// A refusal to send in place of the response, when the store gave no answer.
     pub async fn complete(mut self, status: u16) -> Result<Delivered, Refused> {
-        if let Some(amount) = self.held {
+        // What is metered and goes past its meters has delivered nothing that was counted.
+        let spend = |held| if self.metered.is_some() { 0 } else { held };
+        if let Some(amount) = self.held.map(spend) {
             match self.conclude(amount).await {
                 Ok(channel) => self.channel = channel,
                 Err(error) => {

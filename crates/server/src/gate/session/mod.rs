@@ -8,6 +8,7 @@ pub(crate) mod busy;
 pub(crate) mod close;
 mod fund;
 pub(crate) mod grant;
+pub(crate) mod metered;
 mod receipt;
 mod refusal;
 
@@ -244,11 +245,14 @@ impl Gate {
         voucher: Voucher,
         key: Option<SpendKey>,
     ) -> Result<Outcome, GateError> {
-        let Charging::PerRequest(cost) = offer.charging;
+        let (cost, metered) = match &offer.charging {
+            Charging::PerRequest(cost) => (*cost, None),
+            Charging::Metered { tab, window } => (*window, Some((tab.clone(), *window))),
+        };
         let cumulative = voucher.cumulative;
-        let take = match offer.on_failure {
-            SessionFailure::Release => Take::Reserve(cost),
-            SessionFailure::Keep => Take::Spend(cost),
+        let take = match (offer.on_failure, &metered) {
+            (SessionFailure::Keep, None) => Take::Spend(cost),
+            _ => Take::Reserve(cost),
         };
         let ChannelReply::Presented(it) = self.present(busy, voucher, take, key).await? else {
             return Err(GateError::JournalOutOfStep);
@@ -267,7 +271,7 @@ impl Gate {
                     paid,
                     (held, key, it.channel),
                 );
-                Ok(Outcome::Session(Box::new(grant)))
+                Ok(Outcome::Session(Box::new(grant.by_meters(metered))))
             }
             Taken::Nothing => Err(GateError::JournalOutOfStep),
             // The state, and nothing else: it was paid for, or it buys nothing.

@@ -32,6 +32,12 @@ impl Session<'_> {
         self.sealed(sealed).await.to_header().into()
     }
 
+    /// The field value and the JSON in it.
+    pub(crate) async fn both(&self, sealed: bool) -> (Arc<str>, String) {
+        let receipt = self.sealed(sealed).await;
+        (receipt.to_header().into(), receipt.to_json())
+    }
+
     async fn sealed(&self, sealed: bool) -> Receipt {
         let Self { busy, channel, .. } = self;
         let figures = channel.figures();

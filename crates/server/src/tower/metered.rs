@@ -1,0 +1,438 @@
+//! Metered bodies: each piece is paid for before it leaves.
+//!
+//! A task takes the inner service's body piece by piece and gives it to the connection when the
+//! connection is ready: so a client that does not read is charged for one piece at most, and holds
+//! no more than that one in memory. An event stream is cut at its events; between two of them the
+//! payer is asked for a voucher when there is need, and told the receipt at the end.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    task::Poll,
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::future::{Either, select};
+use http::{HeaderMap, HeaderValue};
+use http_body::{Body, Frame};
+use stiver_core::json::Value;
+use tokio::sync::mpsc;
+
+use super::future::PAYMENT_RECEIPT;
+use crate::{
+    gate::session::metered::{Counts, Metering, Need, Refill},
+    limits::{EVENT_BYTES_MAX, PAUSE_MS_MAX, STALL_MS_MAX, TIME_STEP_MS},
+};
+
+/// What kind of body is metered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Events, between which others may be put.
+    Events,
+    /// Bytes. `trailers`: the client reads the receipt behind them.
+    Bytes {
+        /// Whether a receipt is sent as a trailer.
+        trailers: bool,
+    },
+}
+
+/// Whether a stream goes on.
+#[derive(PartialEq, Eq)]
+enum Flow {
+    On,
+    End,
+}
+
+type Pieces<E> = mpsc::Sender<Result<Frame<Bytes>, E>>;
+
+/// One metered response that is on its way.
+struct Stream<E> {
+    account: Metering,
+    kind: Kind,
+    to: Pieces<E>,
+    /// Tokens that were charged for.
+    tokens: u64,
+    requests: u64,
+}
+
+/// Passes a body on, piece by piece, as it is paid for.
+pub(super) async fn pump<R>(body: R, to: Pieces<R::Error>, account: Metering, kind: Kind)
+where
+    R: Body<Data = Bytes>,
+{
+    let mut body = Box::pin(body);
+    let mut events = Events::default();
+    let mut stream = Stream {
+        account,
+        kind,
+        to,
+        tokens: 0,
+        requests: 1,
+    };
+    loop {
+        let flow = match stream.next(body.as_mut()).await {
+            Woke::Piece(Some(Ok(frame))) => match (frame.into_data(), kind) {
+                (Ok(data), Kind::Events) => stream.events(&mut events, &data).await,
+                (Ok(data), Kind::Bytes { .. }) => stream.deliver(data, Counts::default()).await,
+                (Err(frame), _) => stream.send(frame).await,
+            },
+            Woke::Piece(Some(Err(error))) => {
+                // The connection breaks off as the upstream did; what has left is paid.
+                let _ = stream.to.send(Err(error)).await;
+                return;
+            }
+            Woke::Piece(None) => {
+                let rest = events.rest();
+                if !rest.is_empty() {
+                    stream.event(rest).await;
+                }
+                Flow::End
+            }
+            Woke::Step => stream.deliver(Bytes::new(), Counts::default()).await,
+            Woke::Changed if !stream.account.is_fenced() => Flow::On,
+            Woke::Changed => Flow::End,
+            Woke::Gone => return,
+        };
+        if flow == Flow::End {
+            return stream.end(None).await;
+        }
+        if events.ended {
+            return;
+        }
+    }
+}
+
+enum Woke<E> {
+    Piece(Option<Result<Frame<Bytes>, E>>),
+    Step,
+    Changed,
+    Gone,
+}
+
+impl<E> Stream<E> {
+    /// Waits for whatever comes first.
+    async fn next<R>(&self, mut body: Pin<&mut R>) -> Woke<E>
+    where
+        R: Body<Data = Bytes, Error = E>,
+    {
+        let changed = self.account.busy.changed.notified();
+        let (mut gone, mut changed) = (pin!(self.to.closed()), pin!(changed));
+        let step = Duration::from_millis(TIME_STEP_MS);
+        let mut step = self.account.gate().env().clock.sleep(step);
+        let by_time = self.account.counts_time();
+        // Listens before it looks, so that no close is missed in between.
+        changed.as_mut().enable();
+        if self.account.is_fenced() {
+            return Woke::Changed;
+        }
+        poll_fn(|context| {
+            if gone.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Woke::Gone);
+            }
+            if changed.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Woke::Changed);
+            }
+            if let Poll::Ready(piece) = body.as_mut().poll_frame(context) {
+                return Poll::Ready(Woke::Piece(piece));
+            }
+            if by_time && step.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Woke::Step);
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Takes the events apart that a piece completes.
+    async fn events(&mut self, events: &mut Events, data: &Bytes) -> Flow {
+        events.held.extend_from_slice(data);
+        while let Some(event) = events.next() {
+            if is_done(&event) {
+                // Readers stop at this one: the receipt comes before it.
+                events.ended = true;
+                self.finish(Some(event)).await;
+                return Flow::On;
+            }
+            if self.event(event).await == Flow::End {
+                return Flow::End;
+            }
+        }
+        match events.held.len() > EVENT_BYTES_MAX {
+            true => Flow::End,
+            false => Flow::On,
+        }
+    }
+
+    async fn event(&mut self, event: Bytes) -> Flow {
+        let mut counts = Counts {
+            events: u64::from(has_data(&event)),
+            ..Counts::default()
+        };
+        if self.account.counts_tokens() {
+            let charged = self.tokens;
+            match tokens(&event) {
+                Tokens::Total(total) => counts.tokens = total.saturating_sub(charged),
+                Tokens::Some => counts.tokens = 1,
+                Tokens::None => {}
+            }
+        }
+        self.deliver(event, counts).await
+    }
+
+    /// Lets a piece leave once it is paid for.
+    async fn deliver(&mut self, piece: Bytes, mut counts: Counts) -> Flow {
+        counts.bytes = u64::try_from(piece.len()).unwrap_or(u64::MAX);
+        counts.requests = self.requests;
+        if self.pay(counts).await == Flow::End {
+            return Flow::End;
+        }
+        let Some(Ok(place)) = self.in_time(STALL_MS_MAX, self.to.reserve()).await else {
+            return Flow::End;
+        };
+        // Only now, that it leaves, is it charged for: with the time that has passed till now.
+        let cost = match self.account.cost(counts) {
+            Ok(cost) if self.account.covers(&cost) => cost,
+            // It took so long that time has used up what was reserved.
+            _ => return Flow::End,
+        };
+        if !piece.is_empty() {
+            place.send(Ok(Frame::data(piece)));
+        }
+        self.account.charge(&cost);
+        self.requests = 0;
+        self.tokens = self.tokens.saturating_add(counts.tokens);
+        Flow::On
+    }
+
+    /// Waits until what is reserved covers these.
+    async fn pay(&mut self, counts: Counts) -> Flow {
+        let mut asked = None;
+        loop {
+            let busy = std::sync::Arc::clone(&self.account.busy);
+            // Listens before it looks, so that no voucher is missed in between.
+            let mut changed = pin!(busy.changed.notified());
+            changed.as_mut().enable();
+            let Ok(cost) = self.account.cost(counts) else {
+                return Flow::End;
+            };
+            if self.account.covers(&cost) {
+                return Flow::On;
+            }
+            match self.account.refill(&cost).await {
+                Ok(Refill::Done) => continue,
+                Ok(Refill::Need(need)) => {
+                    if asked != Some(need.required) && self.ask(need).await == Flow::End {
+                        return Flow::End;
+                    }
+                    asked = Some(need.required);
+                }
+                Err(_) => return Flow::End,
+            }
+            let gone = pin!(self.to.closed());
+            let woken = select(changed, gone);
+            match self.in_time(PAUSE_MS_MAX, woken).await {
+                Some(Either::Left(_)) => {}
+                Some(Either::Right(_)) | None => return Flow::End,
+            }
+        }
+    }
+
+    /// Asks for a voucher, where that can be done.
+    ///
+    /// # Spec
+    /// draft-tempo-session-00, TSES-38.
+    async fn ask(&self, need: Need) -> Flow {
+        if self.kind != Kind::Events {
+            return Flow::On;
+        }
+        let event = format!(
+            "event: payment-need-voucher\ndata: {{\"acceptedCumulative\":\"{}\",\"channelId\":\
+             \"{}\",\"deposit\":\"{}\",\"requiredCumulative\":\"{}\"}}\n\n",
+            need.accepted, self.account.busy.text, need.deposit, need.required
+        );
+        self.send(Frame::data(event.into())).await
+    }
+
+    /// Sends what costs nothing.
+    async fn send(&self, frame: Frame<Bytes>) -> Flow {
+        match self
+            .in_time(STALL_MS_MAX, Box::pin(self.to.send(Ok(frame))))
+            .await
+        {
+            Some(Ok(())) => Flow::On,
+            _ => Flow::End,
+        }
+    }
+
+    async fn in_time<T>(&self, millis: u64, what: impl Future<Output = T>) -> Option<T> {
+        let end = self
+            .account
+            .gate()
+            .env()
+            .clock
+            .sleep(Duration::from_millis(millis));
+        match select(pin!(what), end).await {
+            Either::Left((value, _)) => Some(value),
+            Either::Right(_) => None,
+        }
+    }
+
+    async fn end(mut self, last: Option<Bytes>) {
+        self.finish(last).await;
+    }
+
+    /// Ends the account, and tells the receipt.
+    async fn finish(&mut self, last: Option<Bytes>) {
+        let receipt = self.account.end().await;
+        match (receipt, self.kind) {
+            (Some((_, json)), Kind::Events) => {
+                let event = format!("event: payment-receipt\ndata: {json}\n\n");
+                self.send(Frame::data(event.into())).await;
+            }
+            (Some((field, _)), Kind::Bytes { trailers: true }) => {
+                if let Ok(value) = HeaderValue::from_str(&field) {
+                    let mut trailers = HeaderMap::new();
+                    trailers.insert(PAYMENT_RECEIPT, value);
+                    self.send(Frame::trailers(trailers)).await;
+                }
+            }
+            (Some(_), Kind::Bytes { trailers: false }) | (None, _) => {}
+        }
+        if let Some(last) = last {
+            self.send(Frame::data(last)).await;
+        }
+    }
+}
+
+/// What has come of an event stream and is no whole event yet.
+#[derive(Default)]
+struct Events {
+    held: BytesMut,
+    /// Up to where no event ends.
+    seen: usize,
+    ended: bool,
+}
+
+impl Events {
+    /// The next whole event, with the blank line that ends it.
+    fn next(&mut self) -> Option<Bytes> {
+        let held = &self.held[..];
+        let mut at = self.seen;
+        while let Some(found) = held.get(at..).and_then(|it| it.iter().position(is_newline)) {
+            let line_end = at + found;
+            let next = after_newline(held, line_end)?;
+            let blank = held.get(next).is_some_and(is_newline);
+            if blank {
+                let end = after_newline(held, next)?;
+                self.seen = 0;
+                return Some(self.held.split_to(end).freeze());
+            }
+            at = next;
+            self.seen = at.saturating_sub(1).min(line_end);
+        }
+        None
+    }
+
+    /// What is left at the end of the stream.
+    fn rest(&mut self) -> Bytes {
+        self.seen = 0;
+        self.held.split().freeze()
+    }
+}
+
+fn is_newline(byte: &u8) -> bool {
+    matches!(byte, b'\n' | b'\r')
+}
+
+/// Behind the line end at `at`; `None` when its second half may still come.
+fn after_newline(held: &[u8], at: usize) -> Option<usize> {
+    match (held.get(at), held.get(at + 1)) {
+        (Some(b'\r'), Some(b'\n')) => Some(at + 2),
+        (Some(b'\r'), None) => None,
+        _ => Some(at + 1),
+    }
+}
+
+/// The data of an event, line by line.
+fn data(event: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let lines = event.split(is_newline);
+    let data = lines.filter_map(|line| line.strip_prefix(b"data:"));
+    data.map(<[u8]>::trim_ascii)
+}
+
+fn has_data(event: &[u8]) -> bool {
+    data(event).next().is_some()
+}
+
+fn is_done(event: &[u8]) -> bool {
+    data(event).eq([&b"[DONE]"[..]])
+}
+
+/// What an event of a language model says of tokens.
+#[derive(Debug, PartialEq, Eq)]
+enum Tokens {
+    /// So many in all.
+    Total(u64),
+    /// Some content.
+    Some,
+    None,
+}
+
+fn tokens(event: &[u8]) -> Tokens {
+    let mut lines = data(event);
+    let (Some(json), None) = (lines.next(), lines.next()) else {
+        return Tokens::None;
+    };
+    let Ok(Value::Object(members)) = Value::parse(json) else {
+        return Tokens::None;
+    };
+    if let Some(total) = members.get("usage").and_then(total) {
+        return Tokens::Total(total);
+    }
+    let Some(Value::Array(choices)) = members.get("choices") else {
+        return Tokens::None;
+    };
+    let has_content = |choice: &Value| {
+        let Value::Object(choice) = choice else {
+            return false;
+        };
+        let Some(Value::Object(delta)) = choice.get("delta") else {
+            return false;
+        };
+        matches!(delta.get("content"), Some(Value::String(text)) if !text.is_empty())
+    };
+    match choices.iter().any(has_content) {
+        true => Tokens::Some,
+        false => Tokens::None,
+    }
+}
+
+/// The tokens that a `usage` member reports: all of them, or those of input and output.
+fn total(usage: &Value) -> Option<u64> {
+    let Value::Object(usage) = usage else {
+        return None;
+    };
+    let number = |name: &str| match usage.get(name) {
+        Some(Value::Number(number)) => {
+            let number = number.as_integer()?;
+            u64::try_from(number).ok()
+        }
+        _ => None,
+    };
+    let both = |one: &str, two: &str| Some(number(one)?.saturating_add(number(two).unwrap_or(0)));
+    number("total_tokens")
+        .or_else(|| both("prompt_tokens", "completion_tokens"))
+        .or_else(|| both("input_tokens", "output_tokens"))
+}
+
+/// The tokens that a whole JSON answer reports.
+pub(super) fn tokens_of(json: &[u8]) -> Option<u64> {
+    match Value::parse(json) {
+        Ok(Value::Object(members)) => members.get("usage").and_then(total),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

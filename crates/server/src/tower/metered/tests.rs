@@ -1,0 +1,50 @@
+//! Taking event streams apart.
+
+use super::*;
+
+fn split(pieces: &[&str]) -> (Vec<String>, String) {
+    let mut events = Events::default();
+    let mut found = Vec::new();
+    for piece in pieces {
+        events.held.extend_from_slice(piece.as_bytes());
+        while let Some(event) = events.next() {
+            found.push(String::from_utf8(event.to_vec()).unwrap());
+        }
+    }
+    (found, String::from_utf8(events.rest().to_vec()).unwrap())
+}
+
+#[test]
+fn events_are_cut_where_they_end_however_they_come() {
+    let text = "data: a\n\nevent: b\ndata: c\n\n: comment\n\ndata: d\r\n\r\ndata: e";
+    let whole = split(&[text]);
+    assert_eq!(whole.0.len(), 4);
+    assert_eq!(whole.0[1], "event: b\ndata: c\n\n");
+    assert_eq!(whole.1, "data: e");
+    for at in 1..text.len() {
+        assert_eq!(split(&[&text[..at], &text[at..]]), whole, "cut at {at}");
+    }
+    let bytes: Vec<String> = text.chars().map(String::from).collect();
+    let bytes: Vec<&str> = bytes.iter().map(String::as_str).collect();
+    assert_eq!(split(&bytes), whole);
+}
+
+#[test]
+fn tokens_are_told_by_content_and_by_usage() {
+    let event = |json: &str| tokens(format!("data: {json}\n\n").as_bytes());
+    let content = r#"{"choices":[{"delta":{"content":"Hi"}}]}"#;
+    assert_eq!(event(content), Tokens::Some);
+    let role = r#"{"choices":[{"delta":{"role":"assistant","content":""}}],"usage":null}"#;
+    assert_eq!(event(role), Tokens::None);
+    let usage = r#"{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":4}}"#;
+    assert_eq!(event(usage), Tokens::Total(7));
+    let total = r#"{"usage":{"total_tokens":9,"prompt_tokens":3}}"#;
+    assert_eq!(event(total), Tokens::Total(9));
+    let other = r#"{"usage":{"input_tokens":1,"output_tokens":2}}"#;
+    assert_eq!(event(other), Tokens::Total(3));
+    for nothing in ["[DONE]", "7", r#"{"usage":{"total_tokens":-1}}"#, "{"] {
+        assert_eq!(event(nothing), Tokens::None, "{nothing}");
+    }
+    assert_eq!(tokens_of(total.as_bytes()), Some(9));
+    assert!(is_done(b"data: [DONE]\n\n") && !is_done(b"data: x\n\n"));
+}
