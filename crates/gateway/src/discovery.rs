@@ -164,12 +164,22 @@ fn told(price: &pricing::Price) -> Price {
 }
 
 fn operation(route: &Route, name: &str, priced: &Priced, methods: &[&MethodName]) -> Operation {
-    let offers = methods.iter().map(|method| Offer {
+    let charges = methods.iter().map(|method| Offer {
         intent: "charge".to_owned(),
         method: method.to_string(),
         price: told(&priced.price),
         description: None,
     });
+    let sessions = methods.iter().filter_map(|method| {
+        let session = priced.session.as_ref()?;
+        Some(Offer {
+            intent: "session".to_owned(),
+            method: method.to_string(),
+            price: Price::Fixed(session.price.clone()),
+            description: None,
+        })
+    });
+    let offers = charges.chain(sessions);
     Operation {
         method: name.to_owned(),
         // OpenAPI has no word for "the rest"; a parameter with a name that says so comes closest.

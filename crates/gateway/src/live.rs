@@ -11,7 +11,6 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use stiver_core::Timestamp;
 use stiver_env::Env;
-use stiver_method::payee::PayeeCharge;
 use stiver_method_ledger::EmbeddedLedger;
 use stiver_server::{Gate, tower::Answered};
 use tracing::Instrument as _;
@@ -25,7 +24,7 @@ use crate::{
     limits::Rules,
     observe::{About, Watching},
     proxy::Proxy,
-    routes::{Earlier, Routes},
+    routes::{Earlier, Methods, Routes},
     run::{StartError, UpstreamClients, upstream_clients},
     secrets::{self, RotateError, Rotated},
 };
@@ -38,7 +37,7 @@ pub const EARLIER_MAX: usize = 32;
 pub(crate) struct Live {
     gate: Gate,
     ledger: EmbeddedLedger,
-    method: Arc<dyn PayeeCharge>,
+    methods: Methods,
     env: Env,
     current: RwLock<Arc<Current>>,
     /// Held while a file is read and put into force: two at once would lose one.
@@ -123,17 +122,17 @@ impl Live {
     pub(crate) fn new(
         config: &Config,
         (gate, ledger, watching): (Gate, EmbeddedLedger, Watching),
-        method: Arc<dyn PayeeCharge>,
+        methods: Methods,
         proxy: impl FnOnce(Arc<Routes>) -> Proxy,
     ) -> Result<Self, StartError> {
         let env = gate.env().clone();
         let upstreams = upstream_clients(config, &UpstreamClients::new(), &env)?;
-        let routes = Routes::new(config, &upstreams, &method, None, &env);
+        let routes = Routes::new(config, &upstreams, &methods, None, &env);
         let routes = Arc::new(routes.map_err(StartError::Routes)?);
         let public = Public {
             proxy: proxy(Arc::clone(&routes)),
             endpoint: LedgerEndpoint::new(&ledger, config, &env),
-            discovery: Discovery::new(config, &[method.name()]),
+            discovery: Discovery::new(config, &[methods.charge.name()]),
             watching,
         };
         let current = Current {
@@ -145,7 +144,7 @@ impl Live {
         Ok(Self {
             gate,
             ledger,
-            method,
+            methods,
             env,
             current: RwLock::new(Arc::new(current)),
             changing: tokio::sync::Mutex::default(),
@@ -188,13 +187,13 @@ impl Live {
         let failed = |error| ReloadError::Build(Box::new(error));
         let upstreams = upstream_clients(config, &old.upstreams, &self.env).map_err(failed)?;
         let before = Some(&*old.routes);
-        let routes = Routes::new(config, &upstreams, &self.method, before, &self.env);
+        let routes = Routes::new(config, &upstreams, &self.methods, before, &self.env);
         let routes = routes.map_err(|error| failed(StartError::Routes(error)))?;
         let routes = Arc::new(routes.honouring(earlier));
         let public = Public {
             proxy: old.public.proxy.with_routes(Arc::clone(&routes), config),
             endpoint: LedgerEndpoint::new(&self.ledger, config, &self.env),
-            discovery: Discovery::new(config, &[self.method.name()]),
+            discovery: Discovery::new(config, &[self.methods.charge.name()]),
             watching: old.public.watching.clone(),
         };
         public.watching.limits.change(Rules::of(config));
@@ -281,6 +280,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("[metrics]", old.metrics == new.metrics),
         ("[tracing]", old.tracing == new.tracing),
         ("currencies of [ledger]", old.currencies == new.currencies),
+        ("[sessions]", old.sessions == new.sessions),
     ];
     let changed = fixed.into_iter().filter(|(_, same)| !same);
     changed.map(|(key, _)| key).collect()

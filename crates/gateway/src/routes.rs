@@ -5,15 +5,19 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use http::{HeaderMap, HeaderName, header};
 use stiver_core::{Amount, Timestamp};
 use stiver_env::Env;
-use stiver_method::payee::{PayeeCharge, QuoteError};
+use stiver_method::{
+    payee::{PayeeCharge, QuoteError},
+    session::PayeeSession,
+};
 use stiver_server::{
-    route::{Offer, Route, RouteError, Settle, UpstreamRepeats},
+    route::{Offer, OnFailure, Route, RouteError, Settle, UpstreamRepeats},
+    session::{SessionFailure, SessionOffer},
     tower::{BodyRule, Shadow},
 };
 
 use crate::{
     config::{
-        self, Access, Config, Priced,
+        self, Access, Config, Priced, Session,
         pricing::Price,
         route::{BodyMode, FreeQuota},
     },
@@ -44,6 +48,15 @@ struct Entry {
     pattern: Pattern,
     methods: Vec<String>,
     found: Found,
+}
+
+/// How a gateway is paid.
+#[derive(Clone)]
+pub(crate) struct Methods {
+    /// Request by request.
+    pub(crate) charge: Arc<dyn PayeeCharge>,
+    /// By sessions.
+    pub(crate) session: Arc<dyn PayeeSession>,
 }
 
 /// What a request found.
@@ -118,12 +131,12 @@ fn declared(headers: &HeaderMap) -> Option<usize> {
 }
 
 impl Routes {
-    /// Prepares every route of a configuration, paid by one method. A route that was among those
+    /// Prepares every route of a configuration. A route that was among those
     /// of `before`, with the same pattern, methods and free quota, goes on counting where it was.
     pub(crate) fn new(
         config: &Config,
         upstreams: &BTreeMap<String, UpstreamClient>,
-        method: &Arc<dyn PayeeCharge>,
+        methods: &Methods,
         before: Option<&Self>,
         env: &Env,
     ) -> Result<Self, RoutesError> {
@@ -162,7 +175,7 @@ impl Routes {
                         let before = before.and_then(|it| it.quota(route, quota));
                         before.unwrap_or_else(|| Arc::new(Quota::new(quota)))
                     });
-                    let route = prepare(config, priced, quota, method, env)?;
+                    let route = prepare(config, priced, quota, methods, env)?;
                     Found::Priced(serving, Arc::new(route))
                 }
             };
@@ -259,35 +272,35 @@ fn prepare(
     config: &Config,
     priced: &Priced,
     quota: Option<Arc<Quota>>,
-    method: &Arc<dyn PayeeCharge>,
+    methods: &Methods,
     env: &Env,
 ) -> Result<PricedRoute, RoutesError> {
     let shadow = priced.shadow.then_some(match config.shadow_header {
         true => Shadow::Told,
         false => Shadow::Silent,
     });
-    unshadowed(config, priced, quota, method, env).map(|route| route.shadow(shadow))
+    unshadowed(config, priced, quota, methods, env).map(|route| route.shadow(shadow))
 }
 
 fn unshadowed(
     config: &Config,
     priced: &Priced,
     quota: Option<Arc<Quota>>,
-    method: &Arc<dyn PayeeCharge>,
+    methods: &Methods,
     env: &Env,
 ) -> Result<PricedRoute, RoutesError> {
     match &priced.price {
         Price::Fixed(amount) => Ok(PricedRoute::fixed(
-            policy(config, priced, method, amount)?,
+            policy(config, priced, methods, amount)?,
             quota,
         )),
         Price::Computed(pricing) => {
-            let policy = policy(config, priced, method, &pricing.cap)?;
+            let policy = policy(config, priced, methods, &pricing.cap)?;
             let hook = match &pricing.hook {
                 Some(hook) => Some(HookClient::new(hook, pricing, env).map_err(RoutesError::Hook)?),
                 None => None,
             };
-            let computed = (pricing.as_ref().clone(), Arc::clone(method));
+            let computed = (pricing.as_ref().clone(), Arc::clone(&methods.charge));
             Ok(PricedRoute::computed(policy, quota, computed, hook))
         }
     }
@@ -297,20 +310,25 @@ fn unshadowed(
 fn policy(
     config: &Config,
     priced: &Priced,
-    method: &Arc<dyn PayeeCharge>,
+    methods: &Methods,
     amount: &Amount,
 ) -> Result<Route, RoutesError> {
-    let offer =
-        Offer::new(Arc::clone(method), amount.clone()).map_err(|source| RoutesError::Price {
-            price: amount.to_string(),
-            source,
-        })?;
+    let price = |source| RoutesError::Price {
+        price: amount.to_string(),
+        source,
+    };
+    let offer = Offer::new(Arc::clone(&methods.charge), amount.clone()).map_err(price)?;
+    let session = priced.session.as_ref();
+    let session = session.map(|session| session_offer(priced, session, methods));
+    let session = session.transpose().map_err(price)?;
+    let route = Route::new(vec![offer])
+        .and_then(|route| route.with_sessions(session.into_iter().collect()));
     let repeats = if priced.upstream_idempotent {
         UpstreamRepeats::HonoursKey
     } else {
         UpstreamRepeats::ByMethod
     };
-    let mut route = Route::new(vec![offer])
+    let mut route = route
         .map_err(RoutesError::Route)?
         .challenge_lifetime(config.challenge_lifetime)
         .on_failure(priced.on_failure)
@@ -329,6 +347,25 @@ fn policy(
         route = route.description_in(language.clone(), text);
     }
     Ok(route)
+}
+
+/// How a session pays for a route.
+fn session_offer(
+    priced: &Priced,
+    session: &Session,
+    methods: &Methods,
+) -> Result<SessionOffer, QuoteError> {
+    let method = Arc::clone(&methods.session);
+    let mut offer = SessionOffer::per_request(method, session.price.clone())?
+        .min_voucher_delta(session.min_voucher.units())
+        .on_failure(match priced.on_failure {
+            OnFailure::Retry | OnFailure::Refund => SessionFailure::Release,
+            OnFailure::Keep => SessionFailure::Keep,
+        });
+    if let Some(deposit) = &session.suggested_deposit {
+        offer = offer.suggested_deposit(deposit.clone());
+    }
+    Ok(offer)
 }
 
 /// Why the routes are not ready.

@@ -7,9 +7,17 @@ use http::Request;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use stiver_env::{Env, net::Listener};
-use stiver_method::payee::PayeeCharge;
-use stiver_method_ledger::{EmbeddedLedger, LedgerPayee, LedgerPayeeConfig};
-use stiver_server::{Gate, gate::BuildError};
+use stiver_ledger::id::AccountId;
+use stiver_method::{key::Ed25519Key, signer::Signer};
+use stiver_method_ledger::{
+    EmbeddedLedger, LedgerPayee, LedgerPayeeConfig,
+    session::{LedgerSessionPayee, LedgerSessionPayeeConfig, Scheme},
+};
+use stiver_server::{
+    Gate,
+    gate::BuildError,
+    session::{SessionLimits, SettleSchedule},
+};
 use stiver_store::{EmbeddedStore, Limits as StoreLimits, Store};
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio_rustls::TlsAcceptor;
@@ -24,12 +32,16 @@ use crate::{
     live::{Live, ReloadError, Reloaded},
     observe::{self, Watched, Watching},
     proxy::{Limits, Proxy},
+    routes::Methods,
     tls::{self, Certificate, Protocols, TlsError},
     upstream::{HeaderRules, Settings, UpstreamClient, UpstreamSetupError},
 };
 
 /// How often payments that a crash or a lost answer left behind are looked for.
 const RECOVERY_PAUSE: Duration = Duration::from_secs(5);
+/// The shortest and the longest pause between two looks at what channels have earned.
+const SETTLE_PAUSE_MIN: Duration = Duration::from_secs(5);
+const SETTLE_PAUSE_MAX: Duration = Duration::from_secs(60);
 /// How often a shutdown looks whether paid work has ended.
 const WORK_PAUSE: Duration = Duration::from_millis(20);
 /// Connections to the admin socket at once.
@@ -82,16 +94,18 @@ impl Gateway {
         let store = EmbeddedStore::open(store_config, env, StoreLimits::default())
             .await
             .map_err(StartError::Store)?;
-        let method: Arc<dyn PayeeCharge> = Arc::new(LedgerPayee::new(LedgerPayeeConfig {
-            ledger: Arc::new(ledger.clone()),
-            account,
-            signer: payee_key,
-            currencies: config.currencies.clone(),
-        }));
+        let methods = methods(config, &ledger, account, payee_key)?;
         let shared: Arc<dyn Store> = Arc::new(store.clone());
         let watching = Watching::new(config, env);
         let gate = Gate::builder(config.realm.clone(), secrets, shared, env.clone())
-            .method(Arc::clone(&method));
+            .method(Arc::clone(&methods.charge))
+            .channels(Arc::new(store.clone()))
+            .session_method(Arc::clone(&methods.session))
+            .session_limits(SessionLimits {
+                channels_max: config.sessions.channels_max,
+                vouchers_per_second: config.sessions.vouchers_per_second,
+                ..SessionLimits::default()
+            });
         let gate = watching.count(gate).build().map_err(StartError::Gate)?;
         let limits = Limits {
             spool_total_bytes: config.spool_total_bytes,
@@ -100,7 +114,7 @@ impl Gateway {
         };
         let proxy = |routes| Proxy::new(gate.clone(), routes, limits, &watching);
         let parts = (gate.clone(), ledger.clone(), watching.clone());
-        let live = Arc::new(Live::new(config, parts, method, proxy)?);
+        let live = Arc::new(Live::new(config, parts, methods, proxy)?);
         let (stop, stopped) = watch::channel(false);
         let mut gateway = Self {
             addresses: Vec::new(),
@@ -121,6 +135,7 @@ impl Gateway {
             env: env.clone(),
         };
         gateway.recover(&gate, stopped.clone());
+        gateway.settle(&gate, config, stopped.clone());
         gateway.listen(config, watching, stopped).await?;
         Ok(gateway)
     }
@@ -209,6 +224,35 @@ impl Gateway {
         self.ended.push(ended);
     }
 
+    /// Takes what channels have earned, closes those that nobody uses, and looks for payers that
+    /// close theirs by force.
+    fn settle(&mut self, gate: &Gate, config: &Config, mut stopped: watch::Receiver<bool>) {
+        let sessions = config.sessions;
+        let schedule = SettleSchedule {
+            unsettled_max: sessions.settle_after_units.map(u128::from),
+            quiet: sessions.settle_quiet,
+            idle: sessions.idle_close,
+            watch: true,
+        };
+        // Often enough to see a forced close in the first half of its grace.
+        let pause = (sessions.grace / 4).clamp(SETTLE_PAUSE_MIN, SETTLE_PAUSE_MAX);
+        let (gate, clock) = (gate.clone(), Arc::clone(&self.env.clock));
+        let ended = self.task(async move {
+            let passes = async {
+                loop {
+                    gate.recover_channels().await;
+                    gate.settle_due(&schedule).await;
+                    clock.sleep(pause).await;
+                }
+            };
+            tokio::select! {
+                () = passes => {}
+                _ = stopped.wait_for(|stop| *stop) => {}
+            }
+        });
+        self.ended.push(ended);
+    }
+
     async fn listen(
         &mut self,
         config: &Config,
@@ -258,6 +302,8 @@ impl Gateway {
             watching,
             places: (Arc::clone(&self.slots), self.connections_max),
             spooled_bytes_max: config.spool_total_bytes,
+            channels_max: config.sessions.channels_max,
+            currencies: config.currencies.clone(),
             stopping,
         });
         let socket = config.admin_socket();
@@ -318,6 +364,37 @@ impl Gateway {
         }));
         receiver
     }
+}
+
+/// How the gateway is paid: through its own ledger.
+fn methods(
+    config: &Config,
+    ledger: &EmbeddedLedger,
+    account: AccountId,
+    key: Arc<Ed25519Key>,
+) -> Result<Methods, StartError> {
+    let signer: Arc<dyn Signer> = key;
+    let charge = LedgerPayee::new(LedgerPayeeConfig {
+        ledger: Arc::new(ledger.clone()),
+        account,
+        signer: Arc::clone(&signer),
+        currencies: config.currencies.clone(),
+    });
+    let mut sessions = LedgerSessionPayeeConfig::new(
+        Arc::new(ledger.clone()),
+        account,
+        signer,
+        config.currencies.clone(),
+    );
+    sessions.grace_seconds = config.sessions.grace.as_secs();
+    if !config.sessions.hash_chain {
+        sessions.schemes = vec![Scheme::Ed25519];
+    }
+    let session = LedgerSessionPayee::new(sessions).map_err(StartError::Sessions)?;
+    Ok(Methods {
+        charge: Arc::new(charge),
+        session: Arc::new(session),
+    })
 }
 
 /// Answers by a router.
@@ -409,6 +486,9 @@ pub enum StartError {
     /// The gate.
     #[error("the gate could not be built")]
     Gate(#[source] BuildError),
+    /// What sessions need.
+    #[error("the ledger's sessions are not ready: {0}")]
+    Sessions(String),
     /// The routes.
     #[error("the routes are not ready")]
     Routes(#[source] RoutesError),

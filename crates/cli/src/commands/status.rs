@@ -50,6 +50,20 @@ pub(crate) async fn run(args: &ConfigChoice, env: &Env, output: Output) -> Resul
     }
 }
 
+fn sessions(sessions: &wire::Sessions, output: Output) -> Result<(), Failure> {
+    heading(output, "Sessions")?;
+    let open = format!("{} of {}", sessions.open, sessions.open_max);
+    row(output, "channels", &open)?;
+    let Some(held) = &sessions.held else {
+        return Ok(());
+    };
+    row(output, "deposits", &held.deposit.display)?;
+    row(output, "authorised", &held.accepted.display)?;
+    row(output, "served", &held.spent.display)?;
+    row(output, "being served", &held.reserved.display)?;
+    row(output, "not taken yet", &held.unsettled.display)
+}
+
 fn table(status: &wire::Status, output: Output) -> Result<(), Failure> {
     let head = match status.ready.ready {
         true => output.paint(GOOD, "ready"),
@@ -81,6 +95,7 @@ fn table(status: &wire::Status, output: Output) -> Result<(), Failure> {
             }
         }
     }
+    sessions(&status.sessions, output)?;
     heading(output, "Held")?;
     let of = |held: &dyn ToString, max: &dyn ToString| {
         format!("{} of {}", held.to_string(), max.to_string())

@@ -28,6 +28,7 @@ fn status() -> Value {
                 "undeliveredComplete",
                 flag("False when there was more than could be counted."),
             ),
+            ("sessions", sessions()),
             ("store", store()),
             ("logs", list("The logs.", log())),
             (
@@ -76,6 +77,31 @@ fn undelivered() -> Value {
             ("payments", whole("How many.")),
             ("amount", money("How much.")),
         ],
+    )
+}
+
+fn sessions() -> Value {
+    let held = object(
+        "What is in the open ones; missing where the ledger has several currencies.",
+        [
+            ("deposit", money("What payers have put in.")),
+            ("accepted", money("What they have authorised.")),
+            ("spent", money("What was served.")),
+            ("reserved", money("What is being served.")),
+            ("unsettled", money("What was served and is not taken yet.")),
+        ],
+    );
+    object_with(
+        "The channels of sessions.",
+        [
+            ("open", whole("Channels that have not ended.")),
+            ("openMax", whole("Most channels that have not ended.")),
+            (
+                "ended",
+                whole("Channels that have ended and are still known."),
+            ),
+        ],
+        [("held", held)],
     )
 }
 

@@ -15,6 +15,8 @@ mod print;
 pub mod route;
 mod schema;
 pub mod secret;
+pub mod session;
+pub mod sessions;
 mod source;
 pub mod tracing;
 pub mod upstream;
@@ -44,6 +46,8 @@ pub use self::{
     listener::Listener,
     metrics::Metrics,
     route::{Access, Priced, Route},
+    session::Session,
+    sessions::Sessions,
     tracing::Tracing,
     upstream::Upstream,
 };
@@ -132,6 +136,8 @@ pub struct Config {
     pub currencies: Vec<Currency>,
     /// Payees elsewhere may bring the orders that their payers signed.
     pub accept_orders: bool,
+    /// What holds for the channels of all sessions.
+    pub sessions: Sessions,
     /// Routes, in the file's order: the first match counts.
     pub routes: Vec<Route>,
 }

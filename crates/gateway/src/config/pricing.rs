@@ -155,12 +155,12 @@ pub(super) fn fixed(
     source: &Source<'_>,
     price: &Spanned<String>,
     currencies: &[Currency],
-) -> Result<Price, ConfigError> {
+) -> Result<Amount, ConfigError> {
     let amount = amount(source, "price", price, currencies)?;
     if amount.is_zero() {
         return Err(source.at(price, "the price is zero: say access = \"free\""));
     }
-    Ok(Price::Fixed(amount))
+    Ok(amount)
 }
 
 /// A price by `[route.pricing]`.
@@ -429,7 +429,8 @@ fn is_pointer(text: &str) -> bool {
     text.starts_with('/') && escapes_are_good
 }
 
-fn amount(
+/// An amount of the file.
+pub(super) fn amount(
     source: &Source<'_>,
     key: &str,
     value: &Spanned<String>,

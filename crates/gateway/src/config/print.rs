@@ -16,6 +16,8 @@ use super::{
     pricing::{Choice, HookFailure, Place, Price, Pricing, Quantity, Round, Term},
     route::{Access, BodyMode, Priced, Route, Settle},
     secret::SecretRef,
+    session::Session,
+    sessions::Sessions,
     upstream::{HeaderSource, Upstream},
 };
 
@@ -105,6 +107,7 @@ fn file(config: &Config) -> Table {
         ("discovery", Some(discovery(&config.discovery))),
         ("cors", Some(cors(&config.cors))),
         ("ledger", Some(ledger(config))),
+        ("sessions", Some(sessions(&config.sessions))),
         ("route", list(config.routes.iter().map(route))),
     ]);
     match file {
@@ -170,6 +173,21 @@ fn ledger(config: &Config) -> Value {
     table([
         ("accept_orders", flag(config.accept_orders)),
         ("currencies", map(own)),
+    ])
+}
+
+fn sessions(row: &Sessions) -> Value {
+    table([
+        ("hash_chain", flag(row.hash_chain)),
+        ("grace_s", seconds(row.grace)),
+        ("idle_close_s", row.idle_close.and_then(seconds)),
+        ("settle_quiet_s", row.settle_quiet.and_then(seconds)),
+        (
+            "settle_after_units",
+            row.settle_after_units.and_then(number),
+        ),
+        ("channels_max", number(row.channels_max)),
+        ("vouchers_per_second", number(row.vouchers_per_second)),
     ])
 }
 
@@ -307,6 +325,7 @@ fn priced(row: &Priced) -> Value {
     let descriptions = words.filter(|_| !row.descriptions.is_empty());
     table([
         ("price", price),
+        ("session", row.session.as_ref().map(session)),
         ("pricing", pricing),
         ("description", row.description.as_ref().and_then(text)),
         ("descriptions", descriptions),
@@ -318,6 +337,15 @@ fn priced(row: &Priced) -> Value {
         ("resume_window_s", seconds(row.resume_window)),
         ("upstream_idempotent", flag(row.upstream_idempotent)),
         ("keep_responses", text(keep)),
+    ])
+}
+
+fn session(row: &Session) -> Value {
+    let suggested = row.suggested_deposit.as_ref();
+    let step = Some(&row.min_voucher).filter(|step| !step.is_zero());
+    table([
+        ("suggested_deposit", suggested.and_then(text)),
+        ("min_voucher", step.and_then(text)),
     ])
 }
 

@@ -11,6 +11,7 @@ use super::{
     body_limit,
     limits::{self, Rate},
     pricing::{self, Price},
+    session::{self, Session},
     source::Source,
     upstream::{DEFAULT_UPSTREAM, TIMEOUT_S_MAX, Upstream},
     wire,
@@ -72,6 +73,8 @@ pub enum Access {
 pub struct Priced {
     /// What one request costs.
     pub price: Price,
+    /// How sessions pay, when they may.
+    pub session: Option<Session>,
     /// Shown to the payer.
     pub description: Option<String>,
     /// The same in other languages, for payers that ask for one.
@@ -285,28 +288,55 @@ fn access(
     route: &wire::Route,
     known: &Known<'_>,
 ) -> Result<Access, ConfigError> {
-    let price = match (&route.price, &route.pricing, &route.access) {
-        (Some(price), None, None) => pricing::fixed(source, price, known.currencies)?,
-        (None, Some(pricing), None) => pricing::computed(source, pricing, known.currencies)?,
-        (None, None, Some(access)) => return unpriced(source, route, access),
-        (None, None, None) => {
+    if let Some(access) = &route.access {
+        return match priced_key(route) {
+            Some((key, offset)) => {
+                let problem = format!("the route has both {key} and access: keep one");
+                Err(source.error(offset, problem))
+            }
+            None => unpriced(source, route, access),
+        };
+    }
+    let (price, session) = match (&route.price, &route.pricing) {
+        (Some(price), None) => {
+            let session = route.session.as_ref();
+            let (price, session) = session::resolve(source, price, session, known.currencies)?;
+            (Price::Fixed(price), session)
+        }
+        (None, Some(pricing)) => {
+            if let Some(session) = &route.session {
+                let problem = "[route.session] goes with a fixed price: one of [route.pricing] is \
+                               paid request by request";
+                return Err(source.at(session, problem));
+            }
+            (pricing::computed(source, pricing, known.currencies)?, None)
+        }
+        (None, None) => {
             let problem = "the route has neither a price nor access: write price = \"0.01 USD\", \
                            or access = \"free\" or \"denied\"";
             return Err(source.at(&route.path, problem));
         }
-        (Some(price), _, Some(_)) => {
-            return Err(source.at(price, "the route has both a price and access: keep one"));
-        }
-        (_, Some(pricing), Some(_)) => {
-            return Err(source.at(pricing, "the route has both pricing and access: keep one"));
-        }
-        (Some(price), Some(_), None) => {
+        (Some(price), Some(_)) => {
             let problem = "the route has both a price and pricing: a fixed part of the price is \
                            base in [route.pricing]";
             return Err(source.at(price, problem));
         }
     };
-    priced(source, route, price, known).map(|priced| Access::Priced(Box::new(priced)))
+    priced(source, route, (price, session), known).map(|priced| Access::Priced(Box::new(priced)))
+}
+
+/// The key by which a route is priced, and where it stands.
+fn priced_key(route: &wire::Route) -> Option<(&'static str, usize)> {
+    fn at<T>(value: Option<&Spanned<T>>) -> Option<usize> {
+        value.map(|value| value.span().start)
+    }
+    let keys = [
+        ("a price", at(route.price.as_ref())),
+        ("pricing", at(route.pricing.as_ref())),
+        ("[route.session]", at(route.session.as_ref())),
+    ];
+    keys.into_iter()
+        .find_map(|(key, offset)| Some((key, offset?)))
 }
 
 fn unpriced(
@@ -342,7 +372,7 @@ fn unpriced(
 fn priced(
     source: &Source<'_>,
     route: &wire::Route,
-    price: Price,
+    (price, session): (Price, Option<Session>),
     known: &Known<'_>,
 ) -> Result<Priced, ConfigError> {
     let attempts = route.max_attempts.as_ref();
@@ -363,6 +393,7 @@ fn priced(
     let keep = route.keep_responses.as_ref();
     Ok(Priced {
         price,
+        session,
         description: route.description.clone(),
         descriptions: descriptions(source, route)?,
         settle: source.word("settle", route.settle.as_ref(), Settle::Before, &moments)?,

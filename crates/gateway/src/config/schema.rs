@@ -75,6 +75,7 @@ pub(super) static FILE: Table = Table {
         table("discovery", "[discovery]", Holds::Table(&DISCOVERY)),
         table("cors", "[cors]", Holds::Table(&CORS)),
         table("ledger", "[ledger]", Holds::Table(&LEDGER)),
+        table("sessions", "[sessions]", Holds::Table(&SESSIONS)),
         table("route", "[[route]]", Holds::List(&ROUTE)),
     ],
 };
@@ -233,12 +234,26 @@ static LEDGER: Table = Table {
     ],
 };
 
+static SESSIONS: Table = Table {
+    name: "[sessions]",
+    keys: &[
+        key("hash_chain", "hash_chain = false"),
+        key("grace_s", "grace_s = 900"),
+        key("idle_close_s", "idle_close_s = 86400"),
+        key("settle_quiet_s", "settle_quiet_s = 600"),
+        key("settle_after_units", "settle_after_units = 1000000"),
+        key("channels_max", "channels_max = 1000000"),
+        key("vouchers_per_second", "vouchers_per_second = 1000"),
+    ],
+};
+
 static ROUTE: Table = Table {
     name: "[[route]]",
     keys: &[
         required("path", "path = \"/v1/**\""),
         key("methods", "methods = [\"GET\", \"POST\"]"),
         key("price", "price = \"0.01 USD\""),
+        table("session", "[route.session]", Holds::Table(&SESSION)),
         table("pricing", "[route.pricing]", Holds::Table(&PRICING)),
         key("access", "access = \"free\""),
         key("upstream", "upstream = \"NAME\""),
@@ -275,6 +290,14 @@ static FREE_QUOTA: Table = Table {
     keys: &[
         required("requests", FREE_QUOTA_EXAMPLE),
         required("per", FREE_QUOTA_EXAMPLE),
+    ],
+};
+
+static SESSION: Table = Table {
+    name: "[route.session]",
+    keys: &[
+        key("suggested_deposit", "suggested_deposit = \"1 USD\""),
+        key("min_voucher", "min_voucher = \"0.0001 USD\""),
     ],
 };
 

@@ -27,6 +27,8 @@ pub(super) struct File {
     pub(super) cors: Cors,
     #[serde(default)]
     pub(super) ledger: Ledger,
+    #[serde(default)]
+    pub(super) sessions: Sessions,
     #[serde(default, rename = "route")]
     pub(super) routes: Vec<Route>,
 }
@@ -162,6 +164,19 @@ pub(super) struct Ledger {
     pub(super) accept_orders: Option<bool>,
 }
 
+/// `[sessions]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Sessions {
+    pub(super) hash_chain: Option<bool>,
+    pub(super) grace_s: Given<u64>,
+    pub(super) idle_close_s: Given<u64>,
+    pub(super) settle_quiet_s: Given<u64>,
+    pub(super) settle_after_units: Given<u64>,
+    pub(super) channels_max: Given<u64>,
+    pub(super) vouchers_per_second: Given<u64>,
+}
+
 /// `[[route]]`
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -169,6 +184,7 @@ pub(super) struct Route {
     pub(super) path: Spanned<String>,
     pub(super) methods: Given<Vec<String>>,
     pub(super) price: Given<String>,
+    pub(super) session: Given<Session>,
     pub(super) pricing: Given<Pricing>,
     pub(super) access: Given<String>,
     pub(super) upstream: Given<String>,
@@ -195,6 +211,14 @@ pub(super) struct Route {
 pub(super) struct FreeQuota {
     pub(super) requests: Spanned<u64>,
     pub(super) per: Spanned<String>,
+}
+
+/// `[route.session]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Session {
+    pub(super) suggested_deposit: Given<String>,
+    pub(super) min_voucher: Given<String>,
 }
 
 /// `[route.pricing]`

@@ -44,6 +44,7 @@ pub(super) fn encode(status: &Status, logs: &Logs, into: &mut String) -> Result<
     let mut rows = Rows(Registry::with_prefix("stiver"));
     gateway(&mut rows, status);
     undelivered(&mut rows, status);
+    sessions(&mut rows, status);
     store(&mut rows, status);
     ledger(&mut rows, status);
     log(&mut rows, "store", &logs.store);
@@ -100,6 +101,34 @@ fn undelivered(rows: &mut Rows, status: &Status) {
     let complete = u8::from(status.undelivered_complete);
     let help = "1 when every unfinished payment was counted";
     rows.one("undelivered_complete", help, complete);
+}
+
+fn sessions(rows: &mut Rows, status: &Status) {
+    let sessions = &status.sessions;
+    let help = "Channels of sessions that have not ended";
+    rows.one("channels_open", help, sessions.open);
+    let help = "Most channels that have not ended";
+    rows.one("channels_open_max", help, sessions.open_max);
+    let help = "Channels that have ended and are not forgotten yet";
+    rows.one("channels_ended", help, sessions.ended);
+    let Some(held) = &sessions.held else {
+        return;
+    };
+    let amounts = [
+        ("deposit", &held.deposit),
+        ("accepted", &held.accepted),
+        ("spent", &held.spent),
+        ("reserved", &held.reserved),
+        ("unsettled", &held.unsettled),
+    ];
+    let amounts = amounts.map(|(figure, money)| {
+        let labels = vec![
+            ("figure", figure.to_owned()),
+            ("currency", money.currency.clone()),
+        ];
+        (labels, money.units.parse().unwrap_or(u128::MAX))
+    });
+    rows.many("channel_units", "Base units in open channels", amounts);
 }
 
 fn store(rows: &mut Rows, status: &Status) {

@@ -42,6 +42,7 @@ pub(crate) enum Outcome {
     Delivered,
     Failed,
     Replayed,
+    Acknowledged,
     Limited,
     Unrouted,
     Own,
@@ -63,6 +64,8 @@ impl Outcome {
             Self::Failed => "failed",
             // A stored response was repeated.
             Self::Replayed => "replayed",
+            // A session's voucher, top-up or close was taken.
+            Self::Acknowledged => "acknowledged",
             // Over a rate limit.
             Self::Limited => "limited",
             // No route.
@@ -278,6 +281,7 @@ fn outcome<'a>(
             (Outcome::Failed, Some(payment), Some(*problem))
         }
         Some(Answered::Replayed) => (Outcome::Replayed, None, None),
+        Some(Answered::Acknowledged) => (Outcome::Acknowledged, None, None),
         Some(Answered::Refused { problem, .. }) if *problem == ProblemKind::PaymentRequired => {
             (Outcome::Challenged, None, Some(*problem))
         }

@@ -1,11 +1,15 @@
 //! How the gateway is doing: what readiness, metrics and `stiver status` tell.
 
-use std::{sync::Arc, time::Duration};
+use std::{cell::Cell, sync::Arc, time::Duration};
 
+use stiver_channel::{Channel, Figures};
+use stiver_core::Currency;
 use stiver_env::Env;
 use stiver_ledger::Ledger;
 use stiver_server::{Gate, gate::Exposure};
-use stiver_store::{Command, EmbeddedStore, Limits as StoreLimits, Reply, Store, Usage};
+use stiver_store::{
+    ChannelReader, ChannelStore, Command, EmbeddedStore, Limits as StoreLimits, Reply, Store, Usage,
+};
 use stiver_wal::Health;
 use tokio::sync::{Semaphore, watch};
 
@@ -26,6 +30,10 @@ pub(crate) struct Watched {
     pub(crate) places: (Arc<Semaphore>, usize),
     /// Most bytes of request bodies.
     pub(crate) spooled_bytes_max: usize,
+    /// Most channels that have not ended.
+    pub(crate) channels_max: u64,
+    /// Every currency of the ledger.
+    pub(crate) currencies: Vec<Currency>,
     /// Turns true when the gateway stops.
     pub(crate) stopping: watch::Receiver<bool>,
 }
@@ -83,6 +91,7 @@ impl Watched {
             spooled_bytes_max: self.spooled_bytes_max,
             undelivered: exposure.as_ref().map(undelivered),
             undelivered_complete: exposure.is_none_or(|exposure| exposure.complete),
+            sessions: self.sessions(),
             store: self.store_status(&store).await,
             logs: vec![
                 wire::Log::new("store", &store),
@@ -91,6 +100,21 @@ impl Watched {
             ledger: self.books().await,
             limited_sources: self.watching.limits.remembered(),
             events_lost: self.gate.events_lost(),
+        }
+    }
+
+    fn sessions(&self) -> wire::Sessions {
+        let channels = self.store.channels();
+        let usage = channels.usage();
+        let held = match &self.currencies[..] {
+            [currency] => Some(held(&sums(channels), currency)),
+            _ => None,
+        };
+        wire::Sessions {
+            open: usage.open,
+            open_max: self.channels_max,
+            ended: usage.ended,
+            held,
         }
     }
 
@@ -124,6 +148,36 @@ impl Watched {
     async fn books(&self) -> Option<crate::admin::wire::Books> {
         let books = self.ledger.books().await.ok()?;
         Some(crate::admin::wire::Books::from(&books))
+    }
+}
+
+/// The figures of all open channels together.
+fn sums(channels: &ChannelReader) -> Figures {
+    let sums = Cell::new(Figures::default());
+    let add = |channel: &Channel, _: bool| {
+        if !channel.phase().name().is_final() {
+            let (mut sum, one) = (sums.get(), channel.figures());
+            sum.deposit = sum.deposit.saturating_add(one.deposit);
+            sum.accepted = sum.accepted.saturating_add(one.accepted);
+            sum.spent = sum.spent.saturating_add(one.spent);
+            sum.reserved = sum.reserved.saturating_add(one.reserved);
+            sum.settled = sum.settled.saturating_add(one.settled);
+            sums.set(sum);
+        }
+        false
+    };
+    channels.select(&add, &mut |_| {});
+    sums.get()
+}
+
+fn held(figures: &Figures, currency: &Currency) -> wire::Held {
+    let money = |units: u128| crate::admin::wire::Money::from(&currency.units(units));
+    wire::Held {
+        deposit: money(figures.deposit),
+        accepted: money(figures.accepted),
+        spent: money(figures.spent),
+        reserved: money(figures.reserved),
+        unsettled: money(figures.unsettled()),
     }
 }
 

@@ -61,6 +61,8 @@ pub struct Status {
     pub undelivered: Option<Vec<Undelivered>>,
     /// False when there was more than could be counted.
     pub undelivered_complete: bool,
+    /// The channels of sessions.
+    pub sessions: Sessions,
     /// The store.
     pub store: StoreStatus,
     /// The logs.
@@ -83,6 +85,37 @@ pub struct Undelivered {
     pub payments: u64,
     /// How much.
     pub amount: Money,
+}
+
+/// The channels of sessions.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Sessions {
+    /// Channels that have not ended.
+    pub open: u64,
+    /// Most channels that have not ended.
+    pub open_max: u64,
+    /// Channels that have ended and are not forgotten yet.
+    pub ended: u64,
+    /// What is in the open ones. Absent where the ledger has several currencies: they do not add
+    /// up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held: Option<Held>,
+}
+
+/// What is in open channels.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Held {
+    /// What payers have put in.
+    pub deposit: Money,
+    /// What they have authorised.
+    pub accepted: Money,
+    /// What was served.
+    pub spent: Money,
+    /// What is being served.
+    pub reserved: Money,
+    /// Of what was served, what is not taken yet: lost when its payer withdraws first.
+    pub unsettled: Money,
 }
 
 /// The store.

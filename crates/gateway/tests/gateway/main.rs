@@ -18,6 +18,7 @@ mod pricing;
 mod refunds;
 mod reload;
 mod secrets;
+mod sessions;
 mod streams;
 mod tls;
 mod upgrade;

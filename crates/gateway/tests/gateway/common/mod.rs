@@ -1,6 +1,7 @@
 //! A gateway in front of a test's own API, and a funded payer.
 
 pub(crate) mod logs;
+pub(crate) mod session;
 pub(crate) mod upstream;
 
 use std::{path::PathBuf, sync::Arc};
