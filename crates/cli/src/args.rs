@@ -4,6 +4,7 @@ mod about;
 pub(crate) mod data;
 pub(crate) mod get;
 mod payments;
+mod sessions;
 pub(crate) mod wallet;
 
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use about::{Man, Schema};
 pub(crate) use get::Get;
 pub(crate) use payments::{Payments, Refund};
+pub(crate) use sessions::Sessions;
 pub(crate) use wallet::{
     Export, Format, Fund, History, HomeChoice, Import, KeepChoice, MoveKey, Named, Passwd,
     StateChoice, Wallet, WalletChoice,
@@ -131,6 +133,9 @@ pub(crate) enum Command {
     /// Keys and accounts to pay with.
     #[command(subcommand)]
     Wallet(Wallet),
+    /// Deposits that are open with payees: list, close, take back.
+    #[command(subcommand)]
+    Sessions(Sessions),
     /// Issue money, and look at the books, of the gateway's ledger.
     #[command(subcommand)]
     Ledger(Ledger),

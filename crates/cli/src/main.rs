@@ -64,6 +64,7 @@ async fn run(command: Command, output: Output) -> Result<(), Failure> {
         Command::Payments(args) => commands::payments::run(args, &env, output).await,
         Command::Get(args) => commands::get::run(&args, &env, output).await,
         Command::Wallet(args) => commands::wallet::run(args, &env, output).await,
+        Command::Sessions(args) => commands::sessions::run(args, &env, output).await,
         Command::Ledger(args) => commands::ledger::run(args, &env, output).await,
         Command::Inspect(args) => commands::inspect::run(&args, output),
         Command::Mint(args) => commands::mint::run(&args, &env, output),

@@ -4,7 +4,11 @@ use std::{env::VarError, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::anyhow;
 use http::StatusCode;
-use stiver_client::{CallError, Options, Parts, PayingClient, PaymentClient, policy::Policy};
+use stiver_client::{
+    CallError, Options, Parts, PayingClient, PaymentClient,
+    policy::Policy,
+    session::{SessionLimits, SessionParts},
+};
 use stiver_core::{
     Amount, Currency, amount::parse_base_units, did::DidKey, json::Object, untrusted::Untrusted,
 };
@@ -13,7 +17,7 @@ use stiver_gateway::LEDGER_PATH;
 use stiver_ledger::id::{AccountId, LedgerId};
 use stiver_method::{artefact::RailUnavailable, key::Ed25519Key, payer::Payer};
 use stiver_method_ledger::{
-    LedgerPayer, LedgerPayerConfig,
+    ChannelLedger, LedgerPayer, LedgerPayerConfig, LedgerSessionPayer, LedgerSessionPayerConfig,
     query::{Answer, AskError, QueryTransport, Question, RemoteLedger},
 };
 use stiver_wallet::{Account, Home, SystemKeyring, Wallet, WalletError, WalletName};
@@ -164,6 +168,34 @@ pub(crate) fn ledger_payer(
         Some(key) => Ok(payer.with_receipt_key(ledger, key.parse()?)),
         None => Ok(payer),
     }
+}
+
+/// The wallet as a payer of sessions by the ledger method, with its journal.
+pub(crate) async fn session_parts(
+    wallet: &Wallet,
+    account: &Account,
+    connect: &Connect,
+    limits: SessionLimits,
+    env: &Env,
+) -> Result<SessionParts, Failure> {
+    let ledger: LedgerId = account.ledger.parse()?;
+    let reached_by: Option<Arc<dyn ChannelLedger>> = match &account.query_url {
+        Some(_) => Some(Arc::new(remote_ledger(wallet, account, connect, env)?)),
+        None => None,
+    };
+    let currencies = account.currencies.clone();
+    let mut config = LedgerSessionPayerConfig::new(wallet.signer(), ledger, currencies, reached_by);
+    config.account = Some(account.account.parse()?);
+    let payer = LedgerSessionPayer::new(config);
+    let payer = match &account.receipt_key {
+        Some(key) => payer.with_receipt_key(ledger, key.parse()?),
+        None => payer,
+    };
+    Ok(SessionParts {
+        payers: vec![Arc::new(payer)],
+        journal: Arc::new(wallet.sessions().await?),
+        limits,
+    })
 }
 
 /// The ledger a wallet is bound to, asked over HTTP.

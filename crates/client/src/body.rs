@@ -12,7 +12,7 @@ use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use stiver_env::BoxFuture;
 
-use crate::client::Delivery;
+use crate::client::{Delivery, SessionStream};
 
 /// A response body. What the client read of it, to learn what an answer means, comes first.
 ///
@@ -24,6 +24,7 @@ pub struct WatchedBody<R: Body> {
     held: VecDeque<Result<Frame<Bytes>, R::Error>>,
     ended: bool,
     watch: Watch,
+    stream: Option<Box<SessionStream>>,
 }
 
 /// Who wants to know of the end.
@@ -49,6 +50,52 @@ impl<R: Body> WatchedBody<R> {
             held: VecDeque::new(),
             ended: false,
             watch: Watch::Over,
+            stream: None,
+        }
+    }
+
+    /// Reads the payment's events on the way, and answers them.
+    pub(crate) fn paid_as_it_comes(mut self, stream: SessionStream) -> Self {
+        self.stream = Some(Box::new(stream));
+        self
+    }
+
+    /// The next frame of a stream that is paid for as it comes.
+    fn poll_stream(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, R::Error>>> {
+        loop {
+            let Some(stream) = &mut self.stream else {
+                return Poll::Ready(None);
+            };
+            // What is here goes on before the payee's next word is answered.
+            if let Some(bytes) = stream.next() {
+                return Poll::Ready(Some(Ok(Frame::data(bytes))));
+            }
+            ready!(stream.poll_work(cx));
+            if self.ended {
+                return Poll::Ready(self.held.pop_front());
+            }
+            let next = match self.held.pop_front() {
+                Some(held) => Some(held),
+                None => {
+                    let next = ready!(self.inner.as_mut().poll_frame(cx));
+                    next.map(|next| next.map(in_bytes))
+                }
+            };
+            match next {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => stream.feed(&data),
+                    Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+                },
+                other => {
+                    self.ended = true;
+                    stream.finish();
+                    // An error is told after what the journal needs to know.
+                    self.held.extend(other);
+                }
+            }
         }
     }
 
@@ -97,6 +144,10 @@ impl<R: Body> WatchedBody<R> {
     /// The first bytes, about `limit` of them, fewer when it ends or breaks before. They stay.
     pub(crate) async fn peek(&mut self, limit: usize) -> Vec<u8> {
         let mut read = Vec::new();
+        // What an earlier look found.
+        for frame in self.held.iter().flatten() {
+            read.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
+        }
         while read.len() < limit && !self.ended {
             let next = poll_fn(|cx| self.inner.as_mut().poll_frame(cx)).await;
             self.ended = !matches!(next, Some(Ok(_)));
@@ -124,6 +175,9 @@ impl<R: Body> Body for WatchedBody<R> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, R::Error>>> {
+        if self.stream.is_some() {
+            return self.poll_stream(cx);
+        }
         if matches!(self.watch, Watch::Telling(_)) {
             ready!(self.poll_told(cx));
         }
@@ -157,11 +211,15 @@ impl<R: Body> Body for WatchedBody<R> {
     }
 
     fn is_end_stream(&self) -> bool {
-        let over = matches!(self.watch, Watch::Over);
+        let over = matches!(self.watch, Watch::Over) && self.stream.is_none();
         over && self.held.is_empty() && (self.ended || self.inner.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
+        if self.stream.is_some() {
+            // Some of it may be taken out.
+            return SizeHint::new();
+        }
         let held = self.held.iter().flatten().filter_map(Frame::data_ref);
         let held = held.fold(0_u64, |sum, data| {
             sum.saturating_add(u64::try_from(data.len()).unwrap_or(u64::MAX))

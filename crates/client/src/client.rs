@@ -5,6 +5,7 @@ mod delivery;
 mod pay;
 mod request;
 mod resume;
+mod session;
 
 use std::{
     collections::HashSet,
@@ -30,16 +31,19 @@ use crate::{
     CallError, CallId, MoneyMoved,
     call::{Call, Head, Replay},
     choose,
-    error::{BoxError, Refused},
+    error::{BoxError, Refused, Unusable},
     events::{self, Event, Spending},
     limits,
     outbox::{Outbox, OutboxError, Step, Terms},
     pins::Pins,
     policy::Policy,
+    session::lease::Sessions,
 };
 
 pub use delivery::Delivery;
 pub(crate) use request::Outgoing;
+pub use session::SessionStream;
+use session::{Tried, Within};
 
 /// One way to a server: sends a request and gives its response. The seam between the client and
 /// whatever carries HTTP. Must not follow redirects by itself.
@@ -65,6 +69,11 @@ pub trait Exchange: Send {
     /// Sees to it that [`Delivery::reached`] runs when the response's body is read to its end, and
     /// that `delivery` is dropped when it is not. See [`crate::WatchedBody`].
     fn watch(response: Self::Response, delivery: Delivery) -> BoxFuture<'static, Self::Response>;
+    /// Puts the payment of a stream between a response's body and its reader. See
+    /// [`crate::WatchedBody`].
+    fn stream(response: Self::Response, stream: SessionStream) -> Self::Response;
+    /// A way to the same servers for requests of the client's own, while a response is read.
+    fn side(&self) -> Arc<dyn Side>;
 }
 
 /// An error of [`Exchange::send`] that says more: the request did not leave, and none will until
@@ -75,6 +84,17 @@ pub struct NotSent(
     /// Why.
     pub String,
 );
+
+/// Sends the client's own requests, beside those of the caller: vouchers while a stream is read,
+/// top-ups, closes.
+pub trait Side: Send + Sync {
+    /// Sends a request once, and reads at most [`limits::PROBLEM_BYTES_MAX`] bytes of the answer's
+    /// body.
+    fn ask(&self, request: http::Request<Bytes>) -> BoxFuture<'static, SideAnswer>;
+}
+
+/// What a request on the side was answered with. An error means that no response came.
+pub type SideAnswer = Result<(StatusCode, HeaderMap, Vec<u8>), BoxError>;
 
 /// What a client is made of.
 pub struct Parts {
@@ -183,6 +203,8 @@ pub struct Payment {
     pub signatures: u32,
     /// The journal failed after the answer had come: the payment is made and the history lacks it.
     pub unrecorded: Option<OutboxError>,
+    /// The session it was paid from, as it stands; of a stream, as it stood when it began.
+    pub session: Option<Box<crate::session::Session>>,
 }
 
 /// Pays for what is asked for. Carries no HTTP itself: see [`crate::PayLayer`] and, with the
@@ -190,6 +212,7 @@ pub struct Payment {
 #[derive(Clone)]
 pub struct PaymentClient {
     inside: Arc<Inside>,
+    sessions: Option<Arc<Sessions>>,
 }
 
 struct Inside {
@@ -224,6 +247,7 @@ impl PaymentClient {
                 under_way: Mutex::new(HashSet::new()),
                 events,
             }),
+            sessions: None,
         }
     }
 
@@ -258,7 +282,14 @@ impl PaymentClient {
         let id = CallId::from_bytes(self.env().random());
         let guard = self.guard(id);
         let mut outgoing = Outgoing::new(request, id, self.parts())?;
+        if let (Some(sessions), Some(offer)) = (&self.sessions, self.remembered_offer(&outgoing)) {
+            let tried = self.in_session(sessions, (id, &outgoing), offer, exchange);
+            if let Within::Answer(answer) = tried.await? {
+                return Ok(*answer);
+            }
+        }
         let mut redirects = 0;
+        let mut stale = 0;
         loop {
             let response = self.send_bare(&outgoing, exchange).await?;
             let (status, headers) = E::head(&response);
@@ -283,33 +314,67 @@ impl PaymentClient {
                 return Ok(unpaid(response));
             }
             outgoing.payable_here()?;
-            let asked = self.asked(&outgoing);
-            let (offers, reasons) = choose::choose(challenges, &asked);
-            self.tell(|| Event::Challenged {
-                call: id,
-                origin: outgoing.origin.clone(),
-                payable: offers.len(),
-            });
-            let declined = || Event::Declined {
-                call: id,
-                origin: outgoing.origin.clone(),
+            let asking = (id, &outgoing);
+            let (challenges, mut unusable, response) = match self
+                .try_sessions(asking, challenges, response, exchange)
+                .await?
+            {
+                Tried::Answer(answer) => return Ok(*answer),
+                Tried::Stale if stale < limits::SESSION_REFUSALS_MAX => {
+                    stale += 1;
+                    continue;
+                }
+                Tried::Stale => {
+                    let limit = limits::SESSION_REFUSALS_MAX;
+                    return Err(CallError::TooManyChallenges { limit });
+                }
+                Tried::No {
+                    challenges,
+                    reasons,
+                    response,
+                } => (challenges, reasons, response),
             };
-            if offers.is_empty() {
-                self.tell(declined);
-                let refusal = self.refusal::<E>(response, status).await.0;
-                return Err(CallError::NotPayable { reasons, refusal });
-            }
-            // Read to its end, so that its connection can carry the next request.
-            let rest = E::read(response, limits::PROBLEM_BYTES_MAX);
-            let _ = self.within(limits::DRAIN_TIMEOUT, rest).await;
-            let mut call = Call::with_sends(options.sends_max);
-            let chosen = self.select(id, &outgoing, offers, &call).await;
-            let chosen = chosen.inspect_err(|_| self.tell(declined))?;
-            let underway = self.begin(id, &outgoing, chosen, &mut call).await?;
+            let asked = self.asked(&outgoing);
+            let (offers, mut reasons) = choose::choose(challenges, &asked);
+            reasons.append(&mut unusable);
+            let offered = (offers, reasons, response);
             return self
-                .deliver(&outgoing, underway, call, (guard, exchange))
+                .call_by_charge((id, outgoing), offered, (guard, exchange))
                 .await;
         }
+    }
+
+    /// Pays one of the offers of a 402.
+    async fn call_by_charge<E: Exchange>(
+        &self,
+        (id, outgoing): (CallId, Outgoing),
+        (offers, reasons, response): (Vec<choose::Offer>, Vec<Unusable>, E::Response),
+        (guard, exchange): (Option<Guard>, &mut E),
+    ) -> Result<Answer<E::Response>, CallError> {
+        self.tell(|| Event::Challenged {
+            call: id,
+            origin: outgoing.origin.clone(),
+            payable: offers.len(),
+        });
+        let declined = || Event::Declined {
+            call: id,
+            origin: outgoing.origin.clone(),
+        };
+        if offers.is_empty() {
+            self.tell(declined);
+            let status = E::head(&response).0;
+            let refusal = self.refusal::<E>(response, status).await.0;
+            return Err(CallError::NotPayable { reasons, refusal });
+        }
+        // Read to its end, so that its connection can carry the next request.
+        let rest = E::read(response, limits::PROBLEM_BYTES_MAX);
+        let _ = self.within(limits::DRAIN_TIMEOUT, rest).await;
+        let mut call = Call::with_sends(self.parts().options.sends_max);
+        let chosen = self.select(id, &outgoing, offers, &call).await;
+        let chosen = chosen.inspect_err(|_| self.tell(declined))?;
+        let underway = self.begin(id, &outgoing, chosen, &mut call).await?;
+        self.deliver(&outgoing, underway, call, (guard, exchange))
+            .await
     }
 
     /// Closes the journal. Call it before the program ends: it wipes what final calls no longer

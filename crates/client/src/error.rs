@@ -3,14 +3,23 @@
 use std::fmt;
 
 use stiver_core::{
-    Timestamp,
+    Amount, Timestamp,
     challenge::ChallengeError,
     problem::{ProblemKind, ReceivedProblem},
     untrusted::Untrusted,
 };
-use stiver_method::payer::{PayError, Unpayable};
+use stiver_method::{
+    artefact::RailUnavailable,
+    payer::{PayError, Unpayable},
+};
 
-use crate::{CallId, OriginError, outbox::OutboxError, pins::PinsError, policy::Change};
+use crate::{
+    CallId, OriginError,
+    outbox::OutboxError,
+    pins::PinsError,
+    policy::Change,
+    session::{OverLimit, SessionId, SessionJournalError},
+};
 
 /// Any error of a transport.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -104,6 +113,12 @@ pub enum CallError {
         /// How many are followed.
         limit: u32,
     },
+    /// Every challenge of a session was said to be too old as soon as it was answered.
+    #[error("{limit} challenges in a row were refused as too old or unknown")]
+    TooManyChallenges {
+        /// How many are tried.
+        limit: u32,
+    },
     /// A redirect led to another origin, and that one asks for payment.
     #[error(
         "{from} redirected to {to}, which asks for payment: payments do not follow redirects to \
@@ -188,6 +203,17 @@ pub enum CallError {
         /// The last thing seen.
         last: LastSeen,
     },
+    /// A request within a session.
+    #[error("{}{failure}", InSession(*session))]
+    Session {
+        /// Which session, once there is one.
+        session: Option<SessionId>,
+        /// Whether money moved: a voucher that left counts as money.
+        moved: MoneyMoved,
+        /// Why.
+        #[source]
+        failure: Box<SessionFailure>,
+    },
     /// A call to resume is not there, is final, or is under way.
     #[error("call {call} cannot be resumed: {why}")]
     NotResumable {
@@ -209,6 +235,7 @@ impl CallError {
             Self::Transport { .. } => "unreachable",
             Self::RedirectElsewhere { .. } => "redirect-elsewhere",
             Self::TooManyRedirects { .. } => "too-many-redirects",
+            Self::TooManyChallenges { .. } => "too-many-challenges",
             Self::PaymentElsewhere { .. } => "payment-elsewhere",
             Self::NotPayable { .. } => "not-payable",
             Self::Declined { .. } => "declined",
@@ -218,6 +245,7 @@ impl CallError {
             Self::Pay { .. } => "not-signed",
             Self::Refused { .. } => "payment-refused",
             Self::Unknown { .. } => "outcome-unknown",
+            Self::Session { failure, .. } => failure.code(),
             Self::NotResumable { .. } => "not-resumable",
         }
     }
@@ -228,7 +256,8 @@ impl CallError {
             Self::Journal { moved, .. }
             | Self::Pay { moved, .. }
             | Self::Refused { moved, .. }
-            | Self::Unknown { moved, .. } => *moved,
+            | Self::Unknown { moved, .. }
+            | Self::Session { moved, .. } => *moved,
             Self::NotResumable { why, .. } => why.money_moved(),
             Self::Origin(_)
             | Self::PlainHttp(_)
@@ -237,6 +266,7 @@ impl CallError {
             | Self::Transport { .. }
             | Self::RedirectElsewhere { .. }
             | Self::TooManyRedirects { .. }
+            | Self::TooManyChallenges { .. }
             | Self::PaymentElsewhere { .. }
             | Self::NotPayable { .. }
             | Self::Declined { .. }
@@ -262,6 +292,12 @@ impl CallError {
                 MoneyMoved::Maybe => Retry::Resume(*call),
                 MoneyMoved::No | MoneyMoved::Yes => Retry::No,
             },
+            Self::Session { moved, failure, .. } => match (moved, failure.as_ref()) {
+                (MoneyMoved::No, SessionFailure::Unknown(_) | SessionFailure::Rail(_)) => {
+                    Retry::NewCall
+                }
+                _ => Retry::No,
+            },
             Self::NotResumable { .. }
             | Self::Origin(_)
             | Self::PlainHttp(_)
@@ -269,6 +305,7 @@ impl CallError {
             | Self::RequestBody(_)
             | Self::RedirectElsewhere { .. }
             | Self::TooManyRedirects { .. }
+            | Self::TooManyChallenges { .. }
             | Self::PaymentElsewhere { .. }
             | Self::NotPayable { .. }
             | Self::Declined { .. }
@@ -285,6 +322,90 @@ impl CallError {
             | Self::Unknown { call, .. }
             | Self::NotResumable { call, .. } => Some(*call),
             _ => None,
+        }
+    }
+}
+
+struct InSession(Option<SessionId>);
+
+impl fmt::Display for InSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(id) => write!(f, "session {id}: "),
+            None => f.write_str("session: "),
+        }
+    }
+}
+
+/// Why a request within a session has no response, or a session cannot be opened or closed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SessionFailure {
+    /// A limit of the payer's own.
+    #[error("not paid: {0}")]
+    OverLimit(OverLimit),
+    /// The policy said no to the deposit, or the payee is another than before.
+    #[error("nothing was set aside: {0}")]
+    Declined(String),
+    /// The payee wants more than this side's own record and limits allow.
+    #[error(
+        "the payee asks for a voucher of {asked}; by this wallet's own record and limits it is at \
+         most {allowed}"
+    )]
+    Claims {
+        /// What it asks for.
+        asked: Amount,
+        /// What is allowed.
+        allowed: Amount,
+    },
+    /// The journal failed.
+    #[error("the journal of sessions failed")]
+    Journal(#[source] SessionJournalError),
+    /// Nothing was signed.
+    #[error("not signed")]
+    Pay(#[source] PayError),
+    /// The rail could not tell what is so.
+    #[error("the rail could not be asked")]
+    Rail(#[source] RailUnavailable),
+    /// The rail said no.
+    #[error("the rail refused: {0}")]
+    RailRefused(String),
+    /// The payee said no.
+    #[error("the payee refused: {0}")]
+    Refused(Refused),
+    /// No answer tells what became of the request. What was agreed for it counts as spent.
+    #[error("{0}")]
+    Unknown(LastSeen),
+    /// There is no such channel, or another process uses it.
+    #[error("no such session is open here: it has ended, or another process uses it")]
+    NotOpen,
+    /// The method of the channel has no account here.
+    #[error("no account for the method {0}")]
+    NoPayer(String),
+    /// It is too early to take back what remains.
+    #[error("what remains can be taken back from {} on", at.to_rfc3339())]
+    TooEarly {
+        /// When.
+        at: Timestamp,
+    },
+}
+
+impl SessionFailure {
+    /// A stable name, for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::OverLimit(_) => "session-limit",
+            Self::Declined(_) => "declined",
+            Self::Claims { .. } => "session-claims",
+            Self::Journal(_) => "journal-failed",
+            Self::Pay(_) => "not-signed",
+            Self::Rail(_) => "rail-unavailable",
+            Self::RailRefused(_) => "rail-refused",
+            Self::Refused(_) => "payment-refused",
+            Self::Unknown(_) => "outcome-unknown",
+            Self::NotOpen => "session-not-open",
+            Self::NoPayer(_) => "no-account",
+            Self::TooEarly { .. } => "too-early",
         }
     }
 }

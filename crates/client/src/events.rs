@@ -20,7 +20,7 @@ use stiver_core::{Amount, problem::ProblemKind};
 
 pub use stiver_env::observe::{Events, Observed, Observer, Queue, queue};
 
-use crate::{CallError, CallId, MoneyMoved, Origin, outbox::Terms};
+use crate::{CallError, CallId, MoneyMoved, Origin, outbox::Terms, session::Session};
 
 /// Something that happened to a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +60,14 @@ pub enum Event {
     },
     /// Nobody knows yet whether money moved: count it as spent, and resume the call.
     Unknown(Spending),
+    /// A session's journal has a new line: a channel opens, a voucher is signed, a request is
+    /// answered.
+    Session {
+        /// Which call.
+        call: CallId,
+        /// The session as it is now.
+        session: Box<Session>,
+    },
 }
 
 /// What a call spends, or may spend.

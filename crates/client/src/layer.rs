@@ -3,7 +3,7 @@
 use std::{
     future::poll_fn,
     marker::PhantomData,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
 };
 
@@ -17,8 +17,8 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    Answer, CallError, CallId, Delivery, Exchange, Payment, PaymentClient, WatchedBody,
-    error::BoxError, limits,
+    Answer, CallError, CallId, Delivery, Exchange, Payment, PaymentClient, SessionStream, Side,
+    SideAnswer, WatchedBody, error::BoxError, limits,
 };
 
 /// Pays for the requests of an HTTP client service.
@@ -143,7 +143,7 @@ impl<S, B> Calls<S, B> {
 
 impl<S, B, R> Exchange for Calls<S, B>
 where
-    S: Service<Request<B>, Response = Response<R>> + Send,
+    S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
     S::Future: Send,
     S::Error: Into<BoxError>,
     B: From<Bytes> + Send + 'static,
@@ -188,6 +188,40 @@ where
         Box::pin(async move {
             // A server that passes the body on may not ask beyond its last frame.
             Response::from_parts(head, body.tell_at_last_frame(delivery).await)
+        })
+    }
+
+    fn stream(response: Self::Response, stream: SessionStream) -> Self::Response {
+        response.map(|body| body.paid_as_it_comes(stream))
+    }
+
+    fn side(&self) -> Arc<dyn Side> {
+        Arc::new(Beside(Mutex::new(Self::new(self.service.clone()))))
+    }
+}
+
+/// A clone of the inner service for the client's own requests.
+struct Beside<S, B>(Mutex<Calls<S, B>>);
+
+impl<S, B, R> Side for Beside<S, B>
+where
+    S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Into<BoxError>,
+    B: From<Bytes> + Send + 'static,
+    R: Body + Send + 'static,
+    R::Data: Send,
+    R::Error: Send,
+{
+    fn ask(&self, request: Request<Bytes>) -> BoxFuture<'static, SideAnswer> {
+        let service = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut calls: Calls<S, B> = Calls::new(service.service.clone());
+        drop(service);
+        Box::pin(async move {
+            let response = calls.send(request).await?;
+            let (head, body) = response.into_parts();
+            let body = read_some(body, limits::PROBLEM_BYTES_MAX).await;
+            Ok((head.status, head.headers, body))
         })
     }
 }

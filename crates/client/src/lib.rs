@@ -64,8 +64,9 @@ pub mod session;
 pub use body::WatchedBody;
 pub use client::{
     Answer, Delivery, Exchange, NotSent, Options, Parts, Payment, PaymentClient, Redirects,
+    SessionStream, Side, SideAnswer,
 };
-pub use error::{CallError, MoneyMoved, Retry};
+pub use error::{CallError, MoneyMoved, Retry, SessionFailure};
 pub use layer::{PayLayer, PayService};
 pub use origin::{Origin, OriginError, RealmClaim};
 pub use outbox::CallId;

@@ -43,3 +43,16 @@ pub const SEALS_PER_KEY_MAX: u64 = 4096;
 pub const PINNED_ORIGINS_MAX: usize = 10_000;
 /// Most realms and most payees remembered for one origin.
 pub const PINS_PER_ORIGIN_MAX: usize = 256;
+/// Requests that a session's deposit is for, when nobody says how much to set aside.
+pub const DEPOSIT_REQUESTS: u128 = 100;
+/// The part of a deposit that may be signed ahead of what was delivered, when nobody says: one in
+/// so many.
+pub const AHEAD_PART: u128 = 10;
+/// Most channels to one payee at once.
+pub const CHANNELS_PER_PAYEE: usize = 4;
+/// Times that a refused voucher is put right within one call, before the call is given up.
+pub const SESSION_REFUSALS_MAX: u32 = 3;
+/// Longest event of a stream that is looked at for the payment's sake, bytes.
+pub const SSE_EVENT_BYTES_MAX: usize = 64 * 1024;
+/// Most challenges remembered, so that a session's next request needs no 402 first.
+pub const SCOPES_MAX: usize = 1024;

@@ -8,8 +8,8 @@ use reqwest::ResponseBuilderExt as _;
 use stiver_env::BoxFuture;
 
 use crate::{
-    Answer, CallError, CallId, Delivery, Exchange, NotSent, Origin, PaymentClient, WatchedBody,
-    error::BoxError,
+    Answer, CallError, CallId, Delivery, Exchange, NotSent, Origin, PaymentClient, SessionStream,
+    Side, SideAnswer, WatchedBody, error::BoxError, limits,
 };
 
 /// A reqwest client that pays. Cheap to clone.
@@ -233,6 +233,31 @@ impl Exchange for HttpExchange {
             let (head, body) = http::Response::from(response).into_parts();
             let body = WatchedBody::new(body).tell_at_end(delivery).await;
             whole(url, http::Response::from_parts(head, body))
+        })
+    }
+
+    fn stream(response: reqwest::Response, stream: SessionStream) -> reqwest::Response {
+        let url = response.url().clone();
+        let response = http::Response::from(response);
+        whole(
+            url,
+            response.map(|body| WatchedBody::new(body).paid_as_it_comes(stream)),
+        )
+    }
+
+    fn side(&self) -> Arc<dyn Side> {
+        Arc::new(self.clone())
+    }
+}
+
+impl Side for HttpExchange {
+    fn ask(&self, request: http::Request<Bytes>) -> BoxFuture<'static, SideAnswer> {
+        let mut exchange = self.clone();
+        Box::pin(async move {
+            let response = Exchange::send(&mut exchange, request).await?;
+            let (status, headers) = (response.status(), response.headers().clone());
+            let body = Self::read(response, limits::PROBLEM_BYTES_MAX).await;
+            Ok((status, headers, body))
         })
     }
 }

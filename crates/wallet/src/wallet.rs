@@ -6,7 +6,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use stiver_client::outbox::{Entry, HistoryFilter, LaneOutbox, OutboxError, history};
+use stiver_client::{
+    outbox::{Entry, HistoryFilter, LaneOutbox, OutboxError, history},
+    session::{LaneSessions, Session, SessionJournalError, session_history},
+};
 use stiver_core::did::DidKey;
 use stiver_method::{
     BoxFuture,
@@ -211,6 +214,40 @@ impl Wallet {
                 })?;
         }
         LaneOutbox::open(&self.outbox_folder(), &home.env).await
+    }
+
+    /// Opens its journal of sessions, for [`stiver_client::session::SessionParts`]. Never waits for
+    /// another process: channels that another one uses stay the other's.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`LaneSessions::open`].
+    pub async fn sessions(&self) -> Result<LaneSessions, SessionJournalError> {
+        let home = &self.home;
+        let folders = home.folder().join("sessions");
+        for folder in [home.folder(), &folders] {
+            home.env.disk.create_folder(folder).map_err(|source| {
+                SessionJournalError::Disk(OutboxError::Disk {
+                    path: folder.to_owned(),
+                    source,
+                })
+            })?;
+        }
+        LaneSessions::open(&self.sessions_folder(), &home.env).await
+    }
+
+    /// Its sessions, oldest first, those in use by other processes too. Takes no lock.
+    ///
+    /// # Errors
+    ///
+    /// A damaged log.
+    pub fn session_history(&self) -> Result<Vec<Session>, SessionJournalError> {
+        session_history(&self.sessions_folder(), &self.home.env)
+    }
+
+    /// The folder of its journal of sessions.
+    pub fn sessions_folder(&self) -> PathBuf {
+        self.home.folder().join("sessions").join(self.name.as_str())
     }
 
     /// Its paid calls, oldest first. Takes no lock.

@@ -14,6 +14,7 @@ Examples:
   stiver get --max-amount \"1 USD\" -F file=@photo.png -F size=200 https://api.example/v1/resize
   stiver get --max-amount \"1 USD\" -H 'Accept: text/event-stream' https://api.example/v1/feed
   stiver get --json --max-amount \"0.05 USD\" https://api.example/v1/reading | jq .payment
+  stiver get --session --max-session \"1 USD\" https://api.example/v1/feed
   stiver get --resume CALL                                     # what is paid for, once more
 
 The body goes to standard output and everything else to standard error: as text on a terminal, as
@@ -64,6 +65,30 @@ pub(crate) struct Payment {
     /// Pay although the realm or payee of this origin is another than at the last payment.
     #[arg(long)]
     pub(crate) accept_change: bool,
+    /// Pay from a session where the server offers one: a deposit is set aside once, and requests
+    /// and streams are paid from it. An open session of the wallet is used again.
+    #[arg(long, conflicts_with = "resume")]
+    pub(crate) session: bool,
+    /// How much to set aside when a session is opened, and by a top-up. What the server suggests
+    /// when it is not given.
+    #[arg(long, value_name = "AMOUNT", requires = "session")]
+    pub(crate) deposit: Option<String>,
+    /// The most to set aside for one payee: what is set aside is out of reach until the session is
+    /// closed. As much as --deposit when only that is given.
+    #[arg(
+        long,
+        value_name = "AMOUNT",
+        requires = "session",
+        env = "STIVER_MAX_SESSION"
+    )]
+    pub(crate) max_session: Option<String>,
+    /// How far a session may sign ahead of what was delivered, and so the most that a payee can
+    /// take for nothing. A tenth of the deposit when it is not given.
+    #[arg(long, value_name = "AMOUNT", requires = "session")]
+    pub(crate) sign_ahead: Option<String>,
+    /// Close the session when the answer has been read: what was not used comes back.
+    #[arg(long, requires = "session")]
+    pub(crate) close: bool,
     /// Finish an earlier payment whose outcome is unknown: its id in `stiver wallet history`.
     #[arg(long, value_name = "CALL", conflicts_with_all = ["url", "dry_run"])]
     pub(crate) resume: Option<String>,

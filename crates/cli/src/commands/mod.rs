@@ -10,5 +10,6 @@ pub(crate) mod mint;
 pub(crate) mod operate;
 pub(crate) mod payments;
 pub(crate) mod serve;
+pub(crate) mod sessions;
 pub(crate) mod status;
 pub(crate) mod wallet;

@@ -96,7 +96,10 @@ fn payment() -> Value {
                 nullable(anything("The receipt that came, decoded.")),
             ),
         ],
-        [("method", text("The payment method."))],
+        [
+            ("method", text("The payment method.")),
+            ("session", nullable(super::sessions::session())),
+        ],
     )
 }
 

@@ -8,6 +8,7 @@ mod get;
 mod ledger;
 mod markdown;
 mod payments;
+mod sessions;
 mod shape;
 mod status;
 mod tools;
@@ -77,6 +78,7 @@ pub(crate) fn all() -> Vec<Printed> {
     all.extend(payments::printed());
     all.push(get::printed());
     all.extend(wallet::printed());
+    all.extend(sessions::printed());
     all.extend(ledger::printed());
     all.push(get::lines());
     all.push(error());

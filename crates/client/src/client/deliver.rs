@@ -123,7 +123,7 @@ impl PaymentClient {
 
     /// What an answer of the 4xx class says, when it is the payment's own "not yet"; else the
     /// response, untouched, as it is the caller's.
-    async fn not_yet<E: Exchange>(
+    pub(super) async fn not_yet<E: Exchange>(
         &self,
         head: &Head,
         response: E::Response,
@@ -318,6 +318,7 @@ fn payment(
         receipt_fault: None,
         signatures: call.signatures(),
         unrecorded: recorded.err(),
+        session: None,
     }
 }
 

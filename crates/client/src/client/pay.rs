@@ -325,6 +325,12 @@ fn credential_text(challenge: &Challenge, proof: Proof) -> Zeroizing<String> {
     Zeroizing::new(credential.to_header())
 }
 
+/// The credential as a field value that nothing prints.
+pub(super) fn credential_of(challenge: &Challenge, proof: Proof) -> HeaderValue {
+    credential_value(&credential_text(challenge, proof))
+        .expect("a credential is a field value because it is `Payment` and base64url")
+}
+
 /// The field value, marked so that nothing prints it.
 pub(super) fn credential_value(text: &str) -> Result<HeaderValue, InvalidHeaderValue> {
     let mut value = HeaderValue::from_str(text)?;

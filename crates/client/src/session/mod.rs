@@ -18,17 +18,23 @@
 //! - What is set aside counts as spent from the moment that its opening is signed until the channel
 //!   ends, for a payee that does not answer keeps it out of reach.
 mod journal;
+pub(crate) mod lease;
 mod machine;
+pub(crate) mod meter;
+pub(crate) mod policy;
 mod record;
+pub(crate) mod sse;
 mod wire;
 
 pub use journal::{
     LaneSessions, MemorySessions, SessionJournal, SessionJournalError, session_history,
 };
+pub use lease::SessionParts;
 pub use machine::{
     FINAL_SESSIONS_KEPT, IN_FLIGHT_MAX, LIVE_SESSIONS_MAX, LiveSession, SessionCommand,
     SessionEvent, SessionMachine, SessionRefusal, SessionReply,
 };
+pub use policy::{ChannelPlan, OverLimit, SessionLimits};
 pub use record::{
     Bounds, ChannelRecord, Session, SessionId, SessionIdError, SessionSecrets, SessionState,
     SessionStep, SessionTerms, Told,

@@ -180,7 +180,7 @@ impl Bounds {
 }
 
 /// One channel as the journal has it. Holds no secret.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Session {
     /// Which.

@@ -20,6 +20,9 @@ use crate::payer::funds;
 /// Longest wait for the balance. A ledger that does not answer in time stops no payment.
 const FUNDS_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The intent of deposits.
+pub(super) const SESSION: &str = "session";
+
 /// Who says yes when there is no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unlimited {
@@ -97,6 +100,8 @@ pub(super) struct Seen {
 /// The policy of `stiver get`.
 pub(super) struct Consent {
     pub(super) limit: Option<Amount>,
+    /// The limit for deposits of sessions.
+    pub(super) session_limit: Option<Amount>,
     pub(super) unlimited: Unlimited,
     pub(super) dry_run: bool,
     pub(super) accept_change: bool,
@@ -126,24 +131,33 @@ impl Consent {
         look(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// The limit that holds for a payment: a deposit has one of its own.
+    fn limit_for(&self, payment: &PaymentView<'_>) -> Option<&Amount> {
+        match payment.intent.as_str() {
+            SESSION => self.session_limit.as_ref(),
+            _ => self.limit.as_ref(),
+        }
+    }
+
     async fn judge(&self, payment: &PaymentView<'_>) -> Verdict {
+        let limit = self.limit_for(payment);
         let price = payment.amount.clone();
         let may_ask = self.unlimited == Unlimited::Ask && !self.dry_run;
         if let Trust::Changed(changes) = payment.trust
             && !self.accept_change
-            && (!may_ask || self.limit.is_some())
+            && (!may_ask || limit.is_some())
         {
             let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
             let why = changes.join(", ");
             return Verdict::Changed { price, why };
         }
-        if let Some(limit) = &self.limit
+        if let Some(limit) = limit
             && let Decision::Refuse(why) = MaxAmount::new(limit.clone()).judge(payment.amount)
         {
             return Verdict::Over { price, why };
         }
         // The balance last: to ask for it, the key has to be opened.
-        let allowed = self.limit.is_some() || self.was_allowed(payment);
+        let allowed = limit.is_some() || self.was_allowed(payment);
         let verdict = match self.unlimited {
             _ if allowed => Verdict::Pay,
             Unlimited::Pay => Verdict::Pay,
@@ -260,7 +274,11 @@ async fn ask(payment: &PaymentView<'_>) -> Verdict {
         Trust::FirstUse => text.push_str("  it was never paid before\n"),
         _ => {}
     }
-    text.push_str(&format!("Pay {}? [y/N] ", payment.amount));
+    let verb = match payment.intent.as_str() {
+        SESSION => "Set aside, for a session,",
+        _ => "Pay",
+    };
+    text.push_str(&format!("{verb} {}? [y/N] ", payment.amount));
     let asking = tokio::task::spawn_blocking(move || -> io::Result<String> {
         let mut err = io::stderr().lock();
         err.write_all(text.as_bytes())?;

@@ -7,6 +7,7 @@ mod multipart;
 mod offers;
 mod outcome;
 mod request;
+mod session;
 mod show;
 mod source;
 mod target;
@@ -26,6 +27,7 @@ use stiver_client::{
     Answer, CallError, CallId, MoneyMoved, Origin, Parts, PayingClient, PaymentClient,
     outbox::{Entry, HistoryFilter, MemoryOutbox, OutboxError},
     pins::MemoryPins,
+    session::SessionLimits,
 };
 use stiver_core::{Amount, Currency, name::MethodName};
 use stiver_env::Env;
@@ -44,7 +46,7 @@ use crate::{
     args::get::Get,
     failure::{Advice, Again, Failure, FailureKind, UsageContext},
     output::Output,
-    payer::{amount_of, ledger_payer, open_wallet, remote_ledger},
+    payer::{amount_of, ledger_payer, open_wallet, remote_ledger, session_parts},
     words::quoted,
 };
 
@@ -72,8 +74,10 @@ async fn fetch(args: &Get, env: &Env, output: Output) -> Result<(), Failure> {
     let asked = Asked::read(args, &purse, env)?;
     let payers = purse.payers(args, &connect, env)?;
     let target = Target::of(args)?;
+    let session = purse.session_limits(args, limit.as_ref())?;
     let consent = Arc::new(Consent {
         limit,
+        session_limit: session.as_ref().and_then(|(_, limit)| limit.clone()),
         unlimited: Unlimited::new(args.payment.yes, output.is_json()),
         dry_run: args.payment.dry_run,
         accept_change: args.payment.accept_change,
@@ -81,7 +85,15 @@ async fn fetch(args: &Get, env: &Env, output: Output) -> Result<(), Failure> {
         state: Mutex::new(State::default()),
     });
     let parts = purse.parts(args, payers, &consent, env).await?;
-    let client = PayingClient::from_builder(PaymentClient::new(parts), || connect.builder())?;
+    let meter = Arc::new(session::Meter::new(args, output));
+    let mut payments =
+        PaymentClient::with_events(parts, vec![Arc::<session::Meter>::clone(&meter)]);
+    if let (Some((limits, _)), Purse::Ready(ready)) = (session, &purse) {
+        let (_, wallet, account) = ready.as_ref();
+        let parts = session_parts(wallet, account, &connect, limits, env).await?;
+        payments = payments.with_sessions(parts);
+    }
+    let client = PayingClient::from_builder(payments, || connect.builder())?;
     let insecure = args.connection.insecure && !args.connection.dangerous_insecure;
     let verbose = args.output.verbose;
     let resumed = asked.resumed();
@@ -92,6 +104,7 @@ async fn fetch(args: &Get, env: &Env, output: Output) -> Result<(), Failure> {
             method: asked.method(),
             target,
             output,
+            meter: &meter,
         },
         client: &client,
         consent: &consent,
@@ -135,17 +148,39 @@ impl Job<'_> {
         };
         match result {
             Ok(answer) => self.shown(answer).await,
-            Err(CallError::Declined { .. } | CallError::NotPayable { .. })
-                if self.consent.dry_run =>
-            {
-                self.dry_run()
-            }
+            Err(
+                CallError::Declined { .. }
+                | CallError::NotPayable { .. }
+                | CallError::Session { .. },
+            ) if self.consent.dry_run => self.dry_run(),
             Err(error) => Err(outcome::failure(error, &self.scene())),
         }
     }
 
     async fn shown(self, answer: Answer<Response>) -> Result<(), Failure> {
-        self.show.answer(answer).await
+        let session = answer
+            .payment
+            .as_ref()
+            .and_then(|paid| paid.session.as_ref());
+        let session = session.map(|session| session.id);
+        let close = self.show.args.payment.close;
+        let exchange = self.watch.exchange().clone();
+        let output = self.show.output;
+        let shown = self.show.answer(answer).await;
+        if let (Some(id), true) = (session, close) {
+            let closed = self.client.payments().close_session(id, &exchange).await;
+            let closed = closed.map_err(crate::commands::sessions::failure);
+            shown?;
+            let closed = closed?;
+            let taken = closed.amount(closed.captured.unwrap_or(closed.signed));
+            let text = format!("closed session {id}: {taken} taken");
+            let row = crate::commands::sessions::row(&closed);
+            if !output.is_json() {
+                output.tell(&text, &json!({"session": row}))?;
+            }
+            return Ok(());
+        }
+        shown
     }
 
     fn scene(&self) -> Scene<'_> {
@@ -174,8 +209,12 @@ impl Job<'_> {
             let text = |key: &str| seen.view.get(key).and_then(|value| value.as_str());
             let text = |key: &str| text(key).unwrap_or("-").to_owned();
             let why_not = seen.verdict.hinders();
+            let verb = match text("intent").as_str() {
+                consent::SESSION => "set aside",
+                _ => "pay",
+            };
             output.line(&format!(
-                "would {}pay {} to {} on {} for {}{}",
+                "would {}{verb} {} to {} on {} for {}{}",
                 if why_not.is_some() { "not " } else { "" },
                 text("display"),
                 text("payee"),
@@ -249,6 +288,42 @@ impl Purse {
             }
         };
         limit.map(Some)
+    }
+
+    /// What sessions may set aside and sign, and the limit for deposits that is asked for.
+    fn session_limits(
+        &self,
+        args: &Get,
+        max_request: Option<&Amount>,
+    ) -> Result<Option<(SessionLimits, Option<Amount>)>, Failure> {
+        let asked = &args.payment;
+        let Self::Ready(ready) = self else {
+            return Ok(None);
+        };
+        if !asked.session {
+            return Ok(None);
+        }
+        let read = |text: &Option<String>| match text {
+            Some(text) => amount_of(text, &ready.2).map(Some),
+            None => Ok(None),
+        };
+        let deposit = read(&asked.deposit)?;
+        let limit = match read(&asked.max_session)? {
+            Some(limit) => Some(limit),
+            None => deposit.clone(),
+        };
+        let currency = match &limit {
+            Some(limit) => Some(limit.currency()),
+            None => ready.2.currencies.first(),
+        };
+        let currency = currency.ok_or_else(|| Failure::usage("its ledger has no currencies"))?;
+        // Without a limit each deposit is asked about.
+        let most = limit.clone().unwrap_or_else(|| currency.units(u128::MAX));
+        let mut limits = SessionLimits::new(most);
+        limits.deposit = deposit;
+        limits.max_request = max_request.cloned();
+        limits.sign_ahead = read(&asked.sign_ahead)?;
+        Ok(Some((limits, limit)))
     }
 
     fn payers(

@@ -128,6 +128,11 @@ fn told(error: &CallError, scene: &Scene<'_>) -> (FailureKind, String) {
             (MoneyMoved::Yes, _) => (Kind::Payment, claim(*call)),
             (MoneyMoved::Maybe, _) => (Kind::Payment, resume(*call, *moved)),
         },
+        CallError::Session { failure, .. } => crate::commands::sessions::advice(failure),
+        CallError::TooManyChallenges { .. } => (
+            Kind::Refused,
+            "the server's challenges do not last: tell its operator".to_owned(),
+        ),
         CallError::NotResumable { call, why } => (Kind::Usage, not_resumable(*call, why)),
         _ => (Kind::Other, "see `stiver wallet history`".to_owned()),
     }

@@ -11,11 +11,12 @@ use stiver_core::{base64url, untrusted::Untrusted};
 
 use super::{
     decode::{Place, Plain, UnknownCoding, decoding},
+    session::Meter,
     target::Target,
 };
 use crate::{
     args::get::Get,
-    commands::inspect::receipt_of,
+    commands::{inspect::receipt_of, sessions::row},
     failure::{Advice, Again, Failure, FailureKind},
     output::Output,
 };
@@ -29,6 +30,7 @@ pub(super) struct Show<'a> {
     pub(super) method: Option<Method>,
     pub(super) target: Option<Target>,
     pub(super) output: Output,
+    pub(super) meter: &'a Meter,
 }
 
 impl Show<'_> {
@@ -40,7 +42,10 @@ impl Show<'_> {
         let mut notes = Vec::new();
         if let Some(payment) = &payment {
             notes.extend(warnings(payment));
-            self.note_payment(payment);
+            // What a session's request costs is known when its body has come.
+            if payment.session.is_none() {
+                self.note_payment(payment);
+            }
         }
         if let (true, None, Some(to)) = (status.is_redirection(), &payment, location(&response)) {
             notes.push(format!("it redirects to {to}: follow it with -L"));
@@ -49,7 +54,12 @@ impl Show<'_> {
         if self.output.is_json() {
             self.object(response, payment.as_ref(), &notes).await?;
         } else if !(is_error && self.args.output.fail) {
-            self.stream(response, payment.as_ref()).await?;
+            let streamed = self.stream(response, payment.as_ref()).await;
+            self.meter.clear();
+            streamed?;
+        }
+        if let Some(payment) = payment.as_ref().filter(|payment| payment.session.is_some()) {
+            self.note_session(payment);
         }
         match is_error {
             true => Err(refused(status, payment.as_ref(), self.method.as_ref())),
@@ -87,6 +97,46 @@ impl Show<'_> {
         let mut object = terms_json(payment);
         object["reference"] = json!(reference);
         let _ = self.output.tell(&text, &json!({"payment": object}));
+    }
+
+    /// What was paid from a session, once the body has come.
+    fn note_session(&self, payment: &Payment) {
+        let Some((session, cost)) = self.meter.now(payment) else {
+            return;
+        };
+        if self.args.output.silent || self.output.is_json() {
+            return;
+        }
+        let verb = match payment.moved {
+            MoneyMoved::Yes => "paid",
+            MoneyMoved::Maybe => "may have paid",
+            MoneyMoved::No => "not paid:",
+        };
+        let text = format!(
+            "{verb} {cost} to {} from session {}: {} signed of {}",
+            Untrusted(&session.terms.payee),
+            session.id,
+            session.amount(session.signed),
+            session.amount(session.deposit),
+        );
+        let _ = self
+            .output
+            .tell(&text, &json!({"payment": self.payment_json(payment)}));
+        if let Some(note) = &session.note {
+            let note = format!("note: {}", Untrusted(note));
+            let _ = self.output.tell(&note, &json!({"note": note}));
+        }
+    }
+
+    /// A payment in JSON; of a session with what it came to in the end.
+    fn payment_json(&self, payment: &Payment) -> Value {
+        let mut object = payment_json(payment);
+        if let Some((session, cost)) = self.meter.now(payment) {
+            object["amount"] = json!(cost.to_wire());
+            object["display"] = json!(cost.to_string());
+            object["session"] = row(&session);
+        }
+        object
     }
 
     /// The body, piece by piece as it comes.
@@ -144,6 +194,7 @@ impl Show<'_> {
                 }
             }
         }
+        object["payment"] = json!(payment.map(|payment| self.payment_json(payment)));
         let written = self.output.object(&object);
         written.map_err(|error| not_written(error, payment, true))
     }

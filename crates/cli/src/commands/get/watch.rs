@@ -1,10 +1,13 @@
 //! What goes over the wire, seen on its way: for `--verbose`, and for the offers of a 402.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
 use reqwest::Response;
 use stiver_client::{
-    Delivery, Exchange, HttpExchange, NotSent, Origin, call::Head, error::BoxError,
+    Delivery, Exchange, HttpExchange, NotSent, Origin, SessionStream, Side, call::Head,
+    error::BoxError,
 };
 use stiver_core::{challenge::Challenge, untrusted::Untrusted};
 use stiver_env::{BoxFuture, Env};
@@ -53,6 +56,11 @@ impl Watch {
             here_only,
             offers: Vec::new(),
         }
+    }
+
+    /// The way to servers, not looked at.
+    pub(super) fn exchange(&self) -> &HttpExchange {
+        &self.inner
     }
 
     /// The readable challenges of the last 402.
@@ -113,6 +121,14 @@ impl Exchange for Watch {
 
     fn watch(response: Response, delivery: Delivery) -> BoxFuture<'static, Response> {
         HttpExchange::watch(response, delivery)
+    }
+
+    fn stream(response: Response, stream: SessionStream) -> Response {
+        HttpExchange::stream(response, stream)
+    }
+
+    fn side(&self) -> Arc<dyn Side> {
+        self.inner.side()
     }
 }
 

@@ -1,0 +1,99 @@
+//! What this side measures of a stream by itself. A payee's count is compared with it where both
+//! count the same thing.
+
+use stiver_core::Timestamp;
+use stiver_method::session::UnitPrice;
+
+use super::policy::cost_of;
+
+/// What was delivered so far, as this side sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Delivered {
+    /// When the request was sent.
+    pub(crate) since: Timestamp,
+    /// Bytes of the body.
+    pub(crate) bytes: u128,
+    /// Events that are no payment's.
+    pub(crate) events: u128,
+}
+
+/// How a unit is measured here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unit {
+    Request,
+    Byte,
+    Kilobyte,
+    Event,
+    Millisecond,
+    Second,
+    Minute,
+}
+
+impl Unit {
+    /// `None` for what cannot be measured here, such as tokens.
+    fn of(price: &UnitPrice) -> Option<Self> {
+        match price.unit.as_deref() {
+            None | Some("request") => Some(Self::Request),
+            Some("byte" | "bytes") => Some(Self::Byte),
+            Some("KB" | "kilobyte" | "kilobytes") => Some(Self::Kilobyte),
+            Some("event" | "events" | "message" | "reading" | "chunk") => Some(Self::Event),
+            Some("ms" | "millisecond" | "milliseconds") => Some(Self::Millisecond),
+            Some("s" | "second" | "seconds") => Some(Self::Second),
+            Some("minute" | "minutes") => Some(Self::Minute),
+            Some(_) => None,
+        }
+    }
+}
+
+/// What a request has cost so far by this side's own measure, rounded up; `None` where one of the
+/// units cannot be measured here.
+pub(crate) fn measured(prices: &[UnitPrice], got: Delivered, now: Timestamp) -> Option<u128> {
+    let elapsed = u128::from(now.as_millis().saturating_sub(got.since.as_millis()));
+    prices.iter().try_fold(0_u128, |sum, price| {
+        let quantity = match Unit::of(price)? {
+            Unit::Request => 1,
+            Unit::Byte => got.bytes,
+            Unit::Kilobyte => got.bytes.div_ceil(1_000),
+            // The one that the payee wants to be paid for before it sends it.
+            Unit::Event => got.events.saturating_add(1),
+            Unit::Millisecond => elapsed.saturating_add(1),
+            Unit::Second => elapsed.saturating_add(1).div_ceil(1_000),
+            Unit::Minute => elapsed.saturating_add(1).div_ceil(60_000),
+        };
+        Some(sum.saturating_add(cost_of(price, quantity)))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stiver_core::Currency;
+
+    fn price(units: u128, per: u64, unit: &str) -> UnitPrice {
+        UnitPrice {
+            amount: Currency::new("usd", 6).unwrap().units(units),
+            per,
+            unit: Some(unit.into()),
+        }
+    }
+
+    #[test]
+    fn seconds_bytes_and_events_are_measured_and_tokens_are_not() {
+        let got = Delivered {
+            since: Timestamp::from_millis(1_000),
+            bytes: 2_500,
+            events: 3,
+        };
+        let now = Timestamp::from_millis(3_500);
+        let cost = |price| measured(&[price], got, now);
+        assert_eq!(cost(price(10, 1, "second")), Some(30));
+        assert_eq!(cost(price(1, 1, "ms")), Some(2_501));
+        assert_eq!(cost(price(1, 1_000, "byte")), Some(3));
+        assert_eq!(cost(price(5, 1, "KB")), Some(15));
+        assert_eq!(cost(price(2, 1, "reading")), Some(8));
+        assert_eq!(cost(price(9, 1, "request")), Some(9));
+        assert_eq!(cost(price(9, 1, "token")), None);
+        let two = [price(10, 1, "second"), price(2, 1, "reading")];
+        assert_eq!(measured(&two, got, now), Some(38));
+    }
+}

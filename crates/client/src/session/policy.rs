@@ -1,0 +1,309 @@
+//! What a payer allows a session: how much is set aside, how much one request may cost, and how
+//! far ahead of what was delivered is signed. Pure.
+
+use stiver_core::Amount;
+use stiver_method::session::{SessionView, UnitPrice};
+
+use super::Bounds;
+use crate::limits;
+
+/// The unit of a price for a whole request.
+const REQUEST: &str = "request";
+
+/// What a payer allows its sessions, in one currency.
+///
+/// A deposit is money out of reach until the channel ends: the [`Policy`](crate::policy::Policy) of
+/// the client is asked about each opening and each top-up, with the amount that is set aside. What
+/// is signed within a deposit is bounded here, and it is not asked again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SessionLimits {
+    /// The most that is set aside at once for one payee, in all its channels.
+    pub max_session: Amount,
+    /// How much is set aside when a channel is opened, and added by a top-up. `None`: what the
+    /// payee suggests; [`limits::DEPOSIT_REQUESTS`] requests when it suggests nothing. Never more
+    /// than `max_session`.
+    pub deposit: Option<Amount>,
+    /// The most that one request may cost, a stream to its end. `None`: the session's limit.
+    pub max_request: Option<Amount>,
+    /// How far what is signed may be ahead of what was delivered, and so the most that a payee can
+    /// take for nothing. `None`: a [`limits::AHEAD_PART`]th of the deposit.
+    pub sign_ahead: Option<Amount>,
+    /// Most channels to one payee at once: requests that go on at the same time need one each.
+    /// [`limits::CHANNELS_PER_PAYEE`] by default.
+    pub channels_per_payee: usize,
+    /// Leaves `payment-need-voucher` and `payment-receipt` in the events that a program reads. They
+    /// are taken out by default.
+    pub keep_events: bool,
+}
+
+impl SessionLimits {
+    /// At most this is set aside for one payee; everything else as by default.
+    pub fn new(max_session: Amount) -> Self {
+        Self {
+            max_session,
+            deposit: None,
+            max_request: None,
+            sign_ahead: None,
+            channels_per_payee: limits::CHANNELS_PER_PAYEE,
+            keep_events: false,
+        }
+    }
+
+    /// Sets aside this much at an opening, and by a top-up.
+    #[must_use]
+    pub fn with_deposit(mut self, deposit: Amount) -> Self {
+        self.deposit = Some(deposit);
+        self
+    }
+
+    /// Pays at most this for one request.
+    #[must_use]
+    pub fn with_max_request(mut self, max_request: Amount) -> Self {
+        self.max_request = Some(max_request);
+        self
+    }
+
+    /// Signs at most this far ahead.
+    #[must_use]
+    pub fn with_sign_ahead(mut self, sign_ahead: Amount) -> Self {
+        self.sign_ahead = Some(sign_ahead);
+        self
+    }
+
+    /// Plans a channel for these prices, while so much is set aside for the payee already.
+    ///
+    /// # Errors
+    ///
+    /// [`OverLimit`] when the limits allow no useful channel.
+    pub fn plan(&self, view: &SessionView, set_aside: u128) -> Result<ChannelPlan, OverLimit> {
+        let currency = price_of(view)?.amount.currency().clone();
+        let in_currency = |amount: &Amount| -> Result<u128, OverLimit> {
+            if amount.currency() == &currency {
+                Ok(amount.units())
+            } else {
+                Err(OverLimit::Currency(currency.code().to_owned()))
+            }
+        };
+        let max_session = in_currency(&self.max_session)?;
+        let free = max_session.saturating_sub(set_aside);
+        let cost = request_cost(&view.prices);
+        // One unit of each meter, where a request's price is not known before.
+        let least = cost.unwrap_or_else(|| units_cost(&view.prices, 1)).max(1);
+        let suggested = view.suggested_deposit.as_ref();
+        let suggested = suggested.filter(|amount| amount.currency() == &currency);
+        let wished = match &self.deposit {
+            Some(deposit) => in_currency(deposit)?,
+            None => suggested.map_or_else(
+                || least.saturating_mul(limits::DEPOSIT_REQUESTS),
+                Amount::units,
+            ),
+        };
+        let deposit = wished.max(least).min(free);
+        if deposit < least {
+            return Err(OverLimit::Session {
+                asked: currency.units(least.saturating_add(set_aside)),
+                limit: self.max_session.clone(),
+            });
+        }
+        let window = match &self.sign_ahead {
+            Some(ahead) => in_currency(ahead)?,
+            None => (deposit / limits::AHEAD_PART).max(least),
+        };
+        let bounds = Bounds {
+            cap: free,
+            window,
+            grain: 1,
+        };
+        Ok(ChannelPlan { deposit, bounds })
+    }
+
+    /// Whether one request may cost so much in all.
+    ///
+    /// # Errors
+    ///
+    /// [`OverLimit::Request`].
+    pub fn allows_request(&self, cost: &Amount) -> Result<(), OverLimit> {
+        let Some(limit) = &self.max_request else {
+            return Ok(());
+        };
+        match cost.compare(limit) {
+            Ok(std::cmp::Ordering::Greater) => Err(OverLimit::Request {
+                asked: cost.clone(),
+                limit: limit.clone(),
+            }),
+            Ok(_) => Ok(()),
+            Err(_) => Err(OverLimit::Currency(cost.currency().code().to_owned())),
+        }
+    }
+
+    /// How much to add to a channel, so that a voucher of `needed` fits. `None` when the channel's
+    /// cap does not allow it.
+    pub fn top_up(&self, bounds: &Bounds, deposit: u128, needed: u128) -> Option<u128> {
+        if needed > bounds.cap || needed <= deposit {
+            return None;
+        }
+        let wished = self.deposit.as_ref().map_or(deposit, Amount::units);
+        let least = needed.saturating_sub(deposit);
+        Some(wished.max(least).min(bounds.cap.saturating_sub(deposit)))
+    }
+}
+
+/// How a channel is to be opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChannelPlan {
+    /// How much is set aside, base units.
+    pub deposit: u128,
+    /// What this side holds itself to.
+    pub bounds: Bounds,
+}
+
+/// A limit of the payer's own is in the way: nothing was signed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OverLimit {
+    /// The session's limit.
+    #[error("{asked} would have to be set aside, and the limit for a session is {limit}")]
+    Session {
+        /// What would be set aside.
+        asked: Amount,
+        /// The limit.
+        limit: Amount,
+    },
+    /// The limit of one request.
+    #[error("the request costs {asked}, and the limit for a request is {limit}")]
+    Request {
+        /// What it costs.
+        asked: Amount,
+        /// The limit.
+        limit: Amount,
+    },
+    /// No limit is set for the currency.
+    #[error("no limit for sessions is set in the currency {0}")]
+    Currency(String),
+    /// The challenge has no price.
+    #[error("the challenge has no price")]
+    NoPrice,
+}
+
+/// The first price.
+pub(crate) fn price_of(view: &SessionView) -> Result<&UnitPrice, OverLimit> {
+    view.prices.first().ok_or(OverLimit::NoPrice)
+}
+
+/// What one request costs, where that is known before it is made: every price is for a request.
+pub(crate) fn request_cost(prices: &[UnitPrice]) -> Option<u128> {
+    let by_request = |price: &UnitPrice| price.unit.as_deref().is_none_or(|unit| unit == REQUEST);
+    prices.iter().all(by_request).then(|| units_cost(prices, 1))
+}
+
+/// What so many units of each price cost together, rounded up.
+fn units_cost(prices: &[UnitPrice], quantity: u128) -> u128 {
+    prices.iter().fold(0_u128, |sum, price| {
+        sum.saturating_add(cost_of(price, quantity))
+    })
+}
+
+/// What so many units cost, rounded up.
+pub(crate) fn cost_of(price: &UnitPrice, quantity: u128) -> u128 {
+    let per = u128::from(price.per.max(1));
+    price.amount.units().saturating_mul(quantity).div_ceil(per)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use stiver_core::Currency;
+
+    fn usd() -> Currency {
+        Currency::new("usd", 6).unwrap()
+    }
+
+    fn view(units: u128, unit: Option<&str>, suggested: Option<u128>) -> SessionView {
+        SessionView {
+            prices: vec![UnitPrice {
+                amount: usd().units(units),
+                per: 1,
+                unit: unit.map(str::to_owned),
+            }],
+            payee: "merchant".into(),
+            network: "a ledger".into(),
+            suggested_deposit: suggested.map(|units| usd().units(units)),
+            min_voucher_delta: 0,
+            grace_ms: None,
+            snapshot: None,
+            expires: None,
+        }
+    }
+
+    #[test]
+    fn the_deposit_is_the_payers_word_then_the_payees_then_a_hundred_requests() {
+        let limits = SessionLimits::new(usd().units(5_000));
+        let plan = |limits: &SessionLimits, suggested| {
+            limits.plan(&view(10, None, suggested), 0).unwrap().deposit
+        };
+        assert_eq!(plan(&limits, None), 1_000);
+        assert_eq!(plan(&limits, Some(700)), 700);
+        assert_eq!(plan(&limits, Some(9_000)), 5_000, "never over the limit");
+        let own = limits.clone().with_deposit(usd().units(300));
+        assert_eq!(plan(&own, Some(700)), 300);
+        // A deposit that buys nothing is of no use.
+        assert_eq!(plan(&limits, Some(3)), 10);
+    }
+
+    #[test]
+    fn what_is_set_aside_already_counts() {
+        let limits = SessionLimits::new(usd().units(1_000));
+        let plan = limits.plan(&view(10, None, None), 900).unwrap();
+        assert_eq!((plan.deposit, plan.bounds.cap), (100, 100));
+        let refused = limits.plan(&view(10, None, None), 991).unwrap_err();
+        assert!(matches!(refused, OverLimit::Session { .. }), "{refused}");
+    }
+
+    #[test]
+    fn another_currency_has_no_limit_and_so_no_session() {
+        let limits = SessionLimits::new(Currency::new("eur", 2).unwrap().units(1_000));
+        let refused = limits.plan(&view(10, None, None), 0).unwrap_err();
+        assert_eq!(refused, OverLimit::Currency("usd".into()));
+    }
+
+    #[test]
+    fn a_price_below_one_base_unit_rounds_up() {
+        let mut view = view(2, Some("token"), None);
+        view.prices[0].per = 1_000;
+        assert_eq!(cost_of(&view.prices[0], 1), 1);
+        assert_eq!(cost_of(&view.prices[0], 1_001), 3);
+        assert_eq!(
+            request_cost(&view.prices),
+            None,
+            "its cost is not known before"
+        );
+        view.prices[0].unit = Some("request".into());
+        assert_eq!(request_cost(&view.prices), Some(1));
+    }
+
+    proptest! {
+        #[test]
+        fn a_plan_and_its_top_ups_never_pass_the_session_limit(
+            limit in 0_u128..10_000,
+            price in 0_u128..200,
+            deposit in proptest::option::of(0_u128..20_000),
+            suggested in proptest::option::of(any::<u128>()),
+            set_aside in 0_u128..12_000,
+            needed in any::<u128>(),
+        ) {
+            let mut limits = SessionLimits::new(usd().units(limit));
+            limits.deposit = deposit.map(|units| usd().units(units));
+            let Ok(plan) = limits.plan(&view(price, Some("byte"), suggested), set_aside) else {
+                return Ok(());
+            };
+            prop_assert!(plan.deposit + set_aside <= limit);
+            prop_assert!(plan.bounds.cap + set_aside <= limit);
+            if let Some(add) = limits.top_up(&plan.bounds, plan.deposit, needed) {
+                prop_assert!(plan.deposit + add <= plan.bounds.cap);
+                prop_assert!(plan.deposit + add >= needed);
+            }
+        }
+    }
+}
