@@ -66,7 +66,7 @@ pub enum Event {
     },
     /// A credential was claimed for a payment, and is about to be settled. Nothing moved yet.
     Claimed(Payment),
-    /// Money moved.
+    /// Money moved, or was taken from the deposit of a session for what was served.
     Settled {
         /// Which payment, and how much was settled.
         payment: Payment,

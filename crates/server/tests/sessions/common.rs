@@ -7,12 +7,13 @@ use std::{
 
 use stiver_channel::Figures;
 use stiver_core::{
-    Amount, Challenge, Receipt,
+    Amount, Challenge, Receipt, Timestamp,
     digest::BodyDigest,
     problem::{ProblemKind, SessionProblem},
 };
 use stiver_server::{
     BodyState, Gate, Outcome, Pricing, Refused, Request, Route,
+    events::{Event, Observer},
     grant::PayeeFailure,
     session::{SessionLimits, SessionOffer},
 };
@@ -34,6 +35,7 @@ pub(crate) struct World {
     pub(crate) store: EmbeddedStore,
     pub(crate) gate: Gate,
     pub(crate) payer: Arc<EscrowPayer>,
+    pub(crate) events: Arc<Mutex<Vec<Event>>>,
 }
 
 /// What came of one request.
@@ -147,8 +149,10 @@ impl World {
         let sim = Simulation::new(seed);
         let escrow = Escrow::new("merchant", fixtures::usd());
         let store = open_store(&sim);
-        let gate = gate(&sim, &escrow, &store, limits);
+        let events = Arc::default();
+        let gate = gate(&sim, &escrow, &store, limits, &events);
         Self {
+            events,
             sim,
             escrow,
             store,
@@ -170,6 +174,7 @@ impl World {
             &self.escrow,
             &self.store,
             SessionLimits::default(),
+            &self.events,
         );
     }
 
@@ -235,6 +240,16 @@ impl World {
         channel.map(|it| it.figures()).unwrap_or_default()
     }
 
+    /// What the gate told of money that was taken, base units.
+    pub(crate) fn told(&self) -> Vec<u128> {
+        let events = self.events.lock().unwrap();
+        let taken = events.iter().filter_map(|it| match it {
+            Event::Settled { payment, .. } => Some(payment.amount.units()),
+            _ => None,
+        });
+        taken.collect()
+    }
+
     /// What the merchant really took.
     pub(crate) fn captured(&self) -> u128 {
         let state = self.escrow.truth(&self.payer.channel());
@@ -251,12 +266,28 @@ fn open_store(sim: &Simulation) -> EmbeddedStore {
     sim.block_on(opened).unwrap()
 }
 
-fn gate(sim: &Simulation, escrow: &Escrow, store: &EmbeddedStore, limits: SessionLimits) -> Gate {
+/// Keeps what the gate tells.
+struct Told(Arc<Mutex<Vec<Event>>>);
+
+impl Observer<Event> for Told {
+    fn observe(&self, _: Timestamp, event: &Event) {
+        self.0.lock().unwrap().push(event.clone());
+    }
+}
+
+fn gate(
+    sim: &Simulation,
+    escrow: &Escrow,
+    store: &EmbeddedStore,
+    limits: SessionLimits,
+    events: &Arc<Mutex<Vec<Event>>>,
+) -> Gate {
     let (realm, keys) = (fixtures::realm(), fixtures::key_ring());
     Gate::builder(realm, keys, Arc::new(store.clone()), sim.env())
         .channels(Arc::new(store.clone()))
         .session_method(Arc::new(escrow.clone()))
         .session_limits(limits)
+        .events(Told(Arc::clone(events)))
         .build()
         .unwrap()
 }

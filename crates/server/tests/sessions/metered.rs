@@ -327,6 +327,7 @@ fn a_language_model_is_charged_by_the_tokens_that_it_reports() {
     let read = read.lock().unwrap();
     assert_eq!(world.figures().spent, 24);
     let (before, after) = read.text.split_once("event: payment-receipt").unwrap();
+    assert_eq!(world.told(), [24]);
     assert!(before.contains("usage") && after.ends_with("data: [DONE]\n\n"));
     assert!(after.contains("\"units\":\"12\""), "{after}");
 }
@@ -375,11 +376,12 @@ fn a_close_ends_the_stream_and_captures_what_was_delivered() {
         ..FIVE
     };
     let read = start(&world, &route, credential, (upstream, Reads::All));
-    assert_eq!(world.figures().reserved, 100);
+    assert_eq!((world.figures().reserved, world.gate.at_work()), (100, 1));
     let close = world.send(get(world.payer.close(&challenge, 100)));
     assert_eq!(close.state().0, 204);
     world.sim.run_until_idle();
     assert!(read.lock().unwrap().ended);
+    assert_eq!(world.gate.at_work(), 0);
     assert_eq!((world.captured(), world.figures().spent), (50, 50));
 }
 

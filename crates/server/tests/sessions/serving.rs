@@ -131,6 +131,11 @@ fn a_handler_that_fails_costs_nothing_unless_the_offer_says_so() {
     world.sim.run_until_idle();
     assert_eq!((world.figures().spent, world.figures().reserved), (COST, 0));
     world.send(get(voucher).key("k")).served();
+    assert_eq!(
+        world.told(),
+        [COST, COST],
+        "what was taken, and nothing else"
+    );
 
     let keeps = world.offer().on_failure(SessionFailure::Keep);
     let keeps = Arc::new(Route::for_sessions(vec![keeps]).unwrap());

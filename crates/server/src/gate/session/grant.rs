@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     error::GateError,
-    events::{Event, Payment},
+    events::{By, Event, Payment},
     grant::{Delivered, PayeeFailure},
     outcome::{Paid, Refused},
 };
@@ -44,11 +44,6 @@ impl SessionGrant {
         (held, key, channel): (Option<u128>, Option<[u8; 32]>, Channel),
     ) -> Self {
         let begun = gate.inner.env.clock.monotonic();
-        gate.tell(|| Event::Settled {
-            payment: payment(&paid),
-            by: crate::events::By::Request,
-            latency: Duration::ZERO,
-        });
         Self {
             gate,
             busy,
@@ -116,6 +111,13 @@ impl SessionGrant {
             }
         }
         let now = self.gate.inner.env.clock.monotonic();
+        if self.metered.is_none() {
+            self.gate.tell(|| Event::Settled {
+                payment: payment(&self.paid),
+                by: By::Request,
+                latency: Duration::ZERO,
+            });
+        }
         self.gate.tell(|| Event::Delivered {
             payment: payment(&self.paid),
             status,
@@ -201,7 +203,7 @@ fn ended(busy: &Busy, spend: u128, from_reserved: u128, key: Option<[u8; 32]>) -
     })
 }
 
-fn payment(paid: &Paid) -> Payment {
+pub(super) fn payment(paid: &Paid) -> Payment {
     Payment {
         challenge_id: Arc::clone(&paid.challenge_id),
         method: paid.method.as_str().into(),

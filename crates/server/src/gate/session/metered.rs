@@ -14,12 +14,17 @@ use stiver_method::session::UnitPrice;
 use stiver_store::{Apply, ChannelCommand, ChannelReply, Conclude, Present, Take, Taken};
 
 use super::{
-    super::{Gate, log},
+    super::{Gate, Place, log},
     busy::Busy,
+    grant::payment,
     receipt,
     refusal::SessionRefused,
 };
-use crate::{error::GateError, outcome::Paid};
+use crate::{
+    error::GateError,
+    events::{By, Event},
+    outcome::Paid,
+};
 
 /// What was counted since it was charged last.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -73,6 +78,11 @@ pub(crate) struct Metering {
     /// Until when time was charged for.
     charged_until: Duration,
     channel: Channel,
+    /// All that was charged.
+    charged: u128,
+    begun: Duration,
+    /// Counted in [`Gate::at_work`] while it runs.
+    _place: Option<Place>,
 }
 
 /// What a piece costs, to be charged once it leaves.
@@ -91,6 +101,7 @@ impl Metering {
         (key, channel): (Option<[u8; 32]>, Channel),
     ) -> Self {
         let charged_until = gate.inner.env.clock.monotonic();
+        let place = gate.start_work();
         Self {
             gate,
             busy,
@@ -103,6 +114,9 @@ impl Metering {
             units: 0,
             charged_until,
             channel,
+            charged: 0,
+            begun: charged_until,
+            _place: place,
         }
     }
 
@@ -180,6 +194,7 @@ impl Metering {
             .used
             .saturating_add(cost.total.units)
             .min(self.reserved);
+        self.charged = self.charged.saturating_add(cost.total.units);
         self.units = self.units.saturating_add(cost.first);
         self.charged_until = cost.until;
     }
@@ -308,6 +323,19 @@ impl Metering {
             log(&error);
             return None;
         }
+        let mut payment = payment(&self.paid);
+        payment.amount = self.busy.channel.currency.units(self.charged);
+        let now = self.gate.inner.env.clock.monotonic();
+        self.gate.tell(|| Event::Settled {
+            payment: payment.clone(),
+            by: By::Request,
+            latency: Duration::ZERO,
+        });
+        self.gate.tell(|| Event::Delivered {
+            payment,
+            status: 200,
+            latency: now.saturating_sub(self.begun),
+        });
         Some(self.receipt(true).await)
     }
 
