@@ -54,11 +54,9 @@ async fn list(
     let limit = query.limit.unwrap_or(PAGE_DEFAULT);
     let page = shared.gate.payments(query.after.as_deref(), limit).await;
     let page = page.map_err(|error| Failure::of(StatusCode::INTERNAL_SERVER_ERROR, &error))?;
-    let full = limit > 0 && page.len() >= limit.min(stiver_server::limits::PAYMENTS_PAGE_MAX);
-    let next = page.last().filter(|_| full);
     Ok(Json(wire::Payments {
-        next: next.map(|row| row.challenge_id.clone()),
-        payments: page.iter().map(wire::Payment::from).collect(),
+        payments: page.payments.iter().map(wire::Payment::from).collect(),
+        next: page.next,
     }))
 }
 
@@ -150,7 +148,8 @@ fn status(failure: &RefundFailure) -> StatusCode {
     match failure {
         RefundFailure::NoSuchPayment { .. } => StatusCode::NOT_FOUND,
         RefundFailure::Amount { .. } => StatusCode::BAD_REQUEST,
-        RefundFailure::State { .. }
+        RefundFailure::Channel
+        | RefundFailure::State { .. }
         | RefundFailure::KeyUsed
         | RefundFailure::Method(_)
         | RefundFailure::Refused(_) => StatusCode::CONFLICT,

@@ -19,7 +19,7 @@ use crate::{
     error::GateError,
     hash::{named_refund_key, part_refund_key},
     limits::{PART_REFUND_HOUR_MS, PART_REFUND_HOURS_MAX},
-    record::{self, Details, Refund},
+    record::{self, Details, Funding, Refund},
 };
 
 /// What became of a refund that was asked for.
@@ -48,6 +48,12 @@ pub enum RefundFailure {
         /// The challenge.
         challenge_id: String,
     },
+    /// The challenge opened a channel or raised its deposit. What was not spent of it goes back
+    /// when the channel is closed.
+    #[error(
+        "the challenge funded a channel: what is not spent of it goes back when the channel closes"
+    )]
+    Channel,
     /// No money of it can be given back in this state.
     #[error("a payment that is {state} cannot be refunded")]
     State {
@@ -141,6 +147,9 @@ impl Gate {
         let claim = found.ok_or_else(|| RefundFailure::NoSuchPayment {
             challenge_id: challenge_id.to_owned(),
         })?;
+        if Funding::is(&claim.details) {
+            return Err(RefundFailure::Channel);
+        }
         let settlement = match &claim.state {
             ClaimState::Settled { settlement }
             | ClaimState::Delivering { settlement }

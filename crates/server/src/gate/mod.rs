@@ -77,7 +77,7 @@ pub use assess::Assessed;
 pub use builder::{BuildError, GateBuilder, PriceError};
 pub use exposure::{Exposed, Exposure};
 pub use give_back::{RefundFailure, RefundOutcome};
-pub use payments::{Moved, PaymentRecord};
+pub use payments::{Moved, PaymentRecord, PaymentsPage};
 pub use recover::Recovered;
 
 /// The gate. Cheap to clone; all clones are one gate.

@@ -44,6 +44,17 @@ pub struct PaymentRecord {
     pub refusal: Option<String>,
 }
 
+/// A page of payments.
+#[derive(Debug, Clone, Default, PartialEq)]
+#[non_exhaustive]
+pub struct PaymentsPage {
+    /// The payments. Fewer than were asked for where the journal holds something else between them:
+    /// channels that were opened, records that cannot be read.
+    pub payments: Vec<PaymentRecord>,
+    /// What the next page comes after; `None` when this is the last.
+    pub next: Option<String>,
+}
+
 /// A movement of money, as the rail told it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Moved {
@@ -67,9 +78,8 @@ impl From<Settled> for Moved {
 
 impl Gate {
     /// A page of what the journal knows: first payments with work left, newest first, then those
-    /// that have ended, latest first. `after` is the last challenge id of the page before; `limit`
-    /// is at most [`PAYMENTS_PAGE_MAX`]. Records that cannot be read are passed over: recovery
-    /// tells of them.
+    /// that have ended, latest first. `after` is the `next` of the page before; `limit` is at most
+    /// [`PAYMENTS_PAGE_MAX`]. Records that cannot be read are passed over: recovery tells of them.
     ///
     /// # Errors
     /// [`StoreError`] when the store does not list its claims.
@@ -77,15 +87,20 @@ impl Gate {
         &self,
         after: Option<&str>,
         limit: usize,
-    ) -> Result<Vec<PaymentRecord>, StoreError> {
+    ) -> Result<PaymentsPage, StoreError> {
+        let limit = limit.min(PAYMENTS_PAGE_MAX);
         let command = Command::List {
             after: after.map(str::to_owned),
-            limit: limit.min(PAYMENTS_PAGE_MAX),
+            limit,
         };
         let Reply::Claims(claims) = self.ask(command).await? else {
             return Err(StoreError("the list of claims was not given".to_owned()));
         };
-        Ok(claims.iter().filter_map(payment_record).collect())
+        let last = claims.last().filter(|_| claims.len() >= limit);
+        Ok(PaymentsPage {
+            payments: claims.iter().filter_map(payment_record).collect(),
+            next: last.map(|claim| claim.challenge_id.clone()),
+        })
     }
 
     /// What the journal knows of the payment that answers a challenge. `None` when there is none,

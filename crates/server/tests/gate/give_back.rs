@@ -424,6 +424,7 @@ fn journal_tells_an_operator_of_every_payment() {
         world
             .run(async move { gate.payments(after.as_deref(), limit).await })
             .unwrap()
+            .payments
     };
     let all = page(None, 9);
     let states: Vec<&str> = all.iter().map(|it| it.state).collect();

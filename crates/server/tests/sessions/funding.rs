@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use stiver_core::problem::ProblemKind;
 use stiver_method::session::{ChannelState, Ended};
-use stiver_server::{limits::LEASE_MS, session::SessionLimits};
+use stiver_server::{gate::RefundFailure, limits::LEASE_MS, session::SessionLimits};
 use stiver_store::ChannelStore as _;
 use stiver_testkit::{
     escrow::{Does, EscrowPayer},
@@ -229,4 +229,24 @@ fn a_top_up_of_a_channel_that_is_being_left_buys_nothing() {
     let answer = world.send(get(more));
     assert_eq!(answer.kind(), ProblemKind::SessionChannelFinalized);
     assert_eq!(world.figures().deposit, DEPOSIT);
+}
+
+#[test]
+fn what_funded_a_channel_is_no_payment_to_be_given_back() {
+    let world = World::new(35);
+    let challenge = world.open();
+    let id = challenge.id.as_str().to_owned();
+    let gate = world.gate.clone();
+    let refused = world.run(async move { gate.refund(&id, None, "sorry", None).await });
+    let refused = refused.unwrap_err();
+    assert!(matches!(refused, RefundFailure::Channel), "{refused}");
+    assert_eq!((world.captured(), world.figures().spent), (0, COST));
+    // It is passed over in a list, and does not end it.
+    let gate = world.gate.clone();
+    let page = world.run(async move { gate.payments(None, 1).await });
+    let page = page.unwrap();
+    assert_eq!(page.payments, []);
+    let (gate, after) = (world.gate.clone(), page.next.unwrap());
+    let page = world.run(async move { gate.payments(Some(&after), 1).await });
+    assert_eq!(page.unwrap().next, None);
 }
