@@ -152,31 +152,40 @@ fn operations(routes: &[Route], methods: &[&MethodName]) -> Vec<Operation> {
     operations
 }
 
-/// A price as documents tell it.
-fn told(price: &pricing::Price) -> Price {
+/// A price of single payments as documents tell it.
+fn told(price: &pricing::Price) -> Option<Price> {
     match price {
-        pricing::Price::Fixed(amount) => Price::Fixed(amount.clone()),
-        pricing::Price::Computed(pricing) => Price::Dynamic {
+        pricing::Price::Fixed(amount) => Some(Price::Fixed(amount.clone())),
+        pricing::Price::Computed(pricing) => Some(Price::Dynamic {
             currency: pricing.cap.currency().code().to_owned(),
             cap: Some(pricing.cap.clone()),
-        },
+        }),
+        pricing::Price::Session => None,
     }
 }
 
 fn operation(route: &Route, name: &str, priced: &Priced, methods: &[&MethodName]) -> Operation {
-    let charges = methods.iter().map(|method| Offer {
-        intent: "charge".to_owned(),
-        method: method.to_string(),
-        price: told(&priced.price),
-        description: None,
+    let charges = methods.iter().filter_map(|method| {
+        Some(Offer {
+            intent: "charge".to_owned(),
+            method: method.to_string(),
+            price: told(&priced.price)?,
+            description: None,
+        })
     });
     let sessions = methods.iter().filter_map(|method| {
         let session = priced.session.as_ref()?;
         Some(Offer {
             intent: "session".to_owned(),
             method: method.to_string(),
-            price: Price::Fixed(session.price.clone()),
-            description: None,
+            price: match session.per_request() {
+                Some(price) => Price::Fixed(price.clone()),
+                None => Price::Dynamic {
+                    currency: session.min_voucher.currency().code().to_owned(),
+                    cap: None,
+                },
+            },
+            description: Some(session.text()),
         })
     });
     let offers = charges.chain(sessions);

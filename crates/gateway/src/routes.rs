@@ -88,6 +88,8 @@ pub(crate) struct Serving {
     pub(crate) upstream: UpstreamClient,
     /// How long the upstream may take to read a request and begin its answer.
     pub(crate) timeout: Duration,
+    /// What answers used is read in them: they must not be compressed.
+    pub(crate) reads_answers: bool,
     /// Requests may leave HTTP (WebSocket).
     pub(crate) upgrade: bool,
     /// What becomes of request bodies before the payment, on a priced route.
@@ -157,6 +159,13 @@ impl Routes {
                 upstream_name: route.upstream.as_str().into(),
                 upstream: upstream.clone(),
                 timeout: route.timeout,
+                reads_answers: match &route.access {
+                    Access::Priced(priced) => {
+                        let session = priced.session.as_ref();
+                        session.is_some_and(Session::reads_answers)
+                    }
+                    Access::Free | Access::Denied => false,
+                },
                 upgrade: route.upgrade,
                 body: match route.body {
                     BodyMode::Spool => Bodies::Spool {
@@ -263,7 +272,7 @@ impl Entry {
 /// The header fields that a price depends on.
 fn priced_headers(priced: &Priced) -> Vec<HeaderName> {
     match &priced.price {
-        Price::Fixed(_) => Vec::new(),
+        Price::Fixed(_) | Price::Session => Vec::new(),
         Price::Computed(pricing) => pricing::named_headers(pricing),
     }
 }
@@ -291,11 +300,15 @@ fn unshadowed(
 ) -> Result<PricedRoute, RoutesError> {
     match &priced.price {
         Price::Fixed(amount) => Ok(PricedRoute::fixed(
-            policy(config, priced, methods, amount)?,
+            policy(config, priced, methods, Some(amount))?,
+            quota,
+        )),
+        Price::Session => Ok(PricedRoute::fixed(
+            policy(config, priced, methods, None)?,
             quota,
         )),
         Price::Computed(pricing) => {
-            let policy = policy(config, priced, methods, &pricing.cap)?;
+            let policy = policy(config, priced, methods, Some(&pricing.cap))?;
             let hook = match &pricing.hook {
                 Some(hook) => Some(HookClient::new(hook, pricing, env).map_err(RoutesError::Hook)?),
                 None => None,
@@ -306,23 +319,32 @@ fn unshadowed(
     }
 }
 
-/// What a priced route asks and promises, at this price.
+/// What a priced route asks and promises, at this price for single payments.
 fn policy(
     config: &Config,
     priced: &Priced,
     methods: &Methods,
-    amount: &Amount,
+    amount: Option<&Amount>,
 ) -> Result<Route, RoutesError> {
-    let price = |source| RoutesError::Price {
-        price: amount.to_string(),
-        source,
+    let offer = amount.map(|amount| {
+        let offer = Offer::new(Arc::clone(&methods.charge), amount.clone());
+        offer.map_err(|source| RoutesError::Price {
+            price: amount.to_string(),
+            source,
+        })
+    });
+    let session = priced.session.as_ref().map(|session| {
+        let offer = session_offer(priced, session, methods);
+        offer.map_err(|source| RoutesError::Price {
+            price: session.text(),
+            source,
+        })
+    });
+    let sessions: Vec<SessionOffer> = session.transpose()?.into_iter().collect();
+    let route = match offer.transpose()? {
+        Some(offer) => Route::new(vec![offer]).and_then(|route| route.with_sessions(sessions)),
+        None => Route::for_sessions(sessions),
     };
-    let offer = Offer::new(Arc::clone(&methods.charge), amount.clone()).map_err(price)?;
-    let session = priced.session.as_ref();
-    let session = session.map(|session| session_offer(priced, session, methods));
-    let session = session.transpose().map_err(price)?;
-    let route = Route::new(vec![offer])
-        .and_then(|route| route.with_sessions(session.into_iter().collect()));
     let repeats = if priced.upstream_idempotent {
         UpstreamRepeats::HonoursKey
     } else {
@@ -356,7 +378,12 @@ fn session_offer(
     methods: &Methods,
 ) -> Result<SessionOffer, QuoteError> {
     let method = Arc::clone(&methods.session);
-    let mut offer = SessionOffer::per_request(method, session.price.clone())?
+    let offer = match (session.per_request(), &session.window) {
+        (None, Some(window)) => SessionOffer::metered(method, session.prices(), window)?,
+        (Some(amount), _) => SessionOffer::per_request(method, amount.clone())?,
+        (None, None) => return Err(QuoteError::Amount),
+    };
+    let mut offer = offer
         .min_voucher_delta(session.min_voucher.units())
         .on_failure(match priced.on_failure {
             OnFailure::Retry | OnFailure::Refund => SessionFailure::Release,

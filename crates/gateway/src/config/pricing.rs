@@ -41,6 +41,8 @@ pub enum Price {
     Fixed(Amount),
     /// A function of the request.
     Computed(Box<Pricing>),
+    /// What only a session can pay: see [`Priced::session`](super::Priced::session).
+    Session,
 }
 
 impl Price {
@@ -429,6 +431,12 @@ fn is_pointer(text: &str) -> bool {
     text.starts_with('/') && escapes_are_good
 }
 
+/// A currency by its code, in any case.
+pub(super) fn currency<'c>(code: &str, currencies: &'c [Currency]) -> Option<&'c Currency> {
+    let mut known = currencies.iter();
+    known.find(|known| known.code().eq_ignore_ascii_case(code))
+}
+
 /// An amount of the file.
 pub(super) fn amount(
     source: &Source<'_>,
@@ -437,12 +445,7 @@ pub(super) fn amount(
     currencies: &[Currency],
 ) -> Result<Amount, ConfigError> {
     let text = value.get_ref();
-    let find = |code: &str| {
-        currencies
-            .iter()
-            .find(|known| known.code().eq_ignore_ascii_case(code))
-            .cloned()
-    };
+    let find = |code: &str| currency(code, currencies).cloned();
     Amount::parse_human(text, find)
         .map_err(|error| source.at(value, format!("{key} {text:?}: {error}")))
 }

@@ -297,9 +297,17 @@ fn route(route: &Route) -> Value {
 
 fn priced(row: &Priced) -> Value {
     let (price, pricing) = match &row.price {
-        Price::Fixed(price) => (text(price), None),
+        Price::Fixed(price) => match &row.session {
+            Some(session) => (text(session.text()), None),
+            None => (text(price), None),
+        },
+        Price::Session => (None, None),
         Price::Computed(row) => (None, Some(computed(row))),
     };
+    // What goes with single payments only is written where they are offered.
+    let charged = |value: Option<Value>| value.filter(|_| row.price != Price::Session);
+    let only = row.session.as_ref().filter(|_| price.is_none());
+    let prices = only.and_then(|session| texts(session.meters.iter().map(|meter| &meter.text)));
     let settle = match row.settle {
         Settle::Before => "before",
         Settle::After => "after",
@@ -325,18 +333,22 @@ fn priced(row: &Priced) -> Value {
     let descriptions = words.filter(|_| !row.descriptions.is_empty());
     table([
         ("price", price),
+        ("prices", prices),
         ("session", row.session.as_ref().map(session)),
         ("pricing", pricing),
         ("description", row.description.as_ref().and_then(text)),
         ("descriptions", descriptions),
-        ("settle", text(settle)),
+        ("settle", charged(text(settle))),
         ("shadow", flag(row.shadow)),
         ("free_quota", quota),
-        ("on_failure", text(on_failure)),
-        ("max_attempts", number(row.max_attempts)),
-        ("resume_window_s", seconds(row.resume_window)),
-        ("upstream_idempotent", flag(row.upstream_idempotent)),
-        ("keep_responses", text(keep)),
+        ("on_failure", charged(text(on_failure))),
+        ("max_attempts", charged(number(row.max_attempts))),
+        ("resume_window_s", charged(seconds(row.resume_window))),
+        (
+            "upstream_idempotent",
+            charged(flag(row.upstream_idempotent)),
+        ),
+        ("keep_responses", charged(text(keep))),
     ])
 }
 
@@ -344,6 +356,7 @@ fn session(row: &Session) -> Value {
     let suggested = row.suggested_deposit.as_ref();
     let step = Some(&row.min_voucher).filter(|step| !step.is_zero());
     table([
+        ("window", row.window.as_ref().and_then(text)),
         ("suggested_deposit", suggested.and_then(text)),
         ("min_voucher", step.and_then(text)),
     ])

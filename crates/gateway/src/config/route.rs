@@ -297,32 +297,80 @@ fn access(
             None => unpriced(source, route, access),
         };
     }
-    let (price, session) = match (&route.price, &route.pricing) {
-        (Some(price), None) => {
-            let session = route.session.as_ref();
-            let (price, session) = session::resolve(source, price, session, known.currencies)?;
-            (Price::Fixed(price), session)
+    let (price, session) = match (&route.price, &route.prices, &route.pricing) {
+        (Some(price), None, None) => by_unit(source, &[price], route, known)?,
+        (None, Some(prices), None) if prices.get_ref().is_empty() => {
+            let problem = "prices is empty: write prices = [\"0.000002 USD per token\"]";
+            return Err(source.at(prices, problem));
         }
-        (None, Some(pricing)) => {
+        (None, Some(prices), None) => {
+            let prices: Vec<&Spanned<String>> = prices.get_ref().iter().collect();
+            by_unit(source, &prices, route, known)?
+        }
+        (None, None, Some(pricing)) => {
             if let Some(session) = &route.session {
-                let problem = "[route.session] goes with a fixed price: one of [route.pricing] is \
-                               paid request by request";
+                let problem = "[route.session] goes with price or prices: a price of \
+                               [route.pricing] is paid request by request";
                 return Err(source.at(session, problem));
             }
             (pricing::computed(source, pricing, known.currencies)?, None)
         }
-        (None, None) => {
+        (None, None, None) => {
             let problem = "the route has neither a price nor access: write price = \"0.01 USD\", \
                            or access = \"free\" or \"denied\"";
             return Err(source.at(&route.path, problem));
         }
-        (Some(price), Some(_)) => {
+        (Some(price), Some(_), _) => {
+            return Err(source.at(price, "the route has both price and prices: keep one"));
+        }
+        (Some(price), None, Some(_)) => {
             let problem = "the route has both a price and pricing: a fixed part of the price is \
                            base in [route.pricing]";
             return Err(source.at(price, problem));
         }
+        (None, Some(prices), Some(_)) => {
+            return Err(source.at(prices, "the route has both prices and pricing: keep one"));
+        }
     };
     priced(source, route, (price, session), known).map(|priced| Access::Priced(Box::new(priced)))
+}
+
+/// A price of one request, by the unit, or both.
+fn by_unit(
+    source: &Source<'_>,
+    prices: &[&Spanned<String>],
+    route: &wire::Route,
+    known: &Known<'_>,
+) -> Result<(Price, Option<Session>), ConfigError> {
+    if let ([price], None) = (prices, &route.session)
+        && !price.get_ref().contains(" per ")
+    {
+        let price = pricing::fixed(source, price, known.currencies)?;
+        return Ok((Price::Fixed(price), None));
+    }
+    let wire = route.session.as_ref();
+    let session = session::resolve(source, prices, wire, known.currencies)?;
+    if let Some(amount) = session.per_request() {
+        return Ok((Price::Fixed(amount.clone()), Some(session)));
+    }
+    let only_charged = [
+        ("upgrade", route.upgrade == Some(true)),
+        ("settle", route.settle.is_some()),
+        ("on_failure", route.on_failure.is_some()),
+        ("max_attempts", route.max_attempts.is_some()),
+        ("resume_window_s", route.resume_window_s.is_some()),
+        ("upstream_idempotent", route.upstream_idempotent.is_some()),
+        ("keep_responses", route.keep_responses.is_some()),
+    ];
+    if let Some((key, _)) = only_charged.iter().find(|(_, given)| *given) {
+        let at = prices.first().map_or(0, |price| price.span().start);
+        let problem = format!(
+            "{key} does not go with this price: only a session pays it, for what is counted while \
+             it is served"
+        );
+        return Err(source.error(at, problem));
+    }
+    Ok((Price::Session, Some(session)))
 }
 
 /// The key by which a route is priced, and where it stands.
@@ -332,6 +380,7 @@ fn priced_key(route: &wire::Route) -> Option<(&'static str, usize)> {
     }
     let keys = [
         ("a price", at(route.price.as_ref())),
+        ("prices", at(route.prices.as_ref())),
         ("pricing", at(route.pricing.as_ref())),
         ("[route.session]", at(route.session.as_ref())),
     ];

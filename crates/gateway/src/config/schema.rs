@@ -253,6 +253,10 @@ static ROUTE: Table = Table {
         required("path", "path = \"/v1/**\""),
         key("methods", "methods = [\"GET\", \"POST\"]"),
         key("price", "price = \"0.01 USD\""),
+        key(
+            "prices",
+            "prices = [\"0.000002 USD per token\", \"0.01 USD per minute\"]",
+        ),
         table("session", "[route.session]", Holds::Table(&SESSION)),
         table("pricing", "[route.pricing]", Holds::Table(&PRICING)),
         key("access", "access = \"free\""),
@@ -296,6 +300,7 @@ static FREE_QUOTA: Table = Table {
 static SESSION: Table = Table {
     name: "[route.session]",
     keys: &[
+        key("window", "window = \"0.01 USD\""),
         key("suggested_deposit", "suggested_deposit = \"1 USD\""),
         key("min_voucher", "min_voucher = \"0.0001 USD\""),
     ],

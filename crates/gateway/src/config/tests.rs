@@ -486,9 +486,9 @@ fn every_key_reaches_its_checked_value() {
         .iter()
         .map(|row| row.timeout.as_secs())
         .collect();
-    assert_eq!(timeouts, [3, 7, 7, 120, 7, 120]);
+    assert_eq!(timeouts, [3, 7, 7, 120, 7, 120, 120]);
     let limits: Vec<_> = config.routes.iter().map(|row| row.body_limit).collect();
-    assert_eq!(limits, [2048, 2048, 4096, 2048, 2048, 2048]);
+    assert_eq!(limits, [2048, 2048, 4096, 2048, 2048, 2048, 2048]);
     assert_eq!(config.routes[0].body, BodyMode::Stream);
     assert!(config.routes[0].upgrade);
     let reading = priced(&config, 2);

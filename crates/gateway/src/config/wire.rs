@@ -184,6 +184,7 @@ pub(super) struct Route {
     pub(super) path: Spanned<String>,
     pub(super) methods: Given<Vec<String>>,
     pub(super) price: Given<String>,
+    pub(super) prices: Given<Vec<Spanned<String>>>,
     pub(super) session: Given<Session>,
     pub(super) pricing: Given<Pricing>,
     pub(super) access: Given<String>,
@@ -217,6 +218,7 @@ pub(super) struct FreeQuota {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Session {
+    pub(super) window: Given<String>,
     pub(super) suggested_deposit: Given<String>,
     pub(super) min_voucher: Given<String>,
 }

@@ -88,6 +88,10 @@ impl Forward {
             false => None,
         };
         request_headers(&mut parts, upstream.rules());
+        if serving.reads_answers {
+            let plain = HeaderValue::from_static("identity");
+            parts.headers.insert(header::ACCEPT_ENCODING, plain);
+        }
         if let Some(wish) = &wish {
             wish.write(&mut parts.headers);
         }
@@ -111,6 +115,10 @@ impl Forward {
         match answer {
             None => upstream_problem("the upstream took too long", false),
             Some(Ok(response)) if is_switch(&response) => self.switch(response, wish, serving),
+            Some(Ok(response)) if serving.reads_answers && is_encoded(response.headers()) => {
+                tracing::error!("what an answer used cannot be read: it has a Content-Encoding");
+                upstream_problem("the upstream's answer cannot be read", false)
+            }
             Some(Ok(response)) => self.pass_on(response, serving),
             Some(Err(error)) => {
                 let cause: &dyn std::error::Error = &error;
@@ -238,6 +246,17 @@ fn request_headers(parts: &mut Parts, rules: &HeaderRules) {
             headers.insert(IDEMPOTENCY_KEY, value);
         }
     }
+}
+
+/// True for a body that is not sent as it is.
+fn is_encoded(headers: &HeaderMap) -> bool {
+    let mut encodings = headers.get_all(header::CONTENT_ENCODING).iter();
+    encodings.any(|value| {
+        !value
+            .as_bytes()
+            .trim_ascii()
+            .eq_ignore_ascii_case(b"identity")
+    })
 }
 
 /// Removes what only we may say about payments.

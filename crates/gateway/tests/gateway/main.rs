@@ -13,6 +13,7 @@ mod ledger_endpoint;
 mod life;
 mod limits;
 mod logs;
+mod metered;
 mod observe;
 mod pricing;
 mod refunds;

@@ -7,41 +7,119 @@ fn with(lines: &str) -> String {
 }
 
 /// The session of a route with these lines.
-fn session(lines: &str) -> Option<Session> {
+fn session(lines: &str) -> (Price, Option<Session>) {
     let config = parse(&with(lines)).unwrap_or_else(|error| panic!("{lines}: {error}"));
-    assert_eq!(fixed(&config, 0), (10_000, "usd"), "{lines}");
-    priced(&config, 0).session.clone()
+    let priced = priced(&config, 0);
+    (priced.price.clone(), priced.session.clone())
 }
 
 #[test]
-fn a_price_per_request_is_paid_by_sessions_too() {
+fn a_whole_price_per_request_is_paid_both_ways() {
+    let whole = Currency::new("usd", 6).unwrap().units(10_000);
     for lines in [
         "price = \"0.01 USD per request\"",
         "price = \"0.01 USD\"\n[route.session]",
         "price = \"0.01 USD per request\"\n[route.session]",
     ] {
-        let session = session(lines).unwrap();
-        assert_eq!(session.price.units(), 10_000, "{lines}");
+        let (price, session) = session(lines);
+        assert_eq!(price, Price::Fixed(whole.clone()), "{lines}");
+        let session = session.unwrap();
+        assert_eq!(session.per_request(), Some(&whole), "{lines}");
         assert_eq!(session.suggested_deposit, None, "{lines}");
         assert!(session.min_voucher.is_zero(), "{lines}");
     }
     let told = "price = \"0.01 USD\"\n[route.session]\nsuggested_deposit = \"1 USD\"\n\
                 min_voucher = \"0.05 USD\"";
-    let told = session(told).unwrap();
+    let told = session(told).1.unwrap();
     assert_eq!(told.suggested_deposit.unwrap().units(), 1_000_000);
     assert_eq!(told.min_voucher.units(), 50_000);
-    assert_eq!(
-        session("price = \"0.01 USD\""),
-        None,
-        "nothing asks for one"
-    );
+    let (_, none) = session("price = \"0.01 USD\"");
+    assert_eq!(none, None, "nothing asks for one");
+}
+
+#[test]
+fn every_unit_is_charged_exactly_and_by_sessions_only() {
+    for (price, amount, per, unit) in [
+        ("0.000002 USD per byte", 2, 1, "byte"),
+        ("0.0001 USD per KB", 1, 10, "byte"),
+        ("0.0001 USD per MB", 1, 10_000, "byte"),
+        ("1 USD per 3 events", 1_000_000, 3, "event"),
+        ("0.000001 USD per millisecond", 1, 1, "millisecond"),
+        ("0.0002 USD per second", 200, 1, "second"),
+        ("0.01 USD per minute", 500, 3, "second"),
+        ("3.6 USD per hour", 1_000, 1, "second"),
+        ("0.000002 USD per token", 2, 1, "token"),
+        ("0.002 USD per 1000 tokens", 2, 1, "token"),
+        ("0.0000003 USD per token", 3, 10, "token"),
+    ] {
+        let lines = format!("price = \"{price}\"\n[route.session]\nwindow = \"0.5 USD\"");
+        let (fixed, session) = session(&lines);
+        assert_eq!(fixed, Price::Session, "{price}");
+        let session = session.unwrap();
+        assert_eq!(session.per_request(), None, "{price}");
+        assert_eq!(session.window.as_ref().unwrap().units(), 500_000);
+        let reads = matches!(unit, "event" | "token");
+        assert_eq!(session.reads_answers(), reads, "{price}");
+        let [told] = &session.prices()[..] else {
+            panic!("{price}: {session:?}")
+        };
+        assert_eq!((told.amount.units(), told.per), (amount, per), "{price}");
+        assert_eq!(told.unit.as_deref(), Some(unit), "{price}");
+    }
 }
 
 /// Lines in the place of the price, the line that is named, and what is said of it.
 const BROKEN_SESSIONS: &[(&str, usize, &str)] = &[
-    ("price = \"0.01 USD per token\"", 10, "price"),
+    ("price = \"0.01 USD per token\"", 10, "window ="),
+    (
+        "price = \"0.0000001 USD per request\"",
+        10,
+        "whole base units",
+    ),
     ("price = \"0 USD per request\"", 10, "free"),
-    ("price = \"0.0000001 USD per request\"", 10, "price"),
+    ("price = \"0.01 per token\"", 10, "name its currency"),
+    ("price = \"1e3 USD per second\"", 10, "write digits"),
+    ("price = \"-1 USD per second\"", 10, "write digits"),
+    ("price = \"1 USD per 0 seconds\"", 10, "plain digits"),
+    ("price = \"1 USD per 1.5 seconds\"", 10, "plain digits"),
+    ("price = \"1 USD per kWh\"", 10, "is not counted: units are"),
+    ("price = \"1 USD per \"", 10, "is not counted: units are"),
+    (
+        "price = \"0.0000000000000000000000000001 USD per token\"",
+        10,
+        "too fine",
+    ),
+    ("prices = []", 10, "prices is empty"),
+    (
+        "prices = [\"1 USD per second\", \"2 USD per minute\"]",
+        10,
+        "count the same",
+    ),
+    (
+        "prices = [\"1 USD per second\", \"1 kwh per byte\"]",
+        10,
+        "of one currency",
+    ),
+    (
+        "price = \"1 USD\"\nprices = [\"1 USD per byte\"]",
+        10,
+        "both price and prices",
+    ),
+    (
+        "price = \"1 USD\"\n[route.session]\nwindow = \"1 USD\"",
+        12,
+        "reserved as a whole",
+    ),
+    (
+        "price = \"1 USD per byte\"\nupgrade = true\n[route.session]\nwindow = \"1 USD\"",
+        10,
+        "upgrade does not go with this price",
+    ),
+    (
+        "price = \"1 USD per byte\"\nsettle = \"after\"\n[route.session]\nwindow = \"1 USD\"",
+        10,
+        "settle does not go with this price",
+    ),
     ("price = \"1 XYZ per request\"", 10, "XYZ"),
     (
         "price = \"1 USD per request\"\naccess = \"free\"",
@@ -72,7 +150,7 @@ const BROKEN_SESSIONS: &[(&str, usize, &str)] = &[
         "[route.session]\n[route.pricing]\n\
          choices = [{ query = \"a\", values = { x = \"2 USD\" } }]",
         10,
-        "goes with a fixed price",
+        "goes with price or prices",
     ),
     (
         "price = \"1 USD\"\n[sessions]\ngrace_s = 59",
