@@ -193,6 +193,55 @@ fn spent(receipt: &Receipt) -> String {
     }
 }
 
+fn top_up_twice(world: &World, record: &[u8]) {
+    let fresh = world.challenge();
+    let top_up = TopUpRequest {
+        challenge: &fresh,
+        record,
+        add: &usd().units(500),
+        call: CallKey::from_bytes([2; 16]),
+        now: world.sim.env().clock.now(),
+    };
+    let artefact = world
+        .sim
+        .block_on(world.payer.prepare_top_up(top_up))
+        .unwrap();
+    let top_up = world
+        .sim
+        .block_on(world.payer.fund(&artefact, None))
+        .unwrap();
+    let top_up = credential(&fresh, top_up);
+    for _ in 0..2 {
+        assert!(matches!(world.send(Some(&top_up)), Answer::State(204, _)));
+    }
+    assert_eq!(world.available(ALICE), START - DEPOSIT - 500);
+}
+
+fn told_where_it_stands(
+    world: &World,
+    challenge: &stiver_core::Challenge,
+    early: &stiver_channel::Voucher,
+) {
+    // One that has signed too little is told where the channel stands, by a fresh challenge.
+    let answer = world.send(Some(&credential(
+        challenge,
+        world.payer.spend(early).unwrap(),
+    )));
+    let Answer::Refused(refused) = answer else {
+        panic!("it is below the highest");
+    };
+    assert_eq!(refused.problem.kind, ProblemKind::SessionDeltaTooSmall);
+    let told = world
+        .payer
+        .view(&refused.challenges[0])
+        .unwrap()
+        .snapshot
+        .unwrap();
+    assert_eq!((told.channel, told.deposit), (early.channel, DEPOSIT));
+    assert_eq!((told.accepted, told.spent), (COST * 10, COST * 10));
+    assert_eq!(world.payer.view(&world.challenge()).unwrap().snapshot, None);
+}
+
 fn a_session(scheme: Option<VoucherScheme>) {
     let world = World::new();
     let challenge = world.challenge();
@@ -217,7 +266,7 @@ fn a_session(scheme: Option<VoucherScheme>) {
     assert_eq!(spent(&receipt), "20");
     assert_eq!(world.available(ALICE), START - DEPOSIT);
 
-    let mut last = first;
+    let (early, mut last) = (first.clone(), first);
     for n in 2..=10 {
         last = world.sign(signer.as_mut(), COST * n);
         let voucher = credential(&challenge, world.payer.spend(&last).unwrap());
@@ -227,31 +276,11 @@ fn a_session(scheme: Option<VoucherScheme>) {
             Answer::Refused(refused) => panic!("{n}: {}", refused.problem.detail),
         }
     }
+    told_where_it_stands(&world, &challenge, &early);
     // Another opening of the same order opens nothing.
     assert!(matches!(world.send(Some(&fund)), Answer::Refused(_)));
 
-    let fresh = world.challenge();
-    let top_up = TopUpRequest {
-        challenge: &fresh,
-        record: &prepared.record,
-        add: &usd().units(500),
-        call: CallKey::from_bytes([2; 16]),
-        now: world.sim.env().clock.now(),
-    };
-    let artefact = world
-        .sim
-        .block_on(world.payer.prepare_top_up(top_up))
-        .unwrap();
-    let top_up = world
-        .sim
-        .block_on(world.payer.fund(&artefact, None))
-        .unwrap();
-    let top_up = credential(&fresh, top_up);
-    for _ in 0..2 {
-        assert!(matches!(world.send(Some(&top_up)), Answer::State(204, _)));
-    }
-    assert_eq!(world.available(ALICE), START - DEPOSIT - 500);
-
+    top_up_twice(&world, &prepared.record);
     let close = credential(&challenge, world.payer.close(&last).unwrap());
     let Answer::State(204, receipt) = world.send(Some(&close)) else {
         panic!("it is closed");

@@ -350,7 +350,7 @@ impl Gate {
             return refused;
         }
         let challenges = match price().await {
-            Pricing::Priced(route) => self.challenges(request, &route).await,
+            Pricing::Priced(route) => self.challenges(request, &route, None).await,
             Pricing::Free | Pricing::Denied(_) => Err(GateError::NoQuote),
         };
         match challenges {
@@ -425,7 +425,11 @@ impl Gate {
             Pricing::Free => Outcome::Free,
             Pricing::Denied(problem) if meaning.challenge => Outcome::Refuse(denied(problem)),
             Pricing::Priced(route) if meaning.challenge => {
-                let challenges = match self.challenges(request, &route).await {
+                let known = match error {
+                    GateError::Session(refused) => refused.known.as_ref(),
+                    _ => None,
+                };
+                let challenges = match self.challenges(request, &route, known).await {
                     Ok(challenges) => challenges,
                     Err(error) => {
                         log(&error);

@@ -9,10 +9,13 @@ use stiver_core::{
     challenge::{DigestText, Expires, Params},
     json::EncodedObject,
     limits::CHALLENGE_HEADER_BYTES_MAX,
-    name::IntentName,
+    name::{IntentName, MethodName},
     opaque::Opaque,
 };
-use stiver_method::{payee::Quote, session::SessionQuote};
+use stiver_method::{
+    payee::Quote,
+    session::{SessionQuote, Snapshot},
+};
 
 use super::Gate;
 use crate::{
@@ -40,6 +43,7 @@ impl Gate {
         &self,
         request: &Request<'_>,
         route: &Route,
+        known: Option<&(MethodName, Snapshot)>,
     ) -> Result<Vec<Challenge>, GateError> {
         let mut challenges = Vec::with_capacity(route.offers.len());
         let mut failure = GateError::NoQuote;
@@ -47,7 +51,11 @@ impl Gate {
         for offer in ranked(request, route) {
             let challenge = match offer {
                 Any::Charge(offer) => self.challenge(request, route, offer).await,
-                Any::Session(offer) => self.session_challenge(request, route, offer).await,
+                Any::Session(offer) => {
+                    let known = known.filter(|(method, _)| method == offer.method());
+                    let known = known.map(|(_, snapshot)| snapshot);
+                    self.session_challenge(request, route, offer, known).await
+                }
             };
             match challenge {
                 Ok(challenge) => {
@@ -103,17 +111,19 @@ impl Gate {
         &self,
         route: &Route,
         offer: &SessionOffer,
-        now: Timestamp,
-        expires: &Expires,
+        snapshot: Option<&Snapshot>,
+        (now, expires): (Timestamp, &Expires),
     ) -> Result<EncodedObject, GateError> {
-        if let Some(quoted) = offer.quoted.get() {
+        if snapshot.is_none()
+            && let Some(quoted) = offer.quoted.get()
+        {
             return Ok(quoted.clone());
         }
         let quote = SessionQuote {
             prices: &offer.prices,
             suggested_deposit: offer.suggested_deposit.as_ref(),
             min_voucher_delta: offer.min_voucher_delta,
-            snapshot: None,
+            snapshot,
             description: route.description.as_deref(),
             external_id: route.external_id.as_deref(),
             now,
@@ -124,7 +134,7 @@ impl Gate {
             GateError::NoQuote
         })?;
         let quoted = EncodedObject::encode(&quoted);
-        if offer.method.quotes_the_same() {
+        if snapshot.is_none() && offer.method.quotes_the_same() {
             // Whoever was first asked the same.
             let _ = offer.quoted.set(quoted.clone());
         }
@@ -138,10 +148,13 @@ impl Gate {
         request: &Request<'_>,
         route: &Route,
         offer: &SessionOffer,
+        snapshot: Option<&Snapshot>,
     ) -> Result<Challenge, GateError> {
         let now = self.now();
         let expires = Expires::at(now.plus_millis(route.challenge_lifetime_ms));
-        let asked = self.session_quoted(route, offer, now, &expires).await?;
+        let asked = self
+            .session_quoted(route, offer, snapshot, (now, &expires))
+            .await?;
         let inputs = route.inputs.map(|digest| base64url::encode(&digest));
         let opaque = Opaque {
             nonce: self.inner.nonces.next(),

@@ -209,7 +209,9 @@ impl Gate {
         })?;
         // Not asked again: what it takes may be taken.
         match reply.map_err(GateError::JournalLost)? {
-            ChannelReply::Refused { refusal, .. } => Err(SessionRefused::channel(busy, &refusal)),
+            ChannelReply::Refused { refusal, channel } => {
+                Err(SessionRefused::known(busy, &refusal, &channel))
+            }
             ChannelReply::TooLarge { part, limit } => Err(GateError::TooLarge { part, limit }),
             ChannelReply::Absent => {
                 sessions.busy.forget(&busy.id);
@@ -285,7 +287,7 @@ impl Gate {
                 self.acknowledged(busy, credential, &it.channel, 200, false)
                     .await
             }
-            Taken::Refused(refusal) => Err(SessionRefused::channel(busy, &refusal)),
+            Taken::Refused(refusal) => Err(SessionRefused::known(busy, &refusal, &it.channel)),
             Taken::InProgress => Err(GateError::InProgress),
             Taken::OtherRequest => Err(GateError::IdempotencyConflict),
         }

@@ -1,7 +1,11 @@
 //! What a channel, a voucher or its method has against a request, as problems of sessions.
 
-use stiver_channel::{Refusal, VoucherError};
-use stiver_core::problem::{ProblemKind, SessionProblem};
+use stiver_channel::{Channel, Refusal, VoucherError};
+use stiver_core::{
+    name::MethodName,
+    problem::{ProblemKind, SessionProblem},
+};
+use stiver_method::session::Snapshot;
 
 use super::busy::Busy;
 use crate::error::GateError;
@@ -15,6 +19,9 @@ pub struct SessionRefused {
     pub detail: String,
     /// What the problem says of the channel.
     pub session: SessionProblem,
+    /// The channel as it stands, for whoever has shown a genuine voucher of it: fresh challenges
+    /// tell it, so that a payer that has lost its state can go on.
+    pub(crate) known: Option<(MethodName, Snapshot)>,
 }
 
 impl SessionRefused {
@@ -26,6 +33,7 @@ impl SessionRefused {
                 channel_id: channel.map(str::to_owned),
                 required_top_up: None,
             },
+            known: None,
         }
     }
 
@@ -69,6 +77,24 @@ impl SessionRefused {
             error.to_string(),
             Some(&busy.text),
         )))
+    }
+
+    /// The channel does not allow it, and the asker has shown a genuine voucher.
+    pub(super) fn known(busy: &Busy, refusal: &Refusal, channel: &Channel) -> GateError {
+        let mut error = Self::channel(busy, refusal);
+        let figures = channel.figures();
+        if let GateError::Session(refused) = &mut error
+            && !channel.phase().name().is_final()
+        {
+            let snapshot = Snapshot {
+                channel: busy.id,
+                deposit: figures.deposit,
+                accepted: figures.accepted,
+                spent: figures.spent,
+            };
+            refused.known = Some((busy.method.name().clone(), snapshot));
+        }
+        error
     }
 
     /// The channel does not allow it.
