@@ -147,6 +147,10 @@ pub fn open_to_others(folder: &Path) -> Result<()> {
 }
 
 /// Asks again until there is an answer, for some seconds.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a program of its own, which waits for another one to start"
+)]
 pub fn wait<T>(mut ask: impl FnMut() -> Option<T>) -> Option<T> {
     let (times, pause) = STARTING;
     (0..times).find_map(|_| {
