@@ -8,10 +8,11 @@ use stiver_core::{
     accept::{AcceptPayment, Range},
     challenge::{Challenge, ChallengeError},
     digest::BodyDigest,
+    name::IntentName,
 };
 use stiver_method::payer::{Payer, PolicyView};
 
-use crate::{Origin, error::Unusable, limits, origin::RealmClaim};
+use crate::{Origin, error::Unusable, limits, origin::RealmClaim, session::lease::Sessions};
 
 /// A challenge that can be paid.
 #[derive(Clone)]
@@ -149,10 +150,24 @@ fn rank(offers: Vec<Offer>) -> Vec<Offer> {
     ranked
 }
 
-/// The `Accept-Payment` of these payers: the first weighs most.
-pub(crate) fn accept_payment(payers: &[Arc<dyn Payer>]) -> AcceptPayment {
+/// The `Accept-Payment` of these payers: the first weighs most, and sessions more than single
+/// payments. `None` when nothing can pay.
+pub(crate) fn accept_payment(
+    sessions: Option<&Sessions>,
+    payers: &[Arc<dyn Payer>],
+) -> Option<AcceptPayment> {
     let mut ranges = Vec::new();
     let mut weight: u16 = 1000;
+    for payer in sessions.iter().flat_map(|sessions| &sessions.parts.payers) {
+        ranges.push(Range {
+            method: Some(payer.name().clone()),
+            intent: Some(IntentName::session()),
+            weight,
+        });
+    }
+    if !ranges.is_empty() {
+        weight = 900;
+    }
     for payer in payers {
         for intent in payer.intents() {
             ranges.push(Range {
@@ -163,7 +178,7 @@ pub(crate) fn accept_payment(payers: &[Arc<dyn Payer>]) -> AcceptPayment {
         }
         weight = weight.saturating_sub(100).max(100);
     }
-    AcceptPayment::new(ranges)
+    (!ranges.is_empty()).then(|| AcceptPayment::new(ranges))
 }
 
 #[cfg(test)]

@@ -281,7 +281,7 @@ impl PaymentClient {
     ) -> Result<Answer<E::Response>, CallError> {
         let id = CallId::from_bytes(self.env().random());
         let guard = self.guard(id);
-        let mut outgoing = Outgoing::new(request, id, self.parts())?;
+        let mut outgoing = Outgoing::new(request, id, (self.parts(), self.sessions.as_deref()))?;
         if let (Some(sessions), Some(offer)) = (&self.sessions, self.remembered_offer(&outgoing)) {
             let tried = self.in_session(sessions, (id, &outgoing), offer, exchange);
             if let Within::Answer(answer) = tried.await? {

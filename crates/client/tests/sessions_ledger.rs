@@ -297,7 +297,8 @@ fn client(
         ledger.ledger().id(),
         vec![usd()],
         Some(Arc::new(ledger.clone())),
-    ));
+    ))
+    .with_receipt_key(ledger.ledger().id(), ledger.ledger().receipt_key());
     let journal = simulation.block_on(LaneSessions::open(Path::new(FOLDER), &env));
     PaymentClient::new(Parts {
         env: env.clone(),

@@ -57,6 +57,7 @@ fn configuration() -> Value {
             ("listener", list("Where clients connect.", table())),
             ("upstreams", anything("By name.")),
             ("limits", table()),
+            ("sessions", table()),
             ("cors", table()),
             ("discovery", table()),
             ("ledger", table()),

@@ -158,7 +158,7 @@ fn a_challenge_counts_as_expired_a_margin_before_it_is() {
 #[test]
 fn accept_payment_weighs_the_payers_in_order() {
     let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
-    let accept = accept_payment(&payers(&names));
+    let accept = accept_payment(None, &payers(&names)).unwrap();
     let weights: Vec<u16> = names
         .iter()
         .map(|name| {

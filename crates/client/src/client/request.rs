@@ -14,6 +14,7 @@ use super::{Parts, Redirects};
 use crate::{
     CallError, CallId, Origin, choose, limits,
     outbox::{Resource, StoredRequest},
+    session::lease::Sessions,
 };
 
 /// The `Idempotency-Key` field.
@@ -58,7 +59,7 @@ impl Outgoing {
     pub(crate) fn new(
         request: http::Request<Bytes>,
         id: CallId,
-        parts: &Parts,
+        (parts, sessions): (&Parts, Option<&Sessions>),
     ) -> Result<Self, CallError> {
         let plain_http = parts.options.dangerous_plain_http;
         let (head, body) = request.into_parts();
@@ -88,8 +89,9 @@ impl Outgoing {
         }
         let key = text_value(&id.to_string());
         outgoing.headers.entry(IDEMPOTENCY_KEY).or_insert(key);
-        if outgoing.may_be_paid() && !parts.payers.is_empty() {
-            let accept = choose::accept_payment(&parts.payers).to_header();
+        let accept = choose::accept_payment(sessions, &parts.payers);
+        if let (true, Some(accept)) = (outgoing.may_be_paid(), accept) {
+            let accept = accept.to_header();
             outgoing
                 .headers
                 .entry(ACCEPT_PAYMENT)

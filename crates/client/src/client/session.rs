@@ -510,7 +510,7 @@ impl Work {
         };
         match Receipt::parse(line) {
             Ok(receipt) => {
-                let (told, fault) = self.judge_receipt(&receipt);
+                let (told, fault) = self.judge_receipt(&receipt, false);
                 (Some(receipt), told, fault)
             }
             Err(error) => (
@@ -521,8 +521,13 @@ impl Work {
         }
     }
 
-    /// What a receipt tells, and what is odd about it: figures that cannot be are not taken.
-    pub(super) fn judge_receipt(&self, receipt: &Receipt) -> (Option<Told>, Option<String>) {
+    /// What a receipt tells, and what is odd about it: figures that cannot be are not taken. A
+    /// payee signs those that end something, not that of each request: `ends` says which it is.
+    pub(super) fn judge_receipt(
+        &self,
+        receipt: &Receipt,
+        ends: bool,
+    ) -> (Option<Told>, Option<String>) {
         let Some(session) = &self.lease.session else {
             return (None, None);
         };
@@ -542,7 +547,11 @@ impl Work {
             let fault = "the receipt claims more than was signed";
             return (None, Some(fault.into()));
         }
-        let complaint = self.offer.payer.check_receipt(receipt).err();
+        let checked = match ends {
+            true => self.offer.payer.check_receipt(receipt),
+            false => Ok(()),
+        };
+        let complaint = checked.err();
         (told, complaint.map(|why| super::note_text(&why)))
     }
 }

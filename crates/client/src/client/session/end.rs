@@ -276,7 +276,7 @@ impl PaymentClient {
         let outgoing = Outgoing::new(
             request,
             CallId::from_bytes(self.env().random()),
-            self.parts(),
+            (self.parts(), self.sessions.as_deref()),
         )?;
         let credential = pay::credential_of(&challenge, proof);
         let answer = ask_aside(self, &outgoing, &exchange.side(), &credential).await;

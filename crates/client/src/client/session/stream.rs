@@ -217,7 +217,7 @@ impl Paying {
     fn take_receipt(&mut self, json: &[u8]) {
         match Receipt::from_json(json) {
             Ok(receipt) => {
-                let (told, fault) = self.work.judge_receipt(&receipt);
+                let (told, fault) = self.work.judge_receipt(&receipt, true);
                 self.told = told.or(self.told);
                 self.note = fault;
             }
