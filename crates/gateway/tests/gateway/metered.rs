@@ -201,6 +201,43 @@ async fn a_stream_is_paid_by_the_tokens_that_its_tail_reports() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_leaves_pays_for_what_it_got_and_no_more() {
+    let world = world().await;
+    let mut session = Session::prepare(&world, ask(true), DEPOSIT, None).await;
+    let request = paid(ask(true), &session.pay(30).await);
+    let mut response = world.begin(request.map(Full::new)).await;
+    let mut text = String::new();
+    while !text.contains("payment-need-voucher") {
+        let frame = response.body_mut().frame().await.unwrap().unwrap();
+        text.push_str(std::str::from_utf8(frame.data_ref().unwrap()).unwrap());
+    }
+    drop(response);
+    assert_eq!(text.matches("word").count(), 20, "{text}");
+    let close = session.close(30).await;
+    let reply = world.ask(paid(ask(true), &close)).await;
+    assert_eq!(reply.status, StatusCode::NO_CONTENT, "{reply:?}");
+    assert_eq!(world.spent().await.unsigned_abs(), price_of(20));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_price_that_changes_holds_for_the_challenges_that_are_out() {
+    let world = world().await;
+    let mut before = Session::prepare(&world, ask(false), DEPOSIT, None).await;
+    let text = std::fs::read_to_string(&world.config.file).unwrap();
+    let head = text.split("[[route]]").next().unwrap();
+    let dearer = ROUTES.replace("0.0000015 USD", "0.000003 USD");
+    std::fs::write(&world.config.file, format!("{head}\n{dearer}")).unwrap();
+    world.running().reload().await.unwrap();
+    let cost = price_of(PROMPT + WORDS);
+    let reply = before.ask(&world, ask(false), cost).await;
+    assert_eq!(figure(&reply.receipt().unwrap(), "spent"), cost);
+    let mut after = Session::prepare(&world, ask(false), DEPOSIT, None).await;
+    let dearer = u128::from(PROMPT + WORDS) * 3;
+    let reply = after.ask(&world, ask(false), dearer).await;
+    assert_eq!(figure(&reply.receipt().unwrap(), "spent"), dearer);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_whole_answer_is_paid_by_the_tokens_in_it() {
     let world = world().await;
     let mut session = Session::prepare(&world, ask(false), DEPOSIT, None).await;
