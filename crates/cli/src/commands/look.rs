@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use stiver_env::Env;
 use stiver_gateway::{
     check as look_at,
-    config::{Access, Config, Priced, Route, pricing::Price},
+    config::{Access, Config, Priced, Route, pricing::Price, session::Session},
 };
 
 use crate::{
@@ -94,6 +94,10 @@ fn price(priced: &Priced) -> String {
     let price = match &priced.price {
         Price::Fixed(amount) => amount.to_string(),
         Price::Computed(pricing) => format!("up to {}", pricing.cap),
+        Price::Session => priced
+            .session
+            .as_ref()
+            .map_or_else(String::new, Session::text),
     };
     match priced.shadow {
         true => format!("{price} in shadow, nobody pays"),
