@@ -20,6 +20,7 @@ mod mint;
 mod operate;
 mod payments;
 mod serve;
+mod sessions;
 mod status;
 mod wallet;
 mod wallet_history;

@@ -174,9 +174,8 @@ impl Job<'_> {
             let closed = closed?;
             let taken = closed.amount(closed.captured.unwrap_or(closed.signed));
             let text = format!("closed session {id}: {taken} taken");
-            let row = crate::commands::sessions::row(&closed);
             if !output.is_json() {
-                output.tell(&text, &json!({"session": row}))?;
+                output.tell(&text, &json!({"note": text}))?;
             }
             return Ok(());
         }

@@ -119,9 +119,15 @@ impl Show<'_> {
             session.amount(session.signed),
             session.amount(session.deposit),
         );
-        let _ = self
-            .output
-            .tell(&text, &json!({"payment": self.payment_json(payment)}));
+        let mut object = self.payment_json(payment);
+        // The receipt itself is no log's.
+        if let Some(members) = object.as_object_mut() {
+            members.remove("receipt");
+        }
+        let reference = payment.receipt.as_ref();
+        let reference = reference.map(|receipt| Untrusted(&receipt.reference).to_string());
+        object["reference"] = json!(reference);
+        let _ = self.output.tell(&text, &json!({"payment": object}));
         if let Some(note) = &session.note {
             let note = format!("note: {}", Untrusted(note));
             let _ = self.output.tell(&note, &json!({"note": note}));

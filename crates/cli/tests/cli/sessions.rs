@@ -1,0 +1,143 @@
+//! `stiver get --session` and `stiver sessions`, with a gateway that offers sessions.
+
+use serde_json::Value;
+
+use crate::common::{Stage, site::Site};
+
+const EACH: &str = r#"
+[[route]]
+path = "/feed"
+methods = ["GET"]
+price = "0.001 USD per event"
+session = { window = "0.002 USD" }
+
+[[route]]
+path = "/**"
+methods = ["GET"]
+price = "0.01 USD per request"
+"#;
+
+/// Answers `/feed` with ten events, and everything else with a word.
+fn site() -> Site {
+    Site::start(|asked, wire| {
+        let (kind, body) = match asked.target.as_str() {
+            "/feed" => ("text/event-stream", "data: reading\n\n".repeat(10)),
+            _ => ("text/plain", "goods".to_owned()),
+        };
+        let length = body.len();
+        let head = format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n\
+             connection: close\r\n\r\n"
+        );
+        let _ = wire.write_all(format!("{head}{body}").as_bytes());
+    })
+}
+
+fn sessions(stage: &Stage) -> Vec<Value> {
+    let told = stage.json(&["sessions", "list", "--all"]);
+    told["sessions"].as_array().unwrap().clone()
+}
+
+#[test]
+fn one_session_pays_for_several_runs_and_gives_the_rest_back() {
+    let site = site();
+    let stage = Stage::before(&site.url, EACH);
+    let get = ["get", "--session", "--max-session", "0.2 USD"];
+    for n in 1..=2_u128 {
+        let done = stage.run(&[&get[..], &[&stage.at("/x")]].concat());
+        let done = done.ends_with(0);
+        assert_eq!(done.out, "goods");
+        let paid = done.told("payment");
+        assert_eq!(paid["display"], "0.01 USD");
+        assert_eq!(paid["session"]["signed"], (n * 10_000).to_string());
+        assert_eq!(
+            paid["session"]["requests"],
+            n.to_string().parse::<u64>().unwrap()
+        );
+    }
+    assert_eq!(stage.left(), 9_800_000, "the deposit is set aside");
+    let listed = stage.json(&["sessions", "list"]);
+    assert_eq!(listed["sessions"][0]["state"], "open");
+    let closed = stage.json(&["sessions", "close"]);
+    assert_eq!(closed["sessions"][0]["state"], "closed");
+    assert_eq!(closed["sessions"][0]["captured"], "20000");
+    assert_eq!(stage.left(), 9_980_000);
+    assert!(
+        stage
+            .run(&["sessions", "list"])
+            .ends_with(0)
+            .out
+            .contains("no sessions")
+    );
+    assert_eq!(sessions(&stage).len(), 1);
+}
+
+#[test]
+fn a_stream_is_paid_by_the_event_and_closed_when_it_was_read() {
+    let site = site();
+    let stage = Stage::before(&site.url, EACH);
+    let url = stage.at("/feed");
+    let told = stage.json(&[
+        "get",
+        "--session",
+        "--max-session",
+        "0.2 USD",
+        "--close",
+        &url,
+    ]);
+    let body = told["body"].as_str().unwrap();
+    assert_eq!(body.matches("data: reading").count(), 10);
+    assert!(!body.contains("payment-"), "{body}");
+    assert_eq!(told["payment"]["amount"], "10000");
+    let sessions = sessions(&stage);
+    assert_eq!(sessions[0]["state"], "closed");
+    assert_eq!(sessions[0]["captured"], "10000");
+    assert_eq!(sessions[0]["note"], Value::Null);
+    assert_eq!(stage.left(), 9_990_000);
+}
+
+#[test]
+fn a_deposit_that_nothing_allows_is_not_made() {
+    let site = site();
+    let stage = Stage::before(&site.url, EACH);
+    let url = stage.at("/x");
+    let done = stage.run(&["get", "--session", &url]);
+    done.fails(5, "--max-session");
+    let limit = ["get", "--session", "--max-session", "0.005 USD", &url];
+    stage.run(&limit).fails(5, "limit for a session");
+    let each = [
+        "get",
+        "--session",
+        "--max-session",
+        "1 USD",
+        "--max-amount",
+        "0.001 USD",
+        &url,
+    ];
+    stage.run(&each).fails(5, "limit for a request");
+    assert!(sessions(&stage).is_empty());
+    assert_eq!(stage.left(), 10_000_000);
+}
+
+#[test]
+fn a_session_is_closed_at_the_ledger_when_its_payee_is_asked_no_more() {
+    let site = site();
+    let stage = Stage::before(&site.url, EACH);
+    let get = [
+        "get",
+        "--session",
+        "--max-session",
+        "0.2 USD",
+        &stage.at("/x"),
+    ];
+    stage.run(&get).ends_with(0);
+    let id = sessions(&stage)[0]["session"].as_str().unwrap().to_owned();
+    let told = stage.json(&["sessions", "recover", "--force", &id]);
+    let session = &told["sessions"][0];
+    // A gateway that has seen it already has taken its due.
+    let state = session["state"].as_str().unwrap();
+    assert!(matches!(state, "forced" | "closed"), "{told}");
+    stage
+        .run(&["sessions", "close", "nonsense"])
+        .fails(2, "not a session id");
+}
