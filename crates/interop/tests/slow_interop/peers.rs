@@ -79,7 +79,7 @@ it is measured; the test fails when a cell is not what the run found.
 const TAIL: &str = "\
 What this table cannot say. The peers are libraries: they charge inside a program in their language,
 and chiefly for payment networks that Stiver does not speak today. mppx, mpp and pympp come with
-Tempo and Stripe; Stiver comes with its own ledger only, and has no sessions. All of them were asked
+Tempo and Stripe; Stiver comes with its own ledger only. Sessions were not compared. All were asked
 here with the method `ledger`, added by their own seams: what their own methods do beyond that was
 not measured. A credential is refused the second time by the peers because the method added here
 counts it, as each method of theirs must; Stiver counts for every method, and durably.
