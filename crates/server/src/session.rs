@@ -113,7 +113,8 @@ impl SessionOffer {
     ///
     /// `window`, base units: so much is reserved before it is served, and asked for when it is used
     /// up. It is what either side can lose: the payee by a crash, the payer by a payee that takes
-    /// it and stops. A single piece that costs more than the window reserves its own cost.
+    /// it and stops. Bytes leave in pieces that a window pays for. A single event that costs more
+    /// than the window reserves its own cost.
     ///
     /// # Errors
     /// [`QuoteError`] when the method cannot ask these prices, or when a unit is not counted here.
@@ -133,8 +134,11 @@ impl SessionOffer {
         if !same || window.is_zero() || !tab.meters().all(|meter| counted(meter.unit())) {
             return Err(QuoteError::Amount);
         }
+        let suggested = window.units().saturating_mul(WINDOWS_SUGGESTED);
+        let suggested = window.currency().units(suggested);
         let window = window.units();
-        Self::of(method, prices, Charging::Metered { tab, window })
+        let offer = Self::of(method, prices, Charging::Metered { tab, window })?;
+        Ok(offer.suggested_deposit(suggested))
     }
 
     fn of(
@@ -163,7 +167,8 @@ impl SessionOffer {
         self
     }
 
-    /// The deposit that challenges suggest. A wish: the payer decides.
+    /// The deposit that challenges suggest. A wish: the payer decides. By default nothing for
+    /// requests, and [`WINDOWS_SUGGESTED`] windows for what is metered.
     #[must_use]
     pub fn suggested_deposit(mut self, deposit: Amount) -> Self {
         self.suggested_deposit = Some(deposit);
@@ -190,6 +195,9 @@ impl SessionOffer {
         &self.prices
     }
 }
+
+/// How many windows a metered offer suggests to set aside.
+pub const WINDOWS_SUGGESTED: u128 = 20;
 
 /// Limits of a gate's sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,16 +12,26 @@ price = "0.001 USD per event"
 session = { window = "0.002 USD" }
 
 [[route]]
+path = "/file"
+methods = ["GET"]
+price = "0.00000001 USD per byte"
+session = { window = "0.001 USD" }
+
+[[route]]
 path = "/**"
 methods = ["GET"]
 price = "0.01 USD per request"
 "#;
 
-/// Answers `/feed` with ten events, and everything else with a word.
+/// Bytes of the file: what they cost is many times what is signed ahead for them.
+const FILE_BYTES: usize = 3_000_050;
+
+/// Answers `/feed` with ten events, `/file` with a file, and everything else with a word.
 fn site() -> Site {
     Site::start(|asked, wire| {
         let (kind, body) = match asked.target.as_str() {
             "/feed" => ("text/event-stream", "data: reading\n\n".repeat(10)),
+            "/file" => ("application/octet-stream", "x".repeat(FILE_BYTES)),
             _ => ("text/plain", "goods".to_owned()),
         };
         let length = body.len();
@@ -94,6 +104,25 @@ fn a_stream_is_paid_by_the_event_and_closed_when_it_was_read() {
     assert_eq!(sessions[0]["captured"], "10000");
     assert_eq!(sessions[0]["note"], Value::Null);
     assert_eq!(stage.left(), 9_990_000);
+}
+
+#[test]
+fn a_file_that_costs_more_than_was_signed_ahead_comes_whole_and_is_paid_by_the_byte() {
+    let site = site();
+    let stage = Stage::before(&site.url, EACH);
+    let url = stage.at("/file");
+    let ahead = ["--sign-ahead", "0.004 USD", "--deposit", "0.2 USD"];
+    let get = [&["get", "--session", "--close"][..], &ahead, &[&url]].concat();
+    let done = stage.run(&get).ends_with(0);
+    assert_eq!(done.out.len(), FILE_BYTES, "{}", done.err);
+    // A hundredth of a base unit for each byte: the payee rounds down, this side up.
+    assert_eq!(done.told("payment")["amount"], "30001", "{}", done.err);
+    let sessions = sessions(&stage);
+    let signed: u128 = sessions[0]["signed"].as_str().unwrap().parse().unwrap();
+    assert!((30_000..=34_001).contains(&signed), "{signed}");
+    assert_eq!(sessions[0]["captured"], "30000");
+    assert_eq!(sessions[0]["note"], Value::Null);
+    assert_eq!(stage.left(), 10_000_000 - 30_000);
 }
 
 #[test]

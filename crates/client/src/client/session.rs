@@ -321,7 +321,7 @@ impl PaymentClient {
         payment.receipt = receipt;
         payment.receipt_fault.clone_from(&fault);
         if is_stream && metered {
-            let stream = SessionStream::new(work);
+            let stream = SessionStream::events(work);
             return Ok(Answer {
                 response: E::stream(response, stream),
                 payment: Some(payment),
@@ -332,6 +332,13 @@ impl PaymentClient {
             payment.moved = MoneyMoved::No;
             return Ok(Answer {
                 response,
+                payment: Some(payment),
+            });
+        }
+        if metered && SessionStream::takes_plain(&work) {
+            let stream = SessionStream::plain(work, told, fault);
+            return Ok(Answer {
+                response: E::stream(response, stream),
                 payment: Some(payment),
             });
         }

@@ -36,13 +36,18 @@ impl Unit {
             None | Some("request") => Some(Self::Request),
             Some("byte" | "bytes") => Some(Self::Byte),
             Some("KB" | "kilobyte" | "kilobytes") => Some(Self::Kilobyte),
-            Some("event" | "events" | "message" | "reading" | "chunk") => Some(Self::Event),
+            Some(unit) if counts_events(unit) => Some(Self::Event),
             Some("ms" | "millisecond" | "milliseconds") => Some(Self::Millisecond),
             Some("s" | "second" | "seconds") => Some(Self::Second),
             Some("minute" | "minutes") => Some(Self::Minute),
             Some(_) => None,
         }
     }
+}
+
+/// True for a unit that only event streams have.
+pub(crate) fn counts_events(unit: &str) -> bool {
+    matches!(unit, "event" | "events" | "message" | "reading" | "chunk")
 }
 
 /// What a request has cost so far by this side's own measure, rounded up; `None` where one of the

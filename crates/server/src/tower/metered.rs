@@ -74,7 +74,7 @@ where
         let flow = match stream.next(body.as_mut()).await {
             Woke::Piece(Some(Ok(frame))) => match (frame.into_data(), kind) {
                 (Ok(data), Kind::Events) => stream.events(&mut events, &data).await,
-                (Ok(data), Kind::Bytes { .. }) => stream.deliver(data, Counts::default()).await,
+                (Ok(data), Kind::Bytes { .. }) => stream.bytes(data).await,
                 (Err(frame), _) => stream.send(frame).await,
             },
             Woke::Piece(Some(Err(error))) => {
@@ -162,6 +162,18 @@ impl<E> Stream<E> {
             true => Flow::End,
             false => Flow::On,
         }
+    }
+
+    /// Cuts what a window does not pay for at once.
+    async fn bytes(&mut self, mut data: Bytes) -> Flow {
+        let most = self.account.bytes_at_once();
+        while data.len() > most {
+            let piece = data.split_to(most);
+            if self.deliver(piece, Counts::default()).await == Flow::End {
+                return Flow::End;
+            }
+        }
+        self.deliver(data, Counts::default()).await
     }
 
     async fn event(&mut self, event: Bytes) -> Flow {

@@ -293,6 +293,28 @@ fn bytes_are_charged_as_they_leave_and_the_receipt_is_a_trailer() {
 }
 
 #[test]
+fn a_piece_that_costs_more_than_the_window_is_cut_and_leaves_as_far_as_it_is_paid() {
+    let world = World::new(9);
+    let route = route(&world, vec![price(1, "byte")], 10);
+    let (challenge, credential) = open(&world, &route, 10);
+    let upstream = Upstream {
+        media_type: "application/octet-stream",
+        pieces: &["0123456789abcdefghijklmno"],
+        hangs: false,
+    };
+    let read = start(&world, &route, credential, (upstream, Reads::All));
+    assert_eq!(read.lock().unwrap().text, "0123456789");
+    for (cumulative, text) in [(20, "0123456789abcdefghij"), (25, upstream.pieces[0])] {
+        let voucher = world.payer.voucher(&challenge, cumulative);
+        world.send(get(voucher).method("HEAD")).state();
+        world.sim.run_until_idle();
+        assert_eq!(read.lock().unwrap().text, text);
+        assert_eq!(world.figures().spent, cumulative);
+    }
+    assert!(read.lock().unwrap().ended);
+}
+
+#[test]
 fn time_is_charged_while_the_response_runs() {
     let world = World::new(6);
     let route = route(&world, vec![price(2, "second")], 10);

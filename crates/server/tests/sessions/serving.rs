@@ -36,6 +36,24 @@ fn an_open_pays_for_its_request_and_vouchers_pay_for_the_next() {
 }
 
 #[test]
+fn an_open_whose_voucher_is_too_low_is_told_what_is_missing_and_its_channel_stands() {
+    let world = World::new(30);
+    let challenge = world.challenge();
+    let open = world.payer.open(&challenge, &usd(DEPOSIT), COST - 1);
+    let answer = world.send(get(open.clone()));
+    assert_eq!(answer.problem().required_top_up, Some(1));
+    let figures = world.figures();
+    assert_eq!((figures.accepted, figures.spent), (COST - 1, 0));
+    // Sent again it is known: the state, and no goods.
+    let (status, receipt) = world.send(get(open)).state();
+    assert_eq!((status, member(&receipt, "spent")), (200, "0"));
+    world
+        .send(get(world.payer.voucher(&challenge, COST)))
+        .served();
+    assert_eq!(world.escrow.executions(), 1);
+}
+
+#[test]
 fn a_voucher_outlives_its_challenge_and_an_open_does_not() {
     let world = World::new(2);
     let challenge = world.open();

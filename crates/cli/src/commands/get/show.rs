@@ -299,6 +299,11 @@ fn after(payment: Option<&Payment>, ended: bool) -> Advice {
     let (call, moved) = (payment.call, payment.moved);
     let (again, next) = match (moved, ended) {
         (MoneyMoved::No, _) => return safe,
+        (MoneyMoved::Maybe | MoneyMoved::Yes, false) if payment.session.is_some() => {
+            let next = "the session pays for what came, and for no more: the same command asks \
+                        for all of it again, and pays again";
+            (Again::No, next.to_owned())
+        }
         (MoneyMoved::Maybe | MoneyMoved::Yes, true) => {
             let next = format!(
                 "call {call} is finished and cannot be resumed: the same command would pay again"

@@ -1,5 +1,8 @@
-//! A stream that is paid for as it comes: reads the payment's events, and signs on while what was
-//! asked is within this side's own measure and limits.
+//! A body that is paid for as it comes.
+//!
+//! Of an event stream the payment's events are read: the payee says when it needs a voucher, and
+//! gets one while that is within this side's own measure and limits. Other bodies say nothing. For
+//! them this side signs on by its own measure, before what was signed ahead is used up.
 
 use std::{
     collections::VecDeque,
@@ -10,16 +13,20 @@ use std::{
 use bytes::Bytes;
 use stiver_core::Receipt;
 use stiver_env::BoxFuture;
+use stiver_method::session::UnitPrice;
 
 use super::{super::note_text, Work};
 use crate::{
     CallError, SessionFailure,
     session::{
         SessionState, SessionStep, Told,
-        meter::{Delivered, measured},
+        meter::{Delivered, counts_events, measured},
         sse::{Events, NeedVoucher, PaymentEvent},
     },
 };
+
+/// A plain body is signed on for when this part of what was signed ahead is used up: a quarter.
+const PLAIN_STEP: u128 = 4;
 
 /// The payment of a stream under way. What carries HTTP feeds it the body: see
 /// [`WatchedBody`](crate::WatchedBody).
@@ -36,6 +43,7 @@ pub struct SessionStream {
     got: Delivered,
     at: At,
     finished: bool,
+    is_plain: bool,
 }
 
 enum Said {
@@ -60,10 +68,49 @@ struct Paying {
     before: Delivered,
     told: Option<Told>,
     note: Option<String>,
+    plain: Plain,
+}
+
+/// How a body without events is paid for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Plain {
+    /// It is none: the payee asks.
+    No,
+    /// By this side's own measure.
+    Measured,
+    /// No further: a limit was met, or the payee refused.
+    Stopped,
 }
 
 impl SessionStream {
-    pub(super) fn new(work: Work) -> Self {
+    /// An event stream.
+    pub(super) fn events(work: Work) -> Self {
+        Self::new(work, None, Plain::No)
+    }
+
+    /// A body without events, after the receipt in its head.
+    pub(super) fn plain(work: Work, told: Option<Told>, note: Option<String>) -> Self {
+        let mut stream = Self::new(work, told, Plain::Measured);
+        if let At::Rest(paying) = &mut stream.at {
+            paying.note = note;
+        }
+        stream
+    }
+
+    /// Whether a metered body without events can be paid for: its price has to be one that this
+    /// side measures.
+    pub(super) fn takes_plain(work: &Work) -> bool {
+        let none = Delivered {
+            since: work.since,
+            bytes: 0,
+            events: 0,
+        };
+        let prices = &work.offer.view.prices;
+        let events = |price: &UnitPrice| price.unit.as_deref().is_some_and(counts_events);
+        !prices.iter().any(events) && measured(prices, none, work.since).is_some()
+    }
+
+    fn new(work: Work, told: Option<Told>, plain: Plain) -> Self {
         let got = Delivered {
             since: work.since,
             bytes: 0,
@@ -78,15 +125,23 @@ impl SessionStream {
             at: At::Rest(Box::new(Paying {
                 work,
                 before: got,
-                told: None,
+                told,
                 note: None,
+                plain,
             })),
             finished: false,
+            is_plain: plain != Plain::No,
         }
     }
 
     /// Takes a piece of the body.
     pub(crate) fn feed(&mut self, bytes: &[u8]) {
+        if self.is_plain {
+            let passed = u128::try_from(bytes.len()).unwrap_or(u128::MAX);
+            self.got.bytes = self.got.bytes.saturating_add(passed);
+            self.output.push_back(Bytes::copy_from_slice(bytes));
+            return;
+        }
         let fed = self.events.feed(bytes, self.keep);
         let passed = u128::try_from(fed.pass.len()).unwrap_or(u128::MAX);
         self.got.bytes = self.got.bytes.saturating_add(passed);
@@ -135,7 +190,15 @@ impl SessionStream {
                     }
                 }
                 At::Rest(mut paying) => {
+                    let got = self.got;
                     let future: BoxFuture<'static, Box<Paying>> = match self.said.pop_front() {
+                        None if paying.is_due(got) => Box::pin(async move {
+                            if let Err(error) = paying.sign_on(got).await {
+                                paying.plain = Plain::Stopped;
+                                paying.note(&error).await;
+                            }
+                            paying
+                        }),
                         None => {
                             self.at = At::Rest(paying);
                             return Poll::Ready(());
@@ -181,9 +244,14 @@ impl Paying {
             self.work.allow_request(asked)?;
         }
         let cost = self.cost(got, asked, own);
-        let cumulative = self.work.target(cost, need.required).await?;
-        let voucher = self.work.sign(cost, cumulative).await?;
         self.before = got;
+        self.pay(cost, need.required).await
+    }
+
+    /// Signs for `cost` more than was agreed, and for at least `least` in all, and sends it.
+    async fn pay(&mut self, cost: u128, least: u128) -> Result<(), CallError> {
+        let cumulative = self.work.target(cost, least).await?;
+        let voucher = self.work.sign(cost, cumulative).await?;
         let proof = self.work.spend(&voucher)?;
         let credential = self.work.credential(proof);
         match self.work.ask_aside(&credential).await {
@@ -194,6 +262,45 @@ impl Paying {
             }
             Err(last) => Err(self.work.failed(SessionFailure::Unknown(last))),
         }
+    }
+
+    /// What a plain body has cost beyond what was agreed for it.
+    fn beyond(&self, got: Delivered) -> u128 {
+        let prices = &self.work.offer.view.prices;
+        let measured = measured(prices, got, self.work.client.now()).unwrap_or(0);
+        let session = self.work.lease.session.as_ref();
+        let own = session.and_then(|it| it.in_flight.get(&self.work.id));
+        measured.saturating_sub(own.copied().unwrap_or(0))
+    }
+
+    /// True when a good part of what was signed ahead for a plain body is used up.
+    fn is_due(&self, got: Delivered) -> bool {
+        if self.plain != Plain::Measured {
+            return false;
+        }
+        // Once the request has ended in the journal, nothing is signed for it any more.
+        let session = self.work.lease.session.as_ref();
+        let open = session.filter(|it| it.in_flight.contains_key(&self.work.id));
+        let Some(session) = open else {
+            return false;
+        };
+        let ahead = session.signed.saturating_sub(session.agreed);
+        let beyond = self.beyond(got);
+        beyond > 0 && beyond >= ahead / PLAIN_STEP
+    }
+
+    /// Agrees to what a plain body has cost so far, and signs ahead from there.
+    async fn sign_on(&mut self, got: Delivered) -> Result<(), CallError> {
+        let cost = self.beyond(got);
+        let session = self.work.session()?;
+        let own = session.in_flight.get(&self.work.id).copied().unwrap_or(0);
+        let signed = session.signed;
+        self.work.allow_request(own.saturating_add(cost))?;
+        self.pay(cost, 0).await?;
+        if self.work.session()?.signed == signed {
+            self.plain = Plain::Stopped;
+        }
+        Ok(())
     }
 
     /// What is agreed for the stream now, on top of what was before: what this side measured, where
@@ -235,6 +342,11 @@ impl Paying {
         let session = self.work.session()?;
         let own = session.in_flight.get(&self.work.id).copied().unwrap_or(0);
         let others = session.agreed.saturating_sub(own);
+        if self.plain != Plain::No {
+            let charged = measured;
+            let (told, note) = (self.told, self.note.take());
+            return self.work.answered_by(told, charged, note).await;
+        }
         let told = self.told.map(|told| told.spent.saturating_sub(others));
         if let (Some(measured), Some(told), None) = (measured, told, &self.note)
             && told > measured

@@ -644,14 +644,24 @@ impl Work {
         let others = session.agreed.saturating_sub(own);
         let charged = told.filter(|_| metered);
         let charged = charged.map(|told| told.spent.saturating_sub(others));
-        self.record(SessionStep::Answered {
+        self.answered_by(told, charged, note).await?;
+        Ok(charged)
+    }
+
+    /// The request is answered, and has cost so much; what was agreed for it when that is `None`.
+    pub(super) async fn answered_by(
+        &mut self,
+        told: Option<Told>,
+        charged: Option<u128>,
+        note: Option<String>,
+    ) -> Result<(), CallError> {
+        let step = SessionStep::Answered {
             request: self.id,
             told,
             charged,
             note,
-        })
-        .await?;
-        Ok(charged)
+        };
+        self.record(step).await
     }
 }
 

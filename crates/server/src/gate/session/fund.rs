@@ -49,6 +49,7 @@ struct Checked {
 }
 
 impl Gate {
+    /// Opens a channel. False when this very credential has done so before.
     pub(super) async fn open(
         &self,
         asked: &Asked,
@@ -56,7 +57,7 @@ impl Gate {
         offer: &SessionOffer,
         opening: Opening,
         now: Timestamp,
-    ) -> Result<(), GateError> {
+    ) -> Result<bool, GateError> {
         let details = ChannelDetails {
             method: offer.method().as_str().to_owned(),
             currency: opening.deposit.currency().clone(),
@@ -102,20 +103,20 @@ impl Gate {
             artefact: top_up.artefact,
             replay_keys: top_up.replay_keys,
         };
-        self.fund(asked, credential, checked, now).await
+        self.fund(asked, credential, checked, now).await.map(drop)
     }
 
-    /// Funds a channel, or finds that this very credential has done so.
+    /// Funds a channel: true; or finds that this very credential has done so: false.
     async fn fund(
         &self,
         asked: &Asked,
         credential: &Credential,
         checked: Checked,
         now: Timestamp,
-    ) -> Result<(), GateError> {
+    ) -> Result<bool, GateError> {
         let id = credential.challenge.id.as_str();
         if let Some(claim) = self.find(id).await.map_err(GateError::JournalLost)? {
-            return self.go_on_funding(asked, claim).await;
+            return self.go_on_funding(asked, claim).await.map(|()| false);
         }
         let expires = credential.challenge.params.expires.as_ref();
         let expires = expires.ok_or(GateError::Foreign)?;
@@ -131,8 +132,11 @@ impl Gate {
         let retain_until = expires.instant().max(checked.funding.replayable_until);
         let command = self.claim_command(asked, id, &checked, retain_until);
         match self.ask(command).await.map_err(GateError::JournalLost)? {
-            Reply::Won(claim) => self.execute_funding(Hold::new(self, claim), true).await,
-            Reply::Exists(claim) => self.go_on_funding(asked, claim).await,
+            Reply::Won(claim) => {
+                let hold = Hold::new(self, claim);
+                self.execute_funding(hold, true).await.map(|()| true)
+            }
+            Reply::Exists(claim) => self.go_on_funding(asked, claim).await.map(|()| false),
             Reply::ReplayKeyUsed => Err(GateError::ProofUsed),
             Reply::TooLarge { part, limit } => Err(GateError::TooLarge { part, limit }),
             Reply::Full => Err(GateError::Busy),

@@ -135,6 +135,15 @@ impl Metering {
         self.tab.meters().any(is_time)
     }
 
+    /// The most bytes that a window pays for: larger pieces are cut, so that a body comes as far
+    /// as it is paid.
+    pub(crate) fn bytes_at_once(&self) -> usize {
+        let mut by_bytes = self.tab.meters().filter(|it| *it.unit() == Unit::Byte);
+        let covered = by_bytes.next().map(|it| it.price().covered(self.window));
+        let covered = covered.map(|it| usize::try_from(it).unwrap_or(usize::MAX));
+        covered.map_or(usize::MAX, |it| it.max(1))
+    }
+
     /// What this costs, with the time that has passed. Changes nothing.
     pub(crate) fn cost(&self, counts: Counts) -> Result<Cost, GateError> {
         let now = self.gate.inner.env.clock.monotonic();

@@ -105,16 +105,17 @@ impl Gate {
             Err(outcome) => return Ok(outcome),
         };
         let offer = offer(&route, credential, &opaque)?;
-        let (voucher, channel) = match action {
+        // The voucher of an opening is accepted with it, and new all the same.
+        let (voucher, channel, opened) = match action {
             SessionAction::Open(opening) => {
                 let asked = self.asked(request, &fields);
                 let (channel, voucher) = (opening.channel, opening.voucher.clone());
-                self.open(&asked, credential, offer, *opening, now).await?;
-                (voucher, channel)
+                let opened = self.open(&asked, credential, offer, *opening, now).await?;
+                (voucher, channel, opened)
             }
             SessionAction::Spend(voucher) => {
                 let channel = voucher.channel;
-                (Some(voucher), channel)
+                (Some(voucher), channel, false)
             }
             SessionAction::TopUp(_) | SessionAction::Close { .. } => {
                 return Err(GateError::JournalOutOfStep);
@@ -127,6 +128,7 @@ impl Gate {
         match voucher {
             Some(voucher) if !only_updates => {
                 let key = self.spend_key(request, &fields, &busy);
+                let voucher = (voucher, opened);
                 self.serve(&busy, credential, offer, voucher, key).await
             }
             _ => self.acknowledge(&busy, credential, 204, true).await,
@@ -244,7 +246,7 @@ impl Gate {
         busy: &Arc<Busy>,
         credential: &Credential,
         offer: &SessionOffer,
-        voucher: Voucher,
+        (voucher, opened): (Voucher, bool),
         key: Option<SpendKey>,
     ) -> Result<Outcome, GateError> {
         let (cost, metered) = match &offer.charging {
@@ -282,7 +284,7 @@ impl Gate {
                     .await
             }
             Taken::Refused(Refusal::Insufficient { .. } | Refusal::Published { .. })
-                if !it.raised =>
+                if !it.raised && !opened =>
             {
                 self.acknowledged(busy, credential, &it.channel, 200, false)
                     .await
