@@ -93,6 +93,10 @@ fn an_equal_voucher_is_answered_with_the_state_and_with_the_resource_if_it_cover
     world.send(get(voucher.clone())).served();
     let (status, receipt) = world.send(get(voucher)).state();
     assert_eq!((status, member(&receipt, "spent")), (200, "30"));
+    // It says that nothing came with it.
+    assert_eq!(member(&receipt, "units"), "0");
+    let delivered = receipt.extra.get("delivered");
+    assert_eq!(delivered, Some(&stiver_core::json::Value::Bool(false)));
     assert_eq!(world.figures().spent, COST * 3);
 }
 

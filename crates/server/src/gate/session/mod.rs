@@ -15,7 +15,9 @@ mod refusal;
 use std::{future::Future, sync::Arc};
 
 use stiver_channel::{ChannelId, Refusal, Rules, Voucher};
-use stiver_core::{Credential, Timestamp, base64url, credential::token_hash, opaque::Opaque};
+use stiver_core::{
+    Credential, Timestamp, base64url, credential::token_hash, json::Value, opaque::Opaque,
+};
 use stiver_method::{
     payee::Presented,
     session::{PayeeSession, SessionAction},
@@ -322,9 +324,9 @@ impl Gate {
             busy,
             challenge_id: id,
             channel,
-            units: None,
+            units: Some(0),
             at: self.now(),
-            more: &[],
+            more: &[(receipt::DELIVERED.to_owned(), Value::Bool(false))],
         };
         let receipt = receipt.print(sealed).await;
         Ok(Outcome::Acknowledge(Acknowledged { status, receipt }))

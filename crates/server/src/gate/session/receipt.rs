@@ -11,6 +11,10 @@ use stiver_core::{
 
 use super::busy::Busy;
 
+/// The member that says `false` in a receipt that came without the resource: a voucher or a top-up
+/// was taken, and nothing was delivered. Receipts of deliveries do not have it.
+pub(crate) const DELIVERED: &str = "delivered";
+
 /// What a receipt tells.
 pub(crate) struct Session<'a> {
     pub(crate) busy: &'a Busy,
