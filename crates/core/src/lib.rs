@@ -25,6 +25,7 @@ pub mod opaque;
 pub mod problem;
 pub mod receipt;
 mod scan;
+pub mod socket;
 pub mod time;
 pub mod untrusted;
 

@@ -18,6 +18,8 @@ pub const ACCEPT_PAYMENT_RANGES_MAX: usize = 64;
 pub const JSON_DEPTH_MAX: usize = 32;
 /// Longest JSON text accepted from a peer, bytes.
 pub const JSON_BYTES_MAX: usize = 64 * 1024;
+/// Longest text frame of a paid WebSocket, bytes: application data with what wraps it.
+pub const SOCKET_TEXT_BYTES_MAX: usize = 1024 * 1024;
 /// Longest `opaque` object, JSON bytes before base64url.
 pub const OPAQUE_BYTES_MAX: usize = 1024;
 /// Longest realm, bytes.
