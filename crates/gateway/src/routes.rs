@@ -384,6 +384,8 @@ fn session_offer(
         (None, None) => return Err(QuoteError::Amount),
     };
     let mut offer = offer
+        .pause_max(session.pause)
+        .stall_max(session.stall)
         .min_voucher_delta(session.min_voucher.units())
         .on_failure(match priced.on_failure {
             OnFailure::Retry | OnFailure::Refund => SessionFailure::Release,

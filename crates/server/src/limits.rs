@@ -93,10 +93,12 @@ pub const VERIFY_ROUNDS_MAX: usize = 4;
 pub const CLOSE_DRAIN_MS: u64 = 5_000;
 /// The pauses of a close that waits, milliseconds.
 pub const CLOSE_DRAIN_STEP_MS: u64 = 20;
-/// How long a metered response waits for a voucher, milliseconds. After that it ends.
+/// How long a metered response waits for a voucher, milliseconds, unless its offer says otherwise.
+/// After that an event stream ends with its receipt, and another body breaks off.
 pub const PAUSE_MS_MAX: u64 = 60_000;
-/// How long a metered response waits for a client that does not read, milliseconds. After that it
-/// ends: all but the one piece that waits for the client is not charged.
+/// How long a metered response waits for a client that does not read, milliseconds, unless its
+/// offer says otherwise. After that it breaks off: all but the one piece that waits for the client
+/// is not charged.
 pub const STALL_MS_MAX: u64 = 60_000;
 /// How often a response that is charged by time is charged when nothing is delivered, milliseconds.
 pub const TIME_STEP_MS: u64 = 1_000;

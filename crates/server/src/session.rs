@@ -28,7 +28,10 @@
 //! A metered response: at most its window ([`SessionOffer::metered`]), by either side, and what a
 //! meter carries at the end, below one base unit.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use stiver_channel::meter::{Tab, Unit};
 use stiver_core::{Amount, json::EncodedObject, name::MethodName};
@@ -43,7 +46,10 @@ pub use crate::gate::session::{
     grant::SessionGrant,
 };
 
-use crate::gate::session::metered::tab;
+use crate::{
+    gate::session::metered::tab,
+    limits::{PAUSE_MS_MAX, STALL_MS_MAX},
+};
 
 /// How a session pays for a resource.
 #[derive(Clone)]
@@ -65,12 +71,35 @@ pub(crate) enum Charging {
     /// Each request costs this many base units.
     PerRequest(u128),
     /// What is delivered is counted, and charged against a window that is reserved.
-    Metered {
-        /// The meters.
-        tab: Tab,
-        /// Base units.
-        window: u128,
-    },
+    Metered(Metered),
+}
+
+/// How what is delivered is counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Metered {
+    /// The meters.
+    pub(crate) tab: Tab,
+    /// Base units.
+    pub(crate) window: u128,
+    pub(crate) patience: Patience,
+}
+
+/// How long a metered response waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Patience {
+    /// For a voucher.
+    pub(crate) pause: Duration,
+    /// For a client that does not read.
+    pub(crate) stall: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            pause: Duration::from_millis(PAUSE_MS_MAX),
+            stall: Duration::from_millis(STALL_MS_MAX),
+        }
+    }
 }
 
 /// What becomes of what a request costs when its handler fails.
@@ -137,7 +166,13 @@ impl SessionOffer {
         let suggested = window.units().saturating_mul(WINDOWS_SUGGESTED);
         let suggested = window.currency().units(suggested);
         let window = window.units();
-        let offer = Self::of(method, prices, Charging::Metered { tab, window })?;
+        let patience = Patience::default();
+        let charging = Charging::Metered(Metered {
+            tab,
+            window,
+            patience,
+        });
+        let offer = Self::of(method, prices, charging)?;
         Ok(offer.suggested_deposit(suggested))
     }
 
@@ -182,6 +217,26 @@ impl SessionOffer {
     pub fn min_voucher_delta(mut self, units: u128) -> Self {
         self.min_voucher_delta = units;
         self.quoted = Arc::default();
+        self
+    }
+
+    /// How long a metered response waits for a voucher. Then an event stream ends with its receipt,
+    /// and another body breaks off. Default: [`PAUSE_MS_MAX`].
+    #[must_use]
+    pub fn pause_max(mut self, pause: Duration) -> Self {
+        if let Charging::Metered(metered) = &mut self.charging {
+            metered.patience.pause = pause;
+        }
+        self
+    }
+
+    /// How long a metered response waits for a client that does not read. Then it breaks off.
+    /// Default: [`STALL_MS_MAX`].
+    #[must_use]
+    pub fn stall_max(mut self, stall: Duration) -> Self {
+        if let Charging::Metered(metered) = &mut self.charging {
+            metered.patience.stall = stall;
+        }
         self
     }
 

@@ -355,10 +355,14 @@ fn priced(row: &Priced) -> Value {
 fn session(row: &Session) -> Value {
     let suggested = row.suggested_deposit.as_ref();
     let step = Some(&row.min_voucher).filter(|step| !step.is_zero());
+    // What only metered answers have is written where they are.
+    let metered = |value: Option<Value>| value.filter(|_| row.per_request().is_none());
     table([
         ("window", row.window.as_ref().and_then(text)),
         ("suggested_deposit", suggested.and_then(text)),
         ("min_voucher", step.and_then(text)),
+        ("pause_s", metered(seconds(row.pause))),
+        ("stall_s", metered(seconds(row.stall))),
     ])
 }
 

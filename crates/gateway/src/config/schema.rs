@@ -303,6 +303,8 @@ static SESSION: Table = Table {
         key("window", "window = \"0.01 USD\""),
         key("suggested_deposit", "suggested_deposit = \"1 USD\""),
         key("min_voucher", "min_voucher = \"0.0001 USD\""),
+        key("pause_s", "pause_s = 60"),
+        key("stall_s", "stall_s = 60"),
     ],
 };
 

@@ -1,8 +1,11 @@
 //! `price = "... per token"`, `prices` and `[route.session]`: what a session pays.
 
+use std::time::Duration;
+
 use stiver_channel::meter::Price as Fraction;
 use stiver_core::{Amount, Currency};
 use stiver_method::session::{PRICES_MAX, UnitPrice};
+use stiver_server::limits::{PAUSE_MS_MAX, STALL_MS_MAX};
 use toml::Spanned;
 
 use super::{ConfigError, pricing, source::Source, wire};
@@ -11,6 +14,8 @@ use super::{ConfigError, pricing, source::Source, wire};
 const PER: &str = " per ";
 /// The unit of requests.
 const REQUEST: &str = "request";
+/// The longest that a metered answer may be told to wait, seconds.
+pub const WAIT_S_MAX: u64 = 86_400;
 /// The units that are counted, for errors.
 const UNITS: &str = "units are request, byte, KB, MB, event, millisecond, second, minute, hour and \
                      token";
@@ -26,6 +31,10 @@ pub struct Session {
     pub suggested_deposit: Option<Amount>,
     /// The least by which a voucher must exceed the one before it; zero for none.
     pub min_voucher: Amount,
+    /// How long a metered answer waits for a voucher.
+    pub pause: Duration,
+    /// How long a metered answer waits for a client that does not read.
+    pub stall: Duration,
 }
 
 /// A price by the unit.
@@ -123,7 +132,14 @@ pub(super) fn resolve(
     let suggested = session.and_then(|session| session.suggested_deposit.as_ref());
     let step = session.and_then(|session| session.min_voucher.as_ref());
     let step = given("min_voucher", step)?;
+    let waits = |key: &str, value: Option<&Spanned<u64>>, default: u64| {
+        source.seconds(key, value, Duration::from_millis(default), (1, WAIT_S_MAX))
+    };
+    let pause = session.and_then(|session| session.pause_s.as_ref());
+    let stall = session.and_then(|session| session.stall_s.as_ref());
     let resolved = Session {
+        pause: waits("pause_s", pause, PAUSE_MS_MAX)?,
+        stall: waits("stall_s", stall, STALL_MS_MAX)?,
         window: given("window", window)?,
         suggested_deposit: given("suggested_deposit", suggested)?,
         min_voucher: step.unwrap_or_else(|| currency.units(0)),

@@ -221,6 +221,8 @@ pub(super) struct Session {
     pub(super) window: Given<String>,
     pub(super) suggested_deposit: Given<String>,
     pub(super) min_voucher: Given<String>,
+    pub(super) pause_s: Given<u64>,
+    pub(super) stall_s: Given<u64>,
 }
 
 /// `[route.pricing]`

@@ -6,6 +6,7 @@ mod common;
 
 mod charge;
 mod cors;
+mod cut;
 mod delivery;
 mod discovery;
 mod forward;

@@ -5,7 +5,7 @@ use std::{
     pin::{Pin, pin},
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -44,8 +44,24 @@ enum Rest<R: Body> {
     /// The rest of the body.
     Body(Pin<Box<R>>),
     /// Pieces of it, as they are paid for.
-    Paid(mpsc::Receiver<Result<Frame<Bytes>, R::Error>>),
+    Paid(Paid),
 }
+
+/// Pieces that come as they are paid for.
+struct Paid {
+    pieces: mpsc::Receiver<Result<Frame<Bytes>, BoxError>>,
+    /// Set before the last of them has gone: what ends without it has broken off.
+    whole: Arc<AtomicBool>,
+    ended: bool,
+}
+
+/// A metered body has broken off: its payment did not reach to the end.
+///
+/// The connection (or, in HTTP/2, its stream) breaks off with it, so that nobody takes what came
+/// for the whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the metered body breaks off here: nothing more of it was paid for, or it was not read")]
+pub struct BrokenOff;
 
 impl<R: Body<Data = Bytes>> Prefixed<R> {
     fn new(first: VecDeque<Frame<Bytes>>, rest: Pin<Box<R>>) -> Self {
@@ -54,28 +70,61 @@ impl<R: Body<Data = Bytes>> Prefixed<R> {
     }
 
     /// A body that comes in pieces, as they are paid for.
-    pub(super) fn paid(pieces: mpsc::Receiver<Result<Frame<Bytes>, R::Error>>) -> Self {
+    ///
+    /// `whole` is set before the last piece has gone, or the body breaks off.
+    pub(super) fn paid(
+        pieces: mpsc::Receiver<Result<Frame<Bytes>, BoxError>>,
+        whole: Arc<AtomicBool>,
+    ) -> Self {
         Self {
             first: VecDeque::new(),
-            rest: Rest::Paid(pieces),
+            rest: Rest::Paid(Paid {
+                pieces,
+                whole,
+                ended: false,
+            }),
         }
     }
 }
 
-impl<R: Body<Data = Bytes>> Body for Prefixed<R> {
+impl Paid {
+    fn poll_frame(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        let piece = std::task::ready!(self.pieces.poll_recv(context));
+        self.ended = !matches!(piece, Some(Ok(_)));
+        Poll::Ready(match piece {
+            None if !self.whole.load(Ordering::Acquire) => Some(Err(BrokenOff.into())),
+            piece => piece,
+        })
+    }
+}
+
+impl<R> Body for Prefixed<R>
+where
+    R: Body<Data = Bytes>,
+    R::Error: Into<BoxError>,
+{
     type Data = Bytes;
-    type Error = R::Error;
+    type Error = BoxError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, R::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         if let Some(frame) = self.first.pop_front() {
             return Poll::Ready(Some(Ok(frame)));
         }
         match &mut self.rest {
-            Rest::Body(rest) => rest.as_mut().poll_frame(context),
-            Rest::Paid(pieces) => pieces.poll_recv(context),
+            Rest::Body(rest) => rest
+                .as_mut()
+                .poll_frame(context)
+                .map(|frame| frame.map(|frame| frame.map_err(Into::into))),
+            Rest::Paid(paid) => paid.poll_frame(context),
         }
     }
 

@@ -4,7 +4,7 @@ use std::{
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
     task::Poll,
 };
 
@@ -548,9 +548,11 @@ where
         parts.headers.insert(TRAILER, name);
     }
     let (to, pieces) = mpsc::channel(1);
+    let whole = Arc::new(AtomicBool::new(false));
     let spawner = Arc::clone(&account.gate().env().spawner);
-    spawner.spawn(Box::pin(pump(body, to, account, kind)));
-    let body = Either::Right(Either::Right(Prefixed::paid(pieces)));
+    let out = (to, Arc::clone(&whole));
+    spawner.spawn(Box::pin(pump(body, out, account, kind)));
+    let body = Either::Right(Either::Right(Prefixed::paid(pieces, whole)));
     Ok(http::Response::from_parts(parts, body))
 }
 

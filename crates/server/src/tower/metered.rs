@@ -8,6 +8,10 @@
 use std::{
     future::{Future, poll_fn},
     pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::Poll,
     time::Duration,
 };
@@ -19,10 +23,10 @@ use http_body::{Body, Frame};
 use stiver_core::json::Value;
 use tokio::sync::mpsc;
 
-use super::future::PAYMENT_RECEIPT;
+use super::{BoxError, body::BrokenOff, future::PAYMENT_RECEIPT};
 use crate::{
     gate::session::metered::{Counts, Metering, Need, Refill},
-    limits::{EVENT_BYTES_MAX, PAUSE_MS_MAX, STALL_MS_MAX, TIME_STEP_MS},
+    limits::{EVENT_BYTES_MAX, TIME_STEP_MS},
 };
 
 /// What kind of body is metered.
@@ -41,25 +45,38 @@ pub(super) enum Kind {
 #[derive(PartialEq, Eq)]
 enum Flow {
     On,
+    /// It is over: all of it has left, or its payment has ended and it can say so.
     End,
+    /// It breaks off before its end.
+    Cut,
 }
 
-type Pieces<E> = mpsc::Sender<Result<Frame<Bytes>, E>>;
+/// Where pieces go.
+pub(super) type Pieces = mpsc::Sender<Result<Frame<Bytes>, BoxError>>;
 
 /// One metered response that is on its way.
-struct Stream<E> {
+struct Stream {
     account: Metering,
     kind: Kind,
-    to: Pieces<E>,
+    to: Pieces,
+    whole: Arc<AtomicBool>,
     /// Tokens that were charged for.
     tokens: u64,
     requests: u64,
+    /// What the inner body ended with.
+    trailers: HeaderMap,
 }
 
-/// Passes a body on, piece by piece, as it is paid for.
-pub(super) async fn pump<R>(body: R, to: Pieces<R::Error>, account: Metering, kind: Kind)
-where
+/// Passes a body on, piece by piece, as it is paid for. What `to` gets is all of it only if `whole`
+/// is set by then.
+pub(super) async fn pump<R>(
+    body: R,
+    (to, whole): (Pieces, Arc<AtomicBool>),
+    account: Metering,
+    kind: Kind,
+) where
     R: Body<Data = Bytes>,
+    R::Error: Into<BoxError>,
 {
     let mut body = Box::pin(body);
     let mut events = Events::default();
@@ -67,38 +84,39 @@ where
         account,
         kind,
         to,
+        whole,
         tokens: 0,
         requests: 1,
+        trailers: HeaderMap::new(),
     };
     loop {
         let flow = match stream.next(body.as_mut()).await {
             Woke::Piece(Some(Ok(frame))) => match (frame.into_data(), kind) {
                 (Ok(data), Kind::Events) => stream.events(&mut events, &data).await,
                 (Ok(data), Kind::Bytes { .. }) => stream.bytes(data).await,
-                (Err(frame), _) => stream.send(frame).await,
+                (Err(frame), _) => {
+                    stream
+                        .trailers
+                        .extend(frame.into_trailers().unwrap_or_default());
+                    Flow::On
+                }
             },
             Woke::Piece(Some(Err(error))) => {
                 // The connection breaks off as the upstream did; what has left is paid.
-                let _ = stream.to.send(Err(error)).await;
+                stream.give(Err(error.into())).await;
                 return;
             }
-            Woke::Piece(None) => {
-                let rest = events.rest();
-                if !rest.is_empty() {
-                    stream.event(rest).await;
-                }
-                Flow::End
-            }
+            Woke::Piece(None) => stream.last(events.rest()).await,
             Woke::Step => stream.deliver(Bytes::new(), Counts::default()).await,
             Woke::Changed if !stream.account.is_fenced() => Flow::On,
-            Woke::Changed => Flow::End,
+            Woke::Changed => stream.unpaid(),
             Woke::Gone => return,
         };
-        if flow == Flow::End {
-            return stream.end(None).await;
-        }
-        if events.ended {
-            return;
+        match flow {
+            Flow::On if events.ended => return,
+            Flow::On => {}
+            Flow::End => return stream.finish(None).await,
+            Flow::Cut => return stream.cut().await,
         }
     }
 }
@@ -110,11 +128,11 @@ enum Woke<E> {
     Gone,
 }
 
-impl<E> Stream<E> {
+impl Stream {
     /// Waits for whatever comes first.
-    async fn next<R>(&self, mut body: Pin<&mut R>) -> Woke<E>
+    async fn next<R>(&self, mut body: Pin<&mut R>) -> Woke<R::Error>
     where
-        R: Body<Data = Bytes, Error = E>,
+        R: Body<Data = Bytes>,
     {
         let changed = self.account.busy.changed.notified();
         let (mut gone, mut changed) = (pin!(self.to.closed()), pin!(changed));
@@ -154,12 +172,13 @@ impl<E> Stream<E> {
                 self.finish(Some(event)).await;
                 return Flow::On;
             }
-            if self.event(event).await == Flow::End {
-                return Flow::End;
+            let flow = self.event(event).await;
+            if flow != Flow::On {
+                return flow;
             }
         }
         match events.held.len() > EVENT_BYTES_MAX {
-            true => Flow::End,
+            true => Flow::Cut,
             false => Flow::On,
         }
     }
@@ -169,8 +188,9 @@ impl<E> Stream<E> {
         let most = self.account.bytes_at_once();
         while data.len() > most {
             let piece = data.split_to(most);
-            if self.deliver(piece, Counts::default()).await == Flow::End {
-                return Flow::End;
+            let flow = self.deliver(piece, Counts::default()).await;
+            if flow != Flow::On {
+                return flow;
             }
         }
         self.deliver(data, Counts::default()).await
@@ -196,17 +216,19 @@ impl<E> Stream<E> {
     async fn deliver(&mut self, piece: Bytes, mut counts: Counts) -> Flow {
         counts.bytes = u64::try_from(piece.len()).unwrap_or(u64::MAX);
         counts.requests = self.requests;
-        if self.pay(counts).await == Flow::End {
-            return Flow::End;
+        let flow = self.pay(counts).await;
+        if flow != Flow::On {
+            return flow;
         }
-        let Some(Ok(place)) = self.in_time(STALL_MS_MAX, self.to.reserve()).await else {
-            return Flow::End;
+        let stall = self.account.patience.stall;
+        let Some(Ok(place)) = self.in_time(stall, self.to.reserve()).await else {
+            return Flow::Cut;
         };
         // Only now, that it leaves, is it charged for: with the time that has passed till now.
         let cost = match self.account.cost(counts) {
             Ok(cost) if self.account.covers(&cost) => cost,
             // It took so long that time has used up what was reserved.
-            _ => return Flow::End,
+            _ => return self.unpaid(),
         };
         if !piece.is_empty() {
             place.send(Ok(Frame::data(piece)));
@@ -221,12 +243,12 @@ impl<E> Stream<E> {
     async fn pay(&mut self, counts: Counts) -> Flow {
         let mut asked = None;
         loop {
-            let busy = std::sync::Arc::clone(&self.account.busy);
+            let busy = Arc::clone(&self.account.busy);
             // Listens before it looks, so that no voucher is missed in between.
             let mut changed = pin!(busy.changed.notified());
             changed.as_mut().enable();
             let Ok(cost) = self.account.cost(counts) else {
-                return Flow::End;
+                return self.unpaid();
             };
             if self.account.covers(&cost) {
                 return Flow::On;
@@ -234,19 +256,32 @@ impl<E> Stream<E> {
             match self.account.refill(&cost).await {
                 Ok(Refill::Done) => continue,
                 Ok(Refill::Need(need)) => {
-                    if asked != Some(need.required) && self.ask(need).await == Flow::End {
-                        return Flow::End;
+                    let flow = match asked == Some(need.required) {
+                        true => Flow::On,
+                        false => self.ask(need).await,
+                    };
+                    if flow != Flow::On {
+                        return flow;
                     }
                     asked = Some(need.required);
                 }
-                Err(_) => return Flow::End,
+                Err(_) => return self.unpaid(),
             }
             let gone = pin!(self.to.closed());
             let woken = select(changed, gone);
-            match self.in_time(PAUSE_MS_MAX, woken).await {
+            match self.in_time(self.account.patience.pause, woken).await {
                 Some(Either::Left(_)) => {}
-                Some(Either::Right(_)) | None => return Flow::End,
+                Some(Either::Right(_)) | None => return self.unpaid(),
             }
+        }
+    }
+
+    /// What becomes of a stream whose payment has ended: one of events says so by its receipt.
+    /// Others would look whole.
+    fn unpaid(&self) -> Flow {
+        match self.kind {
+            Kind::Events => Flow::End,
+            Kind::Bytes { .. } => Flow::Cut,
         }
     }
 
@@ -268,52 +303,75 @@ impl<E> Stream<E> {
 
     /// Sends what costs nothing.
     async fn send(&self, frame: Frame<Bytes>) -> Flow {
-        match self
-            .in_time(STALL_MS_MAX, Box::pin(self.to.send(Ok(frame))))
-            .await
-        {
-            Some(Ok(())) => Flow::On,
-            _ => Flow::End,
+        match self.give(Ok(frame)).await {
+            true => Flow::On,
+            false => Flow::Cut,
         }
     }
 
-    async fn in_time<T>(&self, millis: u64, what: impl Future<Output = T>) -> Option<T> {
-        let end = self
-            .account
-            .gate()
-            .env()
-            .clock
-            .sleep(Duration::from_millis(millis));
+    async fn give(&self, what: Result<Frame<Bytes>, BoxError>) -> bool {
+        let given = Box::pin(self.to.send(what));
+        let given = self.in_time(self.account.patience.stall, given).await;
+        matches!(given, Some(Ok(())))
+    }
+
+    async fn in_time<T>(&self, most: Duration, what: impl Future<Output = T>) -> Option<T> {
+        let end = self.account.gate().env().clock.sleep(most);
         match select(pin!(what), end).await {
             Either::Left((value, _)) => Some(value),
             Either::Right(_) => None,
         }
     }
 
-    async fn end(mut self, last: Option<Bytes>) {
-        self.finish(last).await;
+    /// The inner body is over: what is left of it, and what was never charged for.
+    async fn last(&mut self, rest: Bytes) -> Flow {
+        let flow = match rest.is_empty() {
+            true if self.requests == 0 => Flow::On,
+            true => self.deliver(rest, Counts::default()).await,
+            false => self.event(rest).await,
+        };
+        match flow {
+            Flow::On => Flow::End,
+            flow => flow,
+        }
+    }
+
+    /// Ends the account of a body that breaks off. No receipt can follow: whatever ends a body
+    /// says that it was whole.
+    async fn cut(mut self) {
+        drop(self.account.end().await);
+        self.give(Err(BrokenOff.into())).await;
     }
 
     /// Ends the account, and tells the receipt.
     async fn finish(&mut self, last: Option<Bytes>) {
         let receipt = self.account.end().await;
-        match (receipt, self.kind) {
+        let flow = match (receipt, self.kind) {
             (Some((_, json)), Kind::Events) => {
                 let event = format!("event: payment-receipt\ndata: {json}\n\n");
-                self.send(Frame::data(event.into())).await;
+                self.send(Frame::data(event.into())).await
             }
             (Some((field, _)), Kind::Bytes { trailers: true }) => {
                 if let Ok(value) = HeaderValue::from_str(&field) {
-                    let mut trailers = HeaderMap::new();
-                    trailers.insert(PAYMENT_RECEIPT, value);
-                    self.send(Frame::trailers(trailers)).await;
+                    self.trailers.insert(PAYMENT_RECEIPT, value);
                 }
+                Flow::On
             }
-            (Some(_), Kind::Bytes { trailers: false }) | (None, _) => {}
+            (Some(_), Kind::Bytes { trailers: false }) | (None, _) => Flow::On,
+        };
+        if flow != Flow::On {
+            return;
         }
-        if let Some(last) = last {
-            self.send(Frame::data(last)).await;
+        if let Some(last) = last
+            && self.send(Frame::data(last)).await != Flow::On
+        {
+            return;
         }
+        let trailers = std::mem::take(&mut self.trailers);
+        if !trailers.is_empty() && self.send(Frame::trailers(trailers)).await != Flow::On {
+            return;
+        }
+        self.whole.store(true, Ordering::Release);
     }
 }
 

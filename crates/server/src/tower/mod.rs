@@ -49,7 +49,7 @@ use bytes::Bytes;
 use http_body::Body;
 use tower_service::Service;
 
-pub use body::{Prefixed, ReadBody, RequestBody, ResponseBody};
+pub use body::{BrokenOff, Prefixed, ReadBody, RequestBody, ResponseBody};
 pub use future::{may_be_paid, presents_credential, remove_credentials};
 pub use layer::PaymentLayer;
 pub use note::{Answered, Note};

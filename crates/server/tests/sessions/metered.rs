@@ -28,6 +28,8 @@ struct Read {
     text: String,
     trailer: Option<Receipt>,
     ended: bool,
+    /// The body broke off with an error.
+    broke: bool,
 }
 
 type Shared = Arc<Mutex<Read>>;
@@ -127,7 +129,11 @@ fn start(
             };
             count += 1;
             let mut read = to.lock().unwrap();
-            match frame.unwrap().into_data() {
+            let Ok(frame) = frame else {
+                read.broke = true;
+                continue;
+            };
+            match frame.into_data() {
                 Ok(data) => read.text.push_str(std::str::from_utf8(&data).unwrap()),
                 Err(frame) => read.trailer = receipt(frame.trailers_ref().unwrap()),
             }
@@ -312,6 +318,78 @@ fn a_piece_that_costs_more_than_the_window_is_cut_and_leaves_as_far_as_it_is_pai
         assert_eq!(world.figures().spent, cumulative);
     }
     assert!(read.lock().unwrap().ended);
+}
+
+/// A body that is no event stream.
+const fn bytes(pieces: &'static [&'static str]) -> Upstream {
+    Upstream {
+        media_type: "application/octet-stream",
+        pieces,
+        hangs: false,
+    }
+}
+
+#[test]
+fn a_body_that_is_not_paid_to_its_end_breaks_off_and_is_never_taken_for_whole() {
+    let world = World::new(10);
+    let method = Arc::new(world.escrow.clone());
+    let offer = SessionOffer::metered(method, vec![price(1, "byte")], &usd(10)).unwrap();
+    let offer = offer.pause_max(Duration::from_secs(3));
+    let route = Arc::new(Route::for_sessions(vec![offer]).unwrap());
+    let (challenge, credential) = open(&world, &route, 10);
+    let how = (bytes(&["0123456789abcdefghijklmno"]), Reads::All);
+    let read = start(&world, &route, credential, how);
+    world.sim.run_for(Duration::from_millis(2_999));
+    assert!(!read.lock().unwrap().ended, "it waits as long as it says");
+    world.sim.run_for(Duration::from_millis(1));
+    {
+        let read = read.lock().unwrap();
+        assert!(read.ended && read.broke);
+        assert_eq!((&*read.text, &read.trailer), ("0123456789", &None));
+    }
+    let figures = world.figures();
+    assert_eq!((figures.spent, figures.reserved), (10, 0));
+
+    // One that is paid for ends as bodies do, and so does one that is empty.
+    let voucher = world.payer.voucher(&challenge, 50);
+    let read = start(&world, &route, voucher, (bytes(&["whole"]), Reads::All));
+    {
+        let read = read.lock().unwrap();
+        assert!(read.ended && !read.broke && read.trailer.is_some());
+    }
+    let voucher = world.payer.voucher(&challenge, 60);
+    let read = start(&world, &route, voucher, (bytes(&[]), Reads::All));
+    let read = read.lock().unwrap();
+    assert!(read.ended && !read.broke && read.trailer.is_some());
+    assert_eq!(world.figures().spent, 15);
+}
+
+#[test]
+fn a_close_breaks_off_a_body_that_is_no_event_stream() {
+    let world = World::new(11);
+    let route = route(&world, vec![price(1, "byte")], 100);
+    let (challenge, credential) = open(&world, &route, 100);
+    let upstream = Upstream {
+        hangs: true,
+        ..bytes(&["some"])
+    };
+    let read = start(&world, &route, credential, (upstream, Reads::All));
+    world.send(get(world.payer.close(&challenge, 100))).state();
+    world.sim.run_until_idle();
+    let read = read.lock().unwrap();
+    assert!(read.ended && read.broke);
+    assert_eq!((&*read.text, world.captured()), ("some", 4));
+}
+
+#[test]
+fn a_request_is_charged_though_its_answer_is_empty() {
+    let world = World::new(12);
+    let prices = vec![price(3, "request"), price(1, "byte")];
+    let route = route(&world, prices, 10);
+    let (_, credential) = open(&world, &route, 10);
+    let read = start(&world, &route, credential, (bytes(&[]), Reads::All));
+    assert!(read.lock().unwrap().ended);
+    assert_eq!(world.figures().spent, 3);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use stiver_channel::{Channel, meter::Tab};
+use stiver_channel::Channel;
 use stiver_store::{ChannelCommand, ChannelReply, Conclude, StoreError};
 
 use super::{
@@ -16,6 +16,7 @@ use crate::{
     events::{By, Event, Payment},
     grant::{Delivered, PayeeFailure},
     outcome::{Paid, Refused},
+    session::Metered,
 };
 
 /// The right to run a handler once, for a request that a session pays for.
@@ -33,7 +34,7 @@ pub struct SessionGrant {
     channel: Channel,
     begun: Duration,
     /// The meters, and the window that is held.
-    metered: Option<(Tab, u128)>,
+    metered: Option<Metered>,
 }
 
 impl SessionGrant {
@@ -56,7 +57,7 @@ impl SessionGrant {
         }
     }
 
-    pub(super) fn by_meters(mut self, metered: Option<(Tab, u128)>) -> Self {
+    pub(super) fn by_meters(mut self, metered: Option<Metered>) -> Self {
         self.metered = metered;
         self
     }

@@ -24,6 +24,7 @@ use crate::{
     error::GateError,
     events::{By, Event},
     outcome::Paid,
+    session::{Metered, Patience},
 };
 
 /// What was counted since it was charged last.
@@ -69,6 +70,7 @@ pub(crate) struct Metering {
     key: Option<[u8; 32]>,
     tab: Tab,
     window: u128,
+    pub(crate) patience: Patience,
     /// Reserved, as far as is known.
     reserved: u128,
     /// Of what is reserved: charged for.
@@ -97,7 +99,7 @@ impl Metering {
         gate: Gate,
         busy: Arc<Busy>,
         paid: Paid,
-        (tab, window): (Tab, u128),
+        metered: Metered,
         (key, channel): (Option<[u8; 32]>, Channel),
     ) -> Self {
         let charged_until = gate.inner.env.clock.monotonic();
@@ -107,9 +109,10 @@ impl Metering {
             busy,
             paid,
             key,
-            tab,
-            window,
-            reserved: window,
+            tab: metered.tab,
+            window: metered.window,
+            patience: metered.patience,
+            reserved: metered.window,
             used: 0,
             units: 0,
             charged_until,

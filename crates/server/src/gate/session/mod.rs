@@ -253,7 +253,7 @@ impl Gate {
     ) -> Result<Outcome, GateError> {
         let (cost, metered) = match &offer.charging {
             Charging::PerRequest(cost) => (*cost, None),
-            Charging::Metered { tab, window } => (*window, Some((tab.clone(), *window))),
+            Charging::Metered(metered) => (metered.window, Some(metered.clone())),
         };
         let cumulative = voucher.cumulative;
         let take = match (offer.on_failure, &metered) {
