@@ -178,6 +178,21 @@ pub(crate) async fn session_parts(
     limits: SessionLimits,
     env: &Env,
 ) -> Result<SessionParts, Failure> {
+    let payer = ledger_session_payer(wallet, account, connect, env)?;
+    Ok(SessionParts {
+        payers: vec![Arc::new(payer)],
+        journal: Arc::new(wallet.sessions().await?),
+        limits,
+    })
+}
+
+/// The wallet as a payer of sessions by the ledger method.
+pub(crate) fn ledger_session_payer(
+    wallet: &Wallet,
+    account: &Account,
+    connect: &Connect,
+    env: &Env,
+) -> Result<LedgerSessionPayer, Failure> {
     let ledger: LedgerId = account.ledger.parse()?;
     let reached_by: Option<Arc<dyn ChannelLedger>> = match &account.query_url {
         Some(_) => Some(Arc::new(remote_ledger(wallet, account, connect, env)?)),
@@ -187,14 +202,9 @@ pub(crate) async fn session_parts(
     let mut config = LedgerSessionPayerConfig::new(wallet.signer(), ledger, currencies, reached_by);
     config.account = Some(account.account.parse()?);
     let payer = LedgerSessionPayer::new(config);
-    let payer = match &account.receipt_key {
+    Ok(match &account.receipt_key {
         Some(key) => payer.with_receipt_key(ledger, key.parse()?),
         None => payer,
-    };
-    Ok(SessionParts {
-        payers: vec![Arc::new(payer)],
-        journal: Arc::new(wallet.sessions().await?),
-        limits,
     })
 }
 

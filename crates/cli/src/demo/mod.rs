@@ -1,5 +1,7 @@
 //! `stiver demo`: scenes with real processes on this machine.
 
+mod burst;
+mod cpu;
 mod crash;
 mod paywall;
 mod scene;
@@ -22,7 +24,7 @@ use crate::{
 };
 
 /// The scenes, in the order they are played.
-const SCENES: [Scene; 2] = [paywall::SCENE, crash::SCENE];
+const SCENES: [Scene; 3] = [paywall::SCENE, crash::SCENE, burst::SCENE];
 
 /// Plays the scenes that were asked for.
 pub(crate) async fn run(args: &Demo, env: &Env, output: Output) -> Result<(), Failure> {

@@ -42,6 +42,7 @@ pub(crate) async fn run() -> Result<(), Failure> {
 fn router() -> Router {
     Router::new()
         .route("/v1/temperature", get(temperature))
+        .route("/v1/free", get(temperature))
         .route("/v1/history", get(history))
         .route("/v1/calibrate", post(calibrate))
         .route("/stats", get(stats))

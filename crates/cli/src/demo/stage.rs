@@ -113,6 +113,16 @@ impl Stage {
         &self.sensor.url
     }
 
+    /// The gateway's process, while it runs.
+    pub(crate) fn gateway_process(&self) -> Option<u32> {
+        self.gateway.as_ref().and_then(|gateway| gateway.child.id())
+    }
+
+    /// A folder for what a scene keeps itself.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The gateway's configuration file.
     pub(crate) fn config_file(&self) -> PathBuf {
         self.folder.join("stiver.toml")

@@ -86,7 +86,7 @@ fn demo_lists_its_scenes() {
         .lines()
         .map(|line| line.split(' ').next())
         .collect();
-    assert_eq!(names, [Some("paywall"), Some("crash")]);
+    assert_eq!(names, [Some("paywall"), Some("crash"), Some("burst")]);
     let told = at_home(&["--json", "demo", "--list"]).ends_with(0).json();
     assert_eq!(told["scenes"][0]["name"], "paywall");
     assert!(told["scenes"][1]["about"].is_string());
