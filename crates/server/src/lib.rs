@@ -84,6 +84,7 @@
 //! # Features
 //!
 //! - `axum`: the `axum` module. Off by default.
+//! - `websocket`: the `socket` module. Off by default.
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "axum")]
@@ -101,6 +102,8 @@ pub mod record;
 pub mod request;
 pub mod route;
 pub mod session;
+#[cfg(feature = "websocket")]
+pub mod socket;
 pub mod tower;
 
 /// The target of this crate's `tracing` spans: `admit`, `price` and `settle`, at the level `TRACE`.

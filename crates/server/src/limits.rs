@@ -102,5 +102,23 @@ pub const PAUSE_MS_MAX: u64 = 60_000;
 pub const STALL_MS_MAX: u64 = 60_000;
 /// How often a response that is charged by time is charged when nothing is delivered, milliseconds.
 pub const TIME_STEP_MS: u64 = 1_000;
+/// How long a socket may be open before it brings a credential that is good, milliseconds.
+pub const SOCKET_UNPAID_MS_MAX: u64 = 10_000;
+/// Most sockets of one [`PaidSocket`](crate::socket::PaidSocket) that have brought no credential
+/// yet. One more is told to come back later.
+pub const SOCKETS_UNPAID_MAX: usize = 1_024;
+/// Longest message of a socket, bytes, with what wraps it.
+pub const SOCKET_MESSAGE_BYTES_MAX: usize = stiver_core::limits::SOCKET_TEXT_BYTES_MAX;
+/// Most messages from a client that wait for the handler. When the handler takes none for
+/// [`STALL_MS_MAX`], the socket ends.
+pub const SOCKET_MESSAGES_HELD_MAX: usize = 16;
+/// How long a socket may be without a message in either direction, milliseconds.
+pub const SOCKET_IDLE_MS_MAX: u64 = 600_000;
+/// How often a socket's client is asked whether it is there, milliseconds. One that gave no sign of
+/// life for twice as long is gone.
+pub const SOCKET_PING_MS: u64 = 30_000;
+/// How long a socket whose last message has left waits for its client to close the channel,
+/// milliseconds.
+pub const SOCKET_CLOSE_MS_MAX: u64 = 10_000;
 /// Longest event of a metered event stream, bytes. A longer one ends the stream.
 pub const EVENT_BYTES_MAX: usize = 1024 * 1024;

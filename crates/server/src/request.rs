@@ -39,6 +39,8 @@ pub enum BodyState {
     /// It streams past the gate. The challenge is not bound to it, and once the handler has been
     /// started it is never started again for the same payment.
     Unbound,
+    /// There is none: the connection goes on as a socket, and its messages are metered.
+    Frames,
 }
 
 impl Request<'_> {
@@ -63,7 +65,7 @@ impl Request<'_> {
     /// the digest of what else the price was made of, as the challenge has it.
     pub(crate) fn hash(&self, inputs: Option<&str>) -> [u8; 32] {
         let (tag, digest): (&[u8], &[u8]) = match &self.body {
-            BodyState::None => (b"none", b""),
+            BodyState::None | BodyState::Frames => (b"none", b""),
             BodyState::Digest(digest) => (b"digest", digest.as_bytes()),
             BodyState::Unbound => (b"unbound", b""),
         };

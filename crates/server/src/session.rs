@@ -245,6 +245,11 @@ impl SessionOffer {
         self.method.name()
     }
 
+    /// True when what is delivered is counted.
+    pub fn is_metered(&self) -> bool {
+        !matches!(self.charging, Charging::PerRequest(_))
+    }
+
     /// The prices, one for each meter.
     pub fn prices(&self) -> &[UnitPrice] {
         &self.prices

@@ -335,7 +335,7 @@ impl HookClient {
             body_size: body.length(),
             digest: match body.state() {
                 BodyState::Digest(digest) => Some(digest.to_header()),
-                BodyState::None | BodyState::Unbound => None,
+                BodyState::None | BodyState::Frames | BodyState::Unbound => None,
             },
         }
     }

@@ -218,7 +218,7 @@ impl Gate {
                 let text = DigestText::new(&digest.to_header());
                 Some(text.map_err(|_| GateError::Misconfigured)?)
             }
-            BodyState::None | BodyState::Unbound => None,
+            BodyState::None | BodyState::Frames | BodyState::Unbound => None,
         };
         Ok(self.keys().bind(Params {
             realm: self.inner.realm.clone(),

@@ -302,7 +302,7 @@ where
 }
 
 /// The field lines that the gate reads.
-pub(super) struct Fields<'h> {
+pub(crate) struct Fields<'h> {
     authorization: Vec<&'h [u8]>,
     accept_payment: Vec<&'h [u8]>,
     accept_language: Vec<&'h [u8]>,
@@ -310,7 +310,7 @@ pub(super) struct Fields<'h> {
 }
 
 impl<'h> Fields<'h> {
-    pub(super) fn of(headers: &'h HeaderMap) -> Self {
+    pub(crate) fn of(headers: &'h HeaderMap) -> Self {
         let lines = |name: HeaderName| headers.get_all(name).into_iter().map(HeaderValue::as_bytes);
         Self {
             authorization: credential_lines(headers)
@@ -322,7 +322,7 @@ impl<'h> Fields<'h> {
         }
     }
 
-    pub(super) fn request<'a>(
+    pub(crate) fn request<'a>(
         &'a self,
         parts: &'a Parts,
         target: &'a str,
@@ -347,7 +347,7 @@ pub fn presents_credential(headers: &HeaderMap) -> bool {
 }
 
 /// The field lines that may hold a credential.
-fn credential_lines(headers: &HeaderMap) -> impl Iterator<Item = &HeaderValue> {
+pub(crate) fn credential_lines(headers: &HeaderMap) -> impl Iterator<Item = &HeaderValue> {
     let ours = headers.get_all(PAYMENT_AUTHORIZATION);
     headers.get_all(AUTHORIZATION).into_iter().chain(ours)
 }
@@ -613,7 +613,7 @@ fn paid_headers(headers: &mut HeaderMap, receipt: Option<&str>) {
 }
 
 /// A refusal as an HTTP response.
-pub(super) fn refusal<R: Body>(refused: &Refused) -> Answer<R> {
+pub(crate) fn refusal<R: Body>(refused: &Refused) -> Answer<R> {
     let mut response = http::Response::new(ours(refused.body().into()));
     *response.status_mut() =
         StatusCode::from_u16(refused.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

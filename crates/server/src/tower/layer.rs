@@ -128,7 +128,7 @@ impl<S> Layer<S> for PaymentLayer {
     }
 }
 
-pub(super) fn path_and_query(parts: &Parts) -> String {
+pub(crate) fn path_and_query(parts: &Parts) -> String {
     parts
         .uri
         .path_and_query()

@@ -497,7 +497,7 @@ fn total(usage: &Value) -> Option<u64> {
 }
 
 /// The tokens that a whole JSON answer reports.
-pub(super) fn tokens_of(json: &[u8]) -> Option<u64> {
+pub(crate) fn tokens_of(json: &[u8]) -> Option<u64> {
     match Value::parse(json) {
         Ok(Value::Object(members)) => members.get("usage").and_then(total),
         _ => None,

@@ -49,6 +49,12 @@ use bytes::Bytes;
 use http_body::Body;
 use tower_service::Service;
 
+#[cfg(feature = "websocket")]
+pub(crate) use self::{
+    future::{Fields, credential_lines, refusal},
+    layer::path_and_query,
+    metered::tokens_of,
+};
 pub use body::{BrokenOff, Prefixed, ReadBody, RequestBody, ResponseBody};
 pub use future::{may_be_paid, presents_credential, remove_credentials};
 pub use layer::PaymentLayer;

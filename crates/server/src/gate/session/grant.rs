@@ -71,15 +71,19 @@ impl SessionGrant {
     pub(crate) fn into_metering(mut self) -> Option<Metering> {
         let metered = self.metered.take()?;
         let (paid, channel) = (self.paid.clone(), self.channel.clone());
-        self.held = None;
+        let reserved = self.held.take();
         let key = (self.key, channel);
-        Some(Metering::new(
+        let account = Metering::new(
             self.gate.clone(),
             Arc::clone(&self.busy),
             paid,
             metered,
             key,
-        ))
+        );
+        Some(match reserved {
+            Some(_) => account,
+            None => account.with_nothing_reserved(),
+        })
     }
 
     /// What the handler may know of the payment.

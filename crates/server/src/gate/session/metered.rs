@@ -123,8 +123,19 @@ impl Metering {
         }
     }
 
+    /// An account that reserves when something is to be delivered.
+    pub(super) fn with_nothing_reserved(mut self) -> Self {
+        self.reserved = 0;
+        self
+    }
+
     pub(crate) fn gate(&self) -> &Gate {
         &self.gate
+    }
+
+    #[cfg(feature = "websocket")]
+    pub(crate) fn paid(&self) -> &Paid {
+        &self.paid
     }
 
     /// Whether tokens are counted.

@@ -11,12 +11,15 @@ pub(crate) mod grant;
 pub(crate) mod metered;
 mod receipt;
 mod refusal;
+#[cfg(feature = "websocket")]
+pub(crate) mod socket;
 
 use std::{future::Future, sync::Arc};
 
 use stiver_channel::{ChannelId, Refusal, Rules, Voucher};
 use stiver_core::{
-    Credential, Timestamp, base64url, credential::token_hash, json::Value, opaque::Opaque,
+    Credential, Timestamp, base64url, credential::token_hash, json::Value, name::MethodName,
+    opaque::Opaque,
 };
 use stiver_method::{
     payee::Presented,
@@ -60,6 +63,13 @@ impl Gate {
             .ok_or_else(|| GateError::Record(RecordError::UnknownMethod(name.to_owned())))
     }
 
+    /// The session method of a challenge.
+    fn offered(&self, name: &MethodName) -> Result<Arc<dyn PayeeSession>, GateError> {
+        let mut methods = self.sessions()?.methods.iter();
+        let method = methods.find(|it| it.name() == name);
+        Ok(Arc::clone(method.ok_or(GateError::MethodNotOffered)?))
+    }
+
     /// Decides what becomes of a credential whose challenge asks for a session and is bound.
     pub(super) async fn consider_session(
         &self,
@@ -70,9 +80,7 @@ impl Gate {
     ) -> Result<Outcome, GateError> {
         let credential = &fields.credential;
         let params = &credential.challenge.params;
-        let method = self.sessions()?.methods.iter();
-        let method = method.clone().find(|it| *it.name() == params.method);
-        let method = Arc::clone(method.ok_or(GateError::MethodNotOffered)?);
+        let method = self.offered(&params.method)?;
         let opaque = params.opaque.as_ref().ok_or(GateError::Foreign)?;
         let opaque = Opaque::decode(opaque).map_err(|_| GateError::Foreign)?;
         let action = method.decode(Presented {
@@ -128,6 +136,10 @@ impl Gate {
             return Err(GateError::OtherTerms);
         }
         match voucher {
+            #[cfg(feature = "websocket")]
+            Some(voucher) if request.body == BodyState::Frames => {
+                self.attach(&busy, credential, offer, voucher).await
+            }
             Some(voucher) if !only_updates => {
                 let key = self.spend_key(request, &fields, &busy);
                 let voucher = (voucher, opened);
