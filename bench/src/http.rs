@@ -161,12 +161,17 @@ pub fn credential(challenge: Challenge, pay: &Pay) -> Result<String> {
     Ok(credential.to_header())
 }
 
+/// The ledger that a challenge names.
+pub fn ledger_of(challenge: &Challenge) -> Result<LedgerId> {
+    let details = challenge.params.request.object().get("methodDetails");
+    let ledger = details.and_then(|details| details.get("ledger")?.as_str());
+    Ok(ledger.context("a challenge without a ledger")?.parse()?)
+}
+
 /// A payer who trusts the ledger that a server names.
 pub fn payer(key: Ed25519Key, server: &Server, path: &str) -> Result<LedgerPayer> {
     let challenge = challenge(server.address(), path)?;
-    let details = challenge.params.request.object().get("methodDetails");
-    let ledger = details.and_then(|details| details.get("ledger")?.as_str());
-    let ledger: LedgerId = ledger.context("a challenge without a ledger")?.parse()?;
+    let ledger = ledger_of(&challenge)?;
     Ok(LedgerPayer::new(LedgerPayerConfig {
         signer: std::sync::Arc::new(key),
         account: None,

@@ -50,6 +50,9 @@ enum Role {
     Upstream,
 }
 
+/// The requests of each connection.
+pub type Queues = Vec<Vec<Vec<u8>>>;
+
 /// Sees each answer, head and body.
 pub type Answered<'a> = dyn FnMut(&[u8]) -> Result<()> + 'a;
 
@@ -89,9 +92,14 @@ impl Load {
         Ok(address)
     }
 
-    /// Opens the connections to a server.
+    /// Opens [`CONNECTIONS`] to a server.
     pub fn connect(&mut self, address: SocketAddr) -> Result<()> {
-        for _ in 0..CONNECTIONS {
+        self.connect_many(address, CONNECTIONS)
+    }
+
+    /// Opens so many connections to a server.
+    pub fn connect_many(&mut self, address: SocketAddr, count: usize) -> Result<()> {
+        for _ in 0..count {
             let stream = TcpStream::connect(address).context("connecting")?;
             self.add(stream, Role::Client)?;
             self.clients += 1;
@@ -107,10 +115,36 @@ impl Load {
         answered: &mut Answered<'_>,
     ) -> Result<()> {
         let mut next = requests.iter();
+        self.drive(&mut |_| next.next(), expected, answered)
+    }
+
+    /// Sends so many requests, each connection those of its own queue: the next as soon as the last
+    /// was answered.
+    pub fn run_each(
+        &mut self,
+        queues: &Queues,
+        expected: Expected,
+        answered: &mut Answered<'_>,
+    ) -> Result<()> {
+        let mut next = vec![0_usize; queues.len()];
+        let mut request = |index: usize| {
+            let place = next.get_mut(index)?;
+            *place += 1;
+            queues.get(index)?.get(*place - 1)
+        };
+        self.drive(&mut request, expected, answered)
+    }
+
+    fn drive<'r>(
+        &mut self,
+        next: &mut dyn FnMut(usize) -> Option<&'r Vec<u8>>,
+        expected: Expected,
+        answered: &mut Answered<'_>,
+    ) -> Result<()> {
         let mut waiting = 0_usize;
         for index in 0..self.connections.len() {
             let client = self.is_client(index);
-            if let Some(request) = client.then(|| next.next()).flatten() {
+            if let Some(request) = client.then(|| next(index)).flatten() {
                 waiting += 1;
                 self.send(index, request)?;
             }
@@ -131,7 +165,7 @@ impl Load {
                 if !self.read(index, expected, answered)? {
                     continue;
                 }
-                match next.next() {
+                match next(index) {
                     Some(request) => self.send(index, request)?,
                     None => waiting -= 1,
                 }

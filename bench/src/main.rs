@@ -17,6 +17,7 @@ mod proxy;
 mod report;
 mod rows;
 mod server;
+mod sessions;
 mod vouchers;
 
 use std::{path::PathBuf, process::ExitCode};

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use crate::{codec, http, ledger, paid, proxy, report::Finding, vouchers};
+use crate::{codec, http, ledger, paid, proxy, report::Finding, sessions, vouchers};
 
 /// What the measurements need from outside.
 #[derive(Debug, Clone)]
@@ -72,6 +72,10 @@ pub const ALL: &[Group] = &[
     Group {
         rows: &vouchers::ROWS,
         run: vouchers::run,
+    },
+    Group {
+        rows: &sessions::ROWS,
+        run: sessions::run,
     },
 ];
 

@@ -43,14 +43,14 @@ use stiver_server::{
 use stiver_store::{EmbeddedStore, Limits};
 use tempfile::TempDir;
 
-use crate::measure;
+use crate::{measure, sessions};
 
 /// The CPU that servers are kept on.
 const SERVER_CPU: usize = 0;
 /// The CPU that the load is kept on.
 const LOAD_CPU: usize = 1;
 /// What every handler answers.
-const ANSWER: &str = r#"{"degrees":22.5}"#;
+pub const ANSWER: &str = r#"{"degrees":22.5}"#;
 /// The key of the payer that the gate's ledger gives money to.
 pub const PAYER_SEED: [u8; 32] = [3; 32];
 
@@ -61,6 +61,8 @@ pub enum Kind {
     Plain,
     /// axum behind the gate.
     Gate,
+    /// axum behind a gate that takes sessions.
+    Sessions,
 }
 
 /// A server that runs. Killed when dropped.
@@ -172,6 +174,7 @@ pub fn serve(kind: Kind, folder: &Path) -> Result<()> {
                 .route("/paid", get(async || ANSWER))
                 .route("/refused", get(async || ANSWER)),
             Kind::Gate => gated(folder).await?,
+            Kind::Sessions => sessions::serve::app(folder).await?,
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         println!("listening on http://{}", listener.local_addr()?);
@@ -223,7 +226,7 @@ async fn gated(folder: &Path) -> Result<Router> {
 }
 
 /// Opens an account with money in it.
-async fn fund(
+pub async fn fund(
     ledger: &Ledger,
     operator: &Ed25519Key,
     key: &Ed25519Key,

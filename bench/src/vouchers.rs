@@ -61,14 +61,15 @@ fn message(voucher: &Voucher) -> Vec<u8> {
 }
 
 /// A channel signed by secp256k1, and some of its vouchers.
-struct Recovered {
+pub struct Recovered {
     scheme: Eip712,
     domain: Domain,
     vouchers: Vec<Voucher>,
 }
 
 impl Recovered {
-    fn new() -> Result<Self> {
+    /// Makes them.
+    pub fn new() -> Result<Self> {
         let key = eip712::SigningKey::from_bytes(&[9; 32])?;
         let domain = Domain::new(Variant::TEMPO_V2, 4217, Address([2; 20]));
         let vouchers = (1..=BATCH).map(|n| key.voucher(&domain, CHANNEL, n.into()));
@@ -80,7 +81,7 @@ impl Recovered {
     }
 
     /// The bare operation: one signature, parsed before, over one digest, hashed before.
-    fn bare(&self) -> Result<impl Fn() -> bool + use<>> {
+    pub fn bare(&self) -> Result<impl Fn() -> bool + use<>> {
         let voucher = self.vouchers.first().context("there are vouchers")?;
         let digest = self.domain.digest(&CHANNEL, voucher.cumulative);
         let id = RecoveryId::from_u8_masked(voucher.proof[64] - 27);
