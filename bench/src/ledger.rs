@@ -1,6 +1,6 @@
 //! The ledger: the pure machine, and durable against PostgreSQL on the same disk.
 
-mod postgres;
+pub mod postgres;
 
 use anyhow::{Context as _, Result};
 use stiver_core::Timestamp;

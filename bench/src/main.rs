@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod accept;
 mod codec;
 mod goals;
 mod http;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use crate::{codec, http, ledger, paid, proxy, report::Finding, sessions, vouchers};
+use crate::{accept, codec, http, ledger, paid, proxy, report::Finding, sessions, vouchers};
 
 /// What the measurements need from outside.
 #[derive(Debug, Clone)]
@@ -76,6 +76,10 @@ pub const ALL: &[Group] = &[
     Group {
         rows: &sessions::ROWS,
         run: sessions::run,
+    },
+    Group {
+        rows: &accept::ROWS,
+        run: accept::run,
     },
 ];
 

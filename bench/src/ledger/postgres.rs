@@ -46,39 +46,18 @@ pub struct Postgres {
     _server: Server,
 }
 
-/// Its files and programs.
-struct Server {
+/// A server's files and programs. Stopped when dropped.
+pub struct Server {
     programs: PathBuf,
     data: PathBuf,
+    address: String,
 }
 
 impl Postgres {
     /// Makes a database in a folder and starts its server, durable as it comes.
     pub fn start(base: &Path) -> Result<Self> {
-        let programs = programs().context(MISSING)?;
-        // The server must not be root's, so that it needs a folder that its user can reach.
-        open_to_others(base)?;
-        let data = base.join("postgres");
-        fs::create_dir(&data).context("making a folder")?;
-        if is_root() {
-            run(Command::new("chown").arg("postgres").arg(&data))?;
-        }
-        let server = Server { programs, data };
-        let shown = server.data.display().to_string();
-        server.run(
-            "initdb",
-            &["-D", &shown, "-A", "trust", "-U", "postgres", "--no-sync"],
-        )?;
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let options =
-            format!("-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={shown}");
-        let log = format!("{shown}/log");
-        server.run(
-            "pg_ctl",
-            &["-D", &shown, "-w", "-l", &log, "-o", &options, "start"],
-        )?;
-        let address = format!("host=127.0.0.1 port={port} user=postgres dbname=postgres");
-        let mut client = Client::connect(&address, NoTls).context("connecting to PostgreSQL")?;
+        let server = Server::start(base, "")?;
+        let mut client = server.client()?;
         client.batch_execute(TABLES)?;
         Ok(Self {
             insert: client.prepare(INSERT)?,
@@ -171,6 +150,43 @@ impl Columns {
 }
 
 impl Server {
+    /// Makes a database in a folder and starts its server with these options, durable as it comes.
+    pub fn start(base: &Path, options: &str) -> Result<Self> {
+        let programs = programs().context(MISSING)?;
+        // The server must not be root's, so that it needs a folder that its user can reach.
+        open_to_others(base)?;
+        let data = base.join("postgres");
+        fs::create_dir(&data).context("making a folder")?;
+        if is_root() {
+            run(Command::new("chown").arg("postgres").arg(&data))?;
+        }
+        let shown = data.display().to_string();
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let server = Self {
+            programs,
+            data,
+            address: format!("host={shown} port={port} user=postgres dbname=postgres"),
+        };
+        server.run(
+            "initdb",
+            &["-D", &shown, "-A", "trust", "-U", "postgres", "--no-sync"],
+        )?;
+        let options = format!(
+            "-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={shown} {options}"
+        );
+        let log = format!("{shown}/log");
+        server.run(
+            "pg_ctl",
+            &["-D", &shown, "-w", "-l", &log, "-o", &options, "start"],
+        )?;
+        Ok(server)
+    }
+
+    /// A connection to it.
+    pub fn client(&self) -> Result<Client> {
+        Client::connect(&self.address, NoTls).context("connecting to PostgreSQL")
+    }
+
     fn run(&self, program: &str, arguments: &[&str]) -> Result<()> {
         let program = self.programs.join(program);
         let mut command = if is_root() {
