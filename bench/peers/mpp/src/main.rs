@@ -1,9 +1,9 @@
 //! The session server of the `mpp` crate, verifying vouchers in this process.
 //!
 //! What is timed is `SessionMethod::verify_session` of a credential that was parsed before: its
-//! payload is read, the channel found and checked, the voucher's EIP-712 signature verified and the
-//! voucher accepted, in the crate's own store in memory. Before that the method asks the chain about
-//! the channel, for each voucher. Its own seam for that is a provider: here one over a transport
+//! payload is read, the channel found and checked, the voucher's EIP-712 signature verified and
+//! the voucher accepted, in the crate's own store in memory. Before that the method asks the chain
+//! about the channel, for each voucher. Its own seam for that is a provider: here one over a transport
 //! that answers at once, in this process, always the same. So of the chain only the crate's own
 //! work is counted, and no network.
 //!
