@@ -41,6 +41,7 @@
 //!     voucher: Some(Voucher { channel: id, cumulative: 30, proof: [9; 64].into() }),
 //!     take: Take::Spend(10),
 //!     key: None,
+//!     reruns: 0,
 //! };
 //! let reply = store.channel(ChannelCommand::Present(Box::new(present))).await?;
 //! let ChannelReply::Presented(presented) = reply else { panic!("the channel is open") };
@@ -62,7 +63,7 @@ use std::{fmt, sync::Arc};
 use stiver_channel::{Channel, ChannelId, Op, Refusal, Rules, Voucher};
 use stiver_env::BoxFuture;
 
-use crate::{SecretBytes, StoreError};
+use crate::{SecretBytes, StoreError, StoredResponse};
 
 pub use book::ChannelReader;
 pub(crate) use book::Channels;
@@ -110,6 +111,9 @@ pub enum ChannelCommand {
     Present(Box<Present>),
     /// Ends a reservation: spends of it, and frees the rest. Answered [`ChannelReply::Done`].
     Conclude(Conclude),
+    /// Keeps what was answered under a key that was spent before. Answered [`ChannelReply::Done`],
+    /// also when there is no room for it.
+    Keep(Keep),
     /// Anything else that can happen to a channel. Answered [`ChannelReply::Done`].
     Apply(Box<Apply>),
     /// Reads a channel, after all that was submitted before. Answered [`ChannelReply::Found`].
@@ -161,6 +165,9 @@ pub struct Present {
     pub take: Take,
     /// The request's Idempotency-Key: what is taken under one key is taken once.
     pub key: Option<SpendKey>,
+    /// How often the handler may run again for this request, without a charge, when it was paid for
+    /// under the key and its answer is not kept.
+    pub reruns: u32,
 }
 
 /// What to take of what is authorised, base units.
@@ -184,8 +191,58 @@ pub struct SpendKey {
     pub request: [u8; 32],
 }
 
+/// What was answered to a request under its Idempotency-Key.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SpendAnswer {
+    /// The server's own bytes: what it needs, besides the channel's figures, to print the receipt
+    /// again. At most [`SPEND_RECEIPT_BYTES_MAX`](crate::limits::SPEND_RECEIPT_BYTES_MAX).
+    pub receipt: Box<[u8]>,
+    /// The response.
+    pub response: StoredResponse,
+}
+
+impl SpendAnswer {
+    /// What it counts for in the limits, bytes.
+    pub fn weight(&self) -> u64 {
+        let more = self.receipt.len().saturating_add(ANSWER_OVERHEAD_BYTES);
+        let more = u64::try_from(more).unwrap_or(u64::MAX);
+        self.response.weight().saturating_add(more)
+    }
+}
+
+impl fmt::Debug for SpendAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.response.fmt(f)
+    }
+}
+
+/// Memory counted for a kept answer besides its bytes.
+const ANSWER_OVERHEAD_BYTES: usize = 256;
+
+/// An answer as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptAnswer {
+    /// The answer.
+    pub answer: Arc<SpendAnswer>,
+    /// What was authorised in the channel once it was kept.
+    pub accepted: u128,
+    /// What was spent in the channel once it was kept.
+    pub spent: u128,
+}
+
+/// What was answered under a key that was spent before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keep {
+    /// The channel.
+    pub id: ChannelId,
+    /// The key.
+    pub key: [u8; 32],
+    /// The answer.
+    pub answer: Arc<SpendAnswer>,
+}
+
 /// The end of a reservation, or of a part of one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conclude {
     /// The channel.
     pub id: ChannelId,
@@ -198,6 +255,8 @@ pub struct Conclude {
     /// The key under which it was reserved: bound for good when something is spent, free again
     /// when nothing is.
     pub key: Option<[u8; 32]>,
+    /// What is answered under the key: kept with what is spent, in one write, when there is room.
+    pub answer: Option<Arc<SpendAnswer>>,
 }
 
 /// Something that happens to a channel.
@@ -318,18 +377,28 @@ pub struct Presented {
 }
 
 /// What became of a [`Take`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Taken {
     /// Nothing was asked.
     Nothing,
     /// It was taken.
     Done,
-    /// Under this key it was taken before, for the same request: nothing is taken again.
+    /// Under this key it was taken before, for the same request: nothing is taken again, and its
+    /// answer is not kept.
     Before,
+    /// As [`Taken::Before`], and the handler may run once more: this is counted.
+    Again,
+    /// Under this key it was taken before, for the same request, and this was its answer.
+    Kept(Box<KeptAnswer>),
     /// Under this key it is reserved now, for the same request.
     InProgress,
     /// The key is bound to another request. Nothing was taken.
     OtherRequest,
+    /// So many keys were bound lately that none can be forgotten yet. Nothing was taken.
+    TooManyKeys {
+        /// When there may be room, milliseconds from now.
+        wait_ms: u64,
+    },
     /// It was not taken. The voucher stands all the same.
     Refused(Refusal),
 }
@@ -345,4 +414,6 @@ pub struct ChannelUsage {
     pub bytes: u64,
     /// Idempotency-Keys.
     pub keys: u64,
+    /// Memory of the answers that are kept under them, bytes.
+    pub answers_bytes: u64,
 }

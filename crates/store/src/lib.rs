@@ -80,7 +80,8 @@ use stiver_env::BoxFuture;
 
 pub use channel::{
     Apply, ChannelCommand, ChannelReader, ChannelReply, ChannelSeen, ChannelStore, ChannelUsage,
-    ChannelWork, Conclude, NewChannel, Present, Presented, Settling, SpendKey, Take, Taken,
+    ChannelWork, Conclude, Keep, KeptAnswer, NewChannel, Present, Presented, Settling, SpendAnswer,
+    SpendKey, Take, Taken,
 };
 pub use claim::{Claim, ClaimState, Delivery, SecretBytes, StoredResponse};
 pub use command::{Advance, Command, NewClaim, Reply};

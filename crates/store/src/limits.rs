@@ -46,13 +46,33 @@ pub const CHANNELS_MAX: u64 = 1_000_000;
 pub const CHANNEL_DETAILS_BYTES_MAX: usize = 8 * 1024;
 /// Largest proof of a voucher, bytes.
 pub const PROOF_BYTES_MAX: usize = 1024;
-/// How long a channel that has ended is remembered after its payer last used it, milliseconds:
-/// thirty days. After that it is one that was never here; its funding cannot be replayed by then.
+/// How long a channel that has ended is remembered after its end, milliseconds: thirty days. After that it is one that was never here; its funding cannot be replayed by then.
 pub const ENDED_CHANNEL_RETAIN_MS: u64 = 30 * 24 * 60 * 60 * 1000;
 /// How long the Idempotency-Key of a spend is remembered, milliseconds: one hour.
 pub const SPEND_KEY_RETAIN_MS: u64 = 60 * 60 * 1000;
-/// Most Idempotency-Keys of spends that are remembered: 262,144. Beyond it the oldest is forgotten.
-pub const SPEND_KEYS_MAX: usize = 262_144;
+/// How long the Idempotency-Key of a spend is remembered whatever happens, milliseconds: one minute.
+/// Where there is no room for another key, a channel's own oldest goes once it is older than this;
+/// until then what would be taken under another one is refused.
+pub const SPEND_KEY_SURE_MS: u64 = 60 * 1000;
+/// Most Idempotency-Keys of spends that one channel holds: 65,536.
+pub const CHANNEL_KEYS_MAX: usize = 65_536;
+/// Most Idempotency-Keys of spends in all: 1,048,576.
+pub const SPEND_KEYS_MAX: usize = 1_048_576;
+/// Of [`SPEND_KEYS_MAX`], one part in so many is for channels that hold fewer than
+/// [`SPEND_KEYS_FEW`]: busy ones cannot take it.
+pub const SPEND_KEYS_RESERVED_DIVISOR: usize = 4;
+/// A channel that holds fewer Idempotency-Keys than this holds few.
+pub const SPEND_KEYS_FEW: usize = 16;
+/// Largest answer that is kept under an Idempotency-Key of a spend, bytes: body, header fields and
+/// what prints its receipt. A larger one is not kept.
+pub const SPEND_ANSWER_BYTES_MAX: u64 = 96 * 1024;
+/// Most memory that the kept answers of one channel take, bytes: 1 MiB. Beyond it the oldest goes.
+pub const CHANNEL_ANSWERS_BYTES_MAX: u64 = 1 << 20;
+/// Most memory that the kept answers of all channels take, bytes: 128 MiB. Beyond it the channel
+/// that holds most loses its oldest.
+pub const SPEND_ANSWERS_BYTES_MAX: u64 = 128 << 20;
+/// Most bytes by which the server prints a receipt again.
+pub const SPEND_RECEIPT_BYTES_MAX: usize = 1024;
 
 /// The limits that an operator may set. The rest are constants. A value above its ceiling is
 /// lowered to it.

@@ -83,6 +83,7 @@ async fn pay(store: EmbeddedStore, told: Arc<Vec<Mutex<Told>>>, n: u64) -> Resul
                 false => Take::Spend(COST),
             },
             key: None,
+            reruns: 0,
         };
         let reply = store.channel(ChannelCommand::Present(Box::new(present)));
         let ChannelReply::Presented(presented) = reply.await? else {
@@ -98,6 +99,7 @@ async fn pay(store: EmbeddedStore, told: Arc<Vec<Mutex<Told>>>, n: u64) -> Resul
                 spend: COST,
                 from_reserved: COST + 2,
                 key: None,
+                answer: None,
             };
             match store.channel(ChannelCommand::Conclude(end)).await? {
                 ChannelReply::Done(_) => {}

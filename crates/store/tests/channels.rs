@@ -6,18 +6,18 @@
     reason = "the functions that tests share are tests too"
 )]
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use stiver_channel::{Caps, Channel, ChannelId, Op, Phase, Refusal, Rules, Voucher};
 use stiver_core::Timestamp;
 use stiver_env::Clock;
 use stiver_store::{
-    Apply, ChannelCommand, ChannelReply, ChannelWork, Conclude, Limits, NewChannel, Present,
-    Presented, Settling, SpendKey, Take, Taken,
+    Apply, ChannelCommand, ChannelReply, ChannelWork, Conclude, Keep, Limits, NewChannel, Present,
+    Presented, Settling, SpendAnswer, SpendKey, StoredResponse, Take, Taken,
     event::Event,
     limits::{
-        CHANNEL_DETAILS_BYTES_MAX, ENDED_CHANNEL_RETAIN_MS, PROOF_BYTES_MAX, SPEND_KEY_RETAIN_MS,
-        SPEND_KEYS_MAX,
+        CHANNEL_DETAILS_BYTES_MAX, ENDED_CHANNEL_RETAIN_MS, PROOF_BYTES_MAX,
+        SPEND_ANSWER_BYTES_MAX, SPEND_KEY_RETAIN_MS,
     },
     state::{Answer, KnownClaims, Request, State},
 };
@@ -56,6 +56,7 @@ fn present(n: u64, cumulative: Option<u128>, take: Take) -> Present {
         voucher: cumulative.map(|it| voucher(n, it)),
         take,
         key: None,
+        reruns: 0,
     }
 }
 
@@ -77,6 +78,7 @@ fn conclude(n: u64, spend: u128, from_reserved: u128) -> Conclude {
         spend,
         from_reserved,
         key: None,
+        answer: None,
     }
 }
 
@@ -209,6 +211,20 @@ fn random_work(random: &mut Random) -> ChannelWork {
     }
 }
 
+fn random_answer(random: &mut Random) -> Arc<SpendAnswer> {
+    let body = usize::try_from(random.below(SPEND_ANSWER_BYTES_MAX + 1_000)).unwrap();
+    let lives = random.below(SPEND_KEY_RETAIN_MS);
+    Arc::new(SpendAnswer {
+        receipt: b"receipt"[..].into(),
+        response: StoredResponse {
+            status: 200,
+            headers: vec![("content-type".to_owned(), b"text/plain".to_vec())],
+            body: vec![b'b'; body],
+            expires_at: fixtures::now().plus_millis(lives),
+        },
+    })
+}
+
 fn random_command(random: &mut Random) -> ChannelCommand {
     let n = random.below(6);
     let amount = u128::from(random.below(120));
@@ -235,12 +251,21 @@ fn random_command(random: &mut Random) -> ChannelCommand {
             it.key = random
                 .once_in(3)
                 .then(|| key(random.below(8), random.below(2)));
+            it.reruns = u32::from(random.once_in(2));
             ChannelCommand::Present(Box::new(it))
         }
         6 | 7 => {
             let spend = if random.once_in(2) { 0 } else { amount };
             let mut it = conclude(n, spend, u128::from(random.below(60)));
             it.key = random.once_in(2).then(|| key(random.below(8), 0).key);
+            it.answer = random.once_in(2).then(|| random_answer(random));
+            if random.once_in(4) {
+                return ChannelCommand::Keep(Keep {
+                    id: id(n),
+                    key: key(random.below(8), 0).key,
+                    answer: random_answer(random),
+                });
+            }
             ChannelCommand::Conclude(it)
         }
         8 => ChannelCommand::Read { id: id(n) },
@@ -428,7 +453,7 @@ fn what_is_taken_under_one_key_is_taken_once() {
     // Nothing was served under it: the same request may be paid for again.
     let mut end = conclude(1, 0, 10);
     end.key = Some(key(2, 1).key);
-    done(logged.run(at(0), ChannelCommand::Conclude(end)));
+    done(logged.run(at(0), ChannelCommand::Conclude(end.clone())));
     assert_eq!(logged.present(reserve.clone()).taken, Taken::Done);
     end.spend = 10;
     done(logged.run(at(0), ChannelCommand::Conclude(end)));
@@ -442,24 +467,6 @@ fn what_is_taken_under_one_key_is_taken_once() {
         ChannelCommand::Present(Box::new(spend(35, key(1, 2)))),
     );
     assert!(matches!(reply, ChannelReply::Presented(it) if it.taken == Taken::Done));
-}
-
-#[test]
-fn the_oldest_key_goes_when_there_are_too_many() {
-    let mut logged = Logged::new();
-    let mut new = new_channel(1);
-    new.deposit = u128::MAX;
-    logged.run(at(0), ChannelCommand::Open(Box::new(new)));
-    logged.present(present(1, Some(u128::MAX), Take::Nothing));
-    let mut spend = |n| {
-        let mut it = present(1, None, Take::Spend(1));
-        it.key = Some(key(n, 1));
-        logged.present(it).taken
-    };
-    let most = u64::try_from(SPEND_KEYS_MAX).unwrap();
-    (0..=most).for_each(|n| assert_eq!(spend(n), Taken::Done));
-    assert_eq!(spend(1), Taken::Before);
-    assert_eq!(spend(0), Taken::Done, "the first was forgotten");
 }
 
 #[test]

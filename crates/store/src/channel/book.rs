@@ -16,11 +16,12 @@ use stiver_wal::Inconsistent;
 
 use super::{
     Apply, ChannelCommand, ChannelEvent, ChannelReply, ChannelSeen, ChannelUsage, ChannelWork,
-    Conclude, Keys, NewChannel, Present, Presented, Record, Take, Taken,
+    Conclude, Keep, Keys, NewChannel, Present, Presented, Record, SpendAnswer, SpendKey, Take,
+    Taken,
 };
 use crate::limits::{
     ARTEFACT_BYTES_MAX, CHANNEL_DETAILS_BYTES_MAX, ENDED_CHANNEL_RETAIN_MS, FREED_PER_EVENT_MAX,
-    PROOF_BYTES_MAX, RECORD_BYTES_MAX,
+    PROOF_BYTES_MAX, RECORD_BYTES_MAX, SPEND_RECEIPT_BYTES_MAX,
 };
 use crate::rules::TooLarge;
 
@@ -40,6 +41,7 @@ struct Shared {
     ended: AtomicU64,
     bytes: AtomicU64,
     keys: AtomicU64,
+    answers_bytes: AtomicU64,
 }
 
 impl Shared {
@@ -72,6 +74,7 @@ impl ChannelReader {
             ended: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             keys: AtomicU64::new(0),
+            answers_bytes: AtomicU64::new(0),
         }))
     }
 
@@ -94,6 +97,7 @@ impl ChannelReader {
             ended: all.ended.load(Ordering::Relaxed),
             bytes: all.bytes.load(Ordering::Relaxed),
             keys: all.keys.load(Ordering::Relaxed),
+            answers_bytes: all.answers_bytes.load(Ordering::Relaxed),
         }
     }
 
@@ -148,6 +152,8 @@ impl Channels {
         all.ended.store(number(self.ended.len()), Ordering::Relaxed);
         all.bytes.store(self.bytes, Ordering::Relaxed);
         all.keys.store(number(self.keys.len()), Ordering::Relaxed);
+        let answers = self.keys.answers_bytes();
+        all.answers_bytes.store(answers, Ordering::Relaxed);
     }
 
     fn channel(&self, id: &ChannelId, now: Timestamp) -> Option<Channel> {
@@ -160,6 +166,7 @@ impl Channels {
             ChannelCommand::Open(new) => self.open(now, *new),
             ChannelCommand::Present(it) => self.present(now, *it),
             ChannelCommand::Conclude(it) => self.conclude(now, it),
+            ChannelCommand::Keep(it) => self.keep(now, it),
             ChannelCommand::Apply(it) => self.apply(now, *it),
             ChannelCommand::Read { id } => {
                 let seen = self.reader.read(&id);
@@ -208,20 +215,21 @@ impl Channels {
         let Some(mut channel) = self.channel(&it.id, now) else {
             return (ChannelReply::Absent, None);
         };
+        let known = it.key.filter(|_| it.take != Take::Nothing);
+        let known = known.and_then(|key| self.known(&key, it.reruns, now));
         let mut authority = Authority::Established;
         let mut accepted = None;
         if let Some(voucher) = it.voucher {
             let cumulative = voucher.cumulative;
             authority = Authority::Voucher { cumulative };
             match step(&mut channel, &it.rules, &Op::Accept { cumulative }, now) {
+                // What was paid for under a key is answered for, whatever came since.
+                Err(_) if known.is_some() => {}
                 Err(refusal) => return refused(refusal, channel),
                 Ok(Some(_)) => accepted = Some((cumulative, voucher.proof)),
                 Ok(None) => {}
             }
         }
-        let known = it
-            .key
-            .and_then(|key| Some((key, self.keys.get(&key.key, now)?)));
         let op = match it.take {
             Take::Nothing => None,
             Take::Spend(amount) => Some(Op::Spend {
@@ -231,24 +239,23 @@ impl Channels {
             }),
             Take::Reserve(amount) => Some(Op::Reserve { amount, authority }),
         };
-        let (taken, change) = match (op, known) {
-            (None, _) => (Taken::Nothing, None),
-            (Some(_), Some((key, known))) if known.request != key.request => {
-                (Taken::OtherRequest, None)
-            }
-            (Some(_), Some((_, known))) if known.pending => (Taken::InProgress, None),
-            (Some(_), Some(_)) => (Taken::Before, None),
-            (Some(op), None) => match step(&mut channel, &it.rules, &op, now) {
+        let full = it.key.and_then(|_| self.keys.wait(&it.id, now));
+        let (taken, change) = match (op, known, full) {
+            (None, ..) => (Taken::Nothing, None),
+            (Some(_), Some(known), _) => (known, None),
+            (Some(_), None, Some(wait_ms)) => (Taken::TooManyKeys { wait_ms }, None),
+            (Some(op), None, None) => match step(&mut channel, &it.rules, &op, now) {
                 Ok(change) => (Taken::Done, change),
                 Err(refusal) => (Taken::Refused(refusal), None),
             },
         };
         let raised = accepted.is_some();
-        let event = (raised || change.is_some()).then_some(ChannelEvent::Presented {
+        let keyed = change.is_some() || taken == Taken::Again;
+        let event = (raised || keyed).then_some(ChannelEvent::Presented {
             id: it.id,
             accepted,
             taken: change,
-            key: it.key.filter(|_| change.is_some()),
+            key: it.key.filter(|_| keyed),
         });
         let presented = Presented {
             channel,
@@ -258,7 +265,43 @@ impl Channels {
         (ChannelReply::Presented(presented), event)
     }
 
+    /// What became of what was taken under a key before. `None` when nothing was.
+    fn known(&self, key: &SpendKey, reruns: u32, now: Timestamp) -> Option<Taken> {
+        let known = self.keys.get(&key.key, now)?;
+        if known.request != key.request {
+            return Some(Taken::OtherRequest);
+        }
+        if known.pending {
+            return Some(Taken::InProgress);
+        }
+        let kept = known.kept.as_ref();
+        Some(match kept {
+            Some(it) if now < it.answer.response.expires_at => Taken::Kept(it.clone()),
+            _ if known.runs < reruns => Taken::Again,
+            _ => Taken::Before,
+        })
+    }
+
+    fn keep(&self, now: Timestamp, it: Keep) -> Decided {
+        let Some(channel) = self.channel(&it.id, now) else {
+            return (ChannelReply::Absent, None);
+        };
+        if let Err(it) = check_answer(&it.answer) {
+            return too_large(&it);
+        }
+        let keeps = self.keys.takes_answer(&it.key, &it.id, &it.answer, now);
+        let event = keeps.then_some(ChannelEvent::Kept {
+            id: it.id,
+            key: it.key,
+            answer: it.answer,
+        });
+        (ChannelReply::Done(channel), event)
+    }
+
     fn conclude(&self, now: Timestamp, it: Conclude) -> Decided {
+        if let Some(Err(it)) = it.answer.as_deref().map(check_answer) {
+            return too_large(&it);
+        }
         let Some(mut channel) = self.channel(&it.id, now) else {
             return (ChannelReply::Absent, None);
         };
@@ -275,10 +318,14 @@ impl Channels {
         match step(&mut channel, &it.rules, &op, now) {
             Err(refusal) => refused(refusal, channel),
             Ok(change) => {
+                let answer = it.key.zip(it.answer).filter(|(key, answer)| {
+                    it.spend > 0 && self.keys.takes_answer(key, &it.id, answer, now)
+                });
                 let event = change.map(|change| ChannelEvent::Concluded {
                     id: it.id,
                     change,
                     key: it.key,
+                    answer: answer.map(|(_, answer)| answer),
                 });
                 (ChannelReply::Done(channel), event)
             }
@@ -360,20 +407,33 @@ impl Channels {
                         None => Ok(()),
                     }
                 })?;
-                if let Some(key) = key {
-                    let pending = matches!(taken, Some(Change::Reserved { .. }));
-                    self.keys.bind(id, *key, pending, now);
+                match (key, taken) {
+                    (Some(key), Some(taken)) => {
+                        let pending = matches!(taken, Change::Reserved { .. });
+                        self.keys.bind(id, *key, pending, now);
+                    }
+                    (Some(key), None) => self.keys.run_again(&key.key),
+                    (None, _) => {}
                 }
                 Ok(())
             }
-            ChannelEvent::Concluded { change, key, .. } => {
+            ChannelEvent::Concluded {
+                change,
+                key,
+                answer,
+                ..
+            } => {
                 self.change(id, |_, channel| follow(channel, &id, *change, now))?;
                 if let Some(key) = key {
                     let spent = matches!(change, Change::Spent { .. });
                     self.keys.conclude(key, spent);
                 }
-                Ok(())
+                match (key, answer) {
+                    (Some(key), Some(answer)) => self.keep_answer(&id, key, answer),
+                    _ => Ok(()),
+                }
             }
+            ChannelEvent::Kept { key, answer, .. } => self.keep_answer(&id, key, answer),
             ChannelEvent::Applied {
                 change,
                 proof,
@@ -394,6 +454,18 @@ impl Channels {
                 Ok(())
             }),
         }
+    }
+
+    fn keep_answer(
+        &mut self,
+        id: &ChannelId,
+        key: &[u8; 32],
+        answer: &Arc<SpendAnswer>,
+    ) -> Result<(), Inconsistent> {
+        let channel = self.reader.channel(id);
+        let channel = channel.ok_or_else(|| broken(id, "answers and is not there"))?;
+        self.keys.answered(key, answer, &channel);
+        Ok(())
     }
 
     /// Changes a record and its places in the sums.
@@ -523,6 +595,7 @@ impl Channels {
             }
         });
         found?;
+        self.keys.check()?;
         if (open, ended, bytes) == (self.open, self.ended.len(), self.bytes) {
             Ok(())
         } else {
@@ -588,6 +661,11 @@ fn is_gone(channel: &Channel, now: Timestamp) -> bool {
 
 fn check_proof(proof: Option<&[u8]>) -> Result<(), TooLarge> {
     at_most("proof", proof.map_or(0, <[u8]>::len), PROOF_BYTES_MAX)
+}
+
+fn check_answer(answer: &SpendAnswer) -> Result<(), TooLarge> {
+    let bytes = answer.receipt.len();
+    at_most("receipt", bytes, SPEND_RECEIPT_BYTES_MAX)
 }
 
 fn check_work(work: &ChannelWork) -> Result<(), TooLarge> {

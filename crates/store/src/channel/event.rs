@@ -1,8 +1,10 @@
 //! What happened to channels: the facts that the log keeps.
 
+use std::sync::Arc;
+
 use stiver_channel::{Change, ChannelId};
 
-use super::{Settling, SpendKey};
+use super::{Settling, SpendAnswer, SpendKey};
 
 /// One fact about one channel. The log's time is the time of each change in it.
 #[derive(Clone, PartialEq, Eq)]
@@ -26,7 +28,8 @@ pub enum ChannelEvent {
         accepted: Option<(u128, Box<[u8]>)>,
         /// [`Change::Spent`] or [`Change::Reserved`]
         taken: Option<Change>,
-        /// The key under which it was taken.
+        /// The key under which it was taken; without anything taken, the key under which the
+        /// handler runs once more.
         key: Option<SpendKey>,
     },
     /// A reservation ended.
@@ -37,6 +40,17 @@ pub enum ChannelEvent {
         change: Change,
         /// The key under which it was reserved.
         key: Option<[u8; 32]>,
+        /// What is kept under the key.
+        answer: Option<Arc<SpendAnswer>>,
+    },
+    /// What was answered under a key is kept.
+    Kept {
+        /// Which.
+        id: ChannelId,
+        /// The key.
+        key: [u8; 32],
+        /// The answer.
+        answer: Arc<SpendAnswer>,
     },
     /// Anything else.
     Applied {
@@ -69,6 +83,7 @@ impl ChannelEvent {
             Self::Opened { id, .. }
             | Self::Presented { id, .. }
             | Self::Concluded { id, .. }
+            | Self::Kept { id, .. }
             | Self::Applied { id, .. } => *id,
         }
     }

@@ -2,19 +2,26 @@
 //!
 //! Amounts are unsigned integers of at most 64 bits, or 16 bytes big-endian.
 
+use std::sync::Arc;
+
 use minicbor::data::Type;
 use stiver_channel::{Change, Channel, ChannelId, Figures, Phase};
 
 use super::{
-    Read, Reader, Writer, Written, array, decode, fixed, instant, length, list, maybe, maybe_bytes,
-    tag, unknown,
+    Read, Reader, Writer, Written, array, claim, decode, fixed, instant, length, list, maybe,
+    maybe_bytes, tag, unknown,
 };
-use crate::channel::{ChannelEvent, ChannelWork, Channels, Keyed, Record, Settling, SpendKey};
+use crate::channel::{
+    ChannelEvent, ChannelWork, Channels, KeptAnswer, Keyed, Record, Settling, SpendAnswer, SpendKey,
+};
 
 const OPENED: u8 = 5;
 const PRESENTED: u8 = 6;
 const CONCLUDED: u8 = 7;
 const APPLIED: u8 = 8;
+/// As [`CONCLUDED`], and an answer is kept.
+const CONCLUDED_WITH_ANSWER: u8 = 20;
+const KEPT: u8 = 21;
 
 pub(super) fn write_event(w: &mut Writer<'_>, event: &ChannelEvent) -> Written {
     match event {
@@ -50,10 +57,27 @@ pub(super) fn write_event(w: &mut Writer<'_>, event: &ChannelEvent) -> Written {
                 Some(it) => w.array(2)?.bytes(&it.key)?.bytes(&it.request)?.ok(),
             }
         }
-        ChannelEvent::Concluded { id, change, key } => {
-            w.array(4)?.u8(CONCLUDED)?.bytes(&id.0)?;
+        ChannelEvent::Concluded {
+            id,
+            change,
+            key,
+            answer,
+        } => {
+            match answer {
+                None => w.array(4)?.u8(CONCLUDED)?,
+                Some(_) => w.array(5)?.u8(CONCLUDED_WITH_ANSWER)?,
+            };
+            w.bytes(&id.0)?;
             write_change(w, change)?;
-            maybe_bytes(w, key.as_ref().map(|it| &it[..]))
+            maybe_bytes(w, key.as_ref().map(|it| &it[..]))?;
+            match answer {
+                None => Ok(()),
+                Some(answer) => write_answer(w, answer),
+            }
+        }
+        ChannelEvent::Kept { id, key, answer } => {
+            w.array(4)?.u8(KEPT)?.bytes(&id.0)?.bytes(key)?;
+            write_answer(w, answer)
         }
         ChannelEvent::Applied {
             id,
@@ -97,6 +121,18 @@ pub(super) fn read_event(r: &mut Reader<'_>, tag: (u8, u64)) -> Read<Option<Chan
             id: id(r)?,
             change: read_change(r)?,
             key: maybe(r, fixed)?,
+            answer: None,
+        },
+        (CONCLUDED_WITH_ANSWER, 4) => ChannelEvent::Concluded {
+            id: id(r)?,
+            change: read_change(r)?,
+            key: maybe(r, fixed)?,
+            answer: Some(Arc::new(read_answer(r)?)),
+        },
+        (KEPT, 3) => ChannelEvent::Kept {
+            id: id(r)?,
+            key: fixed(r)?,
+            answer: Arc::new(read_answer(r)?),
         },
         (APPLIED, 4) => ChannelEvent::Applied {
             id: id(r)?,
@@ -108,7 +144,7 @@ pub(super) fn read_event(r: &mut Reader<'_>, tag: (u8, u64)) -> Read<Option<Chan
     }))
 }
 
-/// Two items: the channels by id, and the keys, oldest first.
+/// Two items: the channels by id, and the keys, oldest of each channel first.
 pub(super) fn write_all(w: &mut Writer<'_>, channels: &Channels) -> Written {
     w.array(channels.len())?;
     let mut written = Ok(());
@@ -121,9 +157,18 @@ pub(super) fn write_all(w: &mut Writer<'_>, channels: &Channels) -> Written {
     let keys: Vec<_> = channels.keys.iter().collect();
     w.array(length(keys.len()))?;
     for (key, keyed) in keys {
-        w.array(5)?.bytes(key)?.bytes(&keyed.channel.0)?;
+        w.array(7)?.bytes(key)?.bytes(&keyed.channel.0)?;
         w.bytes(&keyed.request)?.u64(keyed.until.as_millis())?;
-        w.bool(keyed.pending)?;
+        w.bool(keyed.pending)?.u32(keyed.runs)?;
+        match &keyed.kept {
+            None => w.null()?.ok()?,
+            Some(kept) => {
+                w.array(3)?;
+                write_units(w, kept.accepted)?;
+                write_units(w, kept.spent)?;
+                write_answer(w, &kept.answer)?;
+            }
+        }
     }
     Ok(())
 }
@@ -132,18 +177,55 @@ type All = (Vec<(ChannelId, Record)>, Vec<([u8; 32], Keyed)>);
 
 pub(super) fn read_all(r: &mut Reader<'_>) -> Read<All> {
     let records = list(r, read_record)?;
-    let keys = list(r, |r| {
-        array(r, 5)?;
-        let key = fixed(r)?;
-        let keyed = Keyed {
-            channel: id(r)?,
-            request: fixed(r)?,
-            until: instant(r)?,
-            pending: r.bool()?,
-        };
-        Ok((key, keyed))
-    })?;
+    let keys = list(r, read_key)?;
     Ok((records, keys))
+}
+
+fn read_key(r: &mut Reader<'_>) -> Read<([u8; 32], Keyed)> {
+    // Five items before answers were kept.
+    let items = match r.array()? {
+        Some(items @ (5 | 7)) => items,
+        _ => return Err(decode::Error::message("a key of another length")),
+    };
+    let key = fixed(r)?;
+    let mut keyed = Keyed {
+        channel: id(r)?,
+        request: fixed(r)?,
+        until: instant(r)?,
+        pending: r.bool()?,
+        runs: 0,
+        kept: None,
+    };
+    if items == 7 {
+        keyed.runs = r.u32()?;
+        keyed.kept = maybe(r, |r| {
+            array(r, 3)?;
+            Ok(Box::new(KeptAnswer {
+                accepted: units(r)?,
+                spent: units(r)?,
+                answer: Arc::new(read_answer(r)?),
+            }))
+        })?;
+    }
+    Ok((key, keyed))
+}
+
+/// Two items: what prints the receipt, and the response.
+fn write_answer(w: &mut Writer<'_>, answer: &SpendAnswer) -> Written {
+    w.array(2)?.bytes(&answer.receipt)?;
+    claim::write_response(w, Some(&answer.response))
+}
+
+fn read_answer(r: &mut Reader<'_>) -> Read<SpendAnswer> {
+    array(r, 2)?;
+    let receipt = boxed(r)?;
+    let response = claim::read_response(r)?;
+    let response =
+        response.ok_or_else(|| decode::Error::message("an answer without a response"))?;
+    Ok(SpendAnswer {
+        receipt,
+        response: Arc::unwrap_or_clone(response),
+    })
 }
 
 fn write_record(w: &mut Writer<'_>, id: &ChannelId, record: &Record) -> Written {
