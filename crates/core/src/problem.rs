@@ -45,6 +45,8 @@ pub enum ProblemKind {
     BodyTooLarge,
     /// 422, ours: the Idempotency-Key was used with another request.
     IdempotencyConflict,
+    /// 422, ours: the request was charged under its Idempotency-Key, and its answer is not kept.
+    AnswerNotKept,
     /// 429, ours: too many requests.
     TooManyRequests,
     /// 431, ours: the credential is over the limit.
@@ -77,7 +79,7 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// Every kind.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::PaymentRequired,
         Self::PaymentInsufficient,
         Self::PaymentExpired,
@@ -92,6 +94,7 @@ impl ProblemKind {
         Self::PaymentInProgress,
         Self::BodyTooLarge,
         Self::IdempotencyConflict,
+        Self::AnswerNotKept,
         Self::TooManyRequests,
         Self::CredentialTooLarge,
         Self::Internal,
@@ -126,6 +129,7 @@ impl ProblemKind {
             Self::PaymentInProgress => "urn:stiver:problem:payment-in-progress",
             Self::BodyTooLarge => "urn:stiver:problem:body-too-large",
             Self::IdempotencyConflict => "urn:stiver:problem:idempotency-conflict",
+            Self::AnswerNotKept => "urn:stiver:problem:answer-not-kept",
             Self::TooManyRequests => "urn:stiver:problem:too-many-requests",
             Self::CredentialTooLarge => "urn:stiver:problem:credential-too-large",
             Self::Internal => "urn:stiver:problem:internal",
@@ -175,6 +179,7 @@ impl ProblemKind {
             Self::PaymentInProgress => "Payment In Progress",
             Self::BodyTooLarge => "Request Body Too Large",
             Self::IdempotencyConflict => "Idempotency Key Reused",
+            Self::AnswerNotKept => "Charged And Not Delivered Again",
             Self::TooManyRequests => "Too Many Requests",
             Self::CredentialTooLarge => "Credential Too Large",
             Self::Internal => "Internal Error",
@@ -207,7 +212,7 @@ impl ProblemKind {
             Self::NotFound => 404,
             Self::PaymentInProgress => 409,
             Self::BodyTooLarge => 413,
-            Self::IdempotencyConflict => 422,
+            Self::IdempotencyConflict | Self::AnswerNotKept => 422,
             Self::TooManyRequests => 429,
             Self::CredentialTooLarge => 431,
             Self::Internal => 500,
@@ -250,6 +255,10 @@ pub struct SessionProblem {
     pub channel_id: Option<String>,
     /// `requiredTopUp`, base units: by how much the channel's voucher is short of the request.
     pub required_top_up: Option<u128>,
+    /// `acceptedCumulative`, base units: what is authorised in the channel.
+    pub accepted_cumulative: Option<u128>,
+    /// `spent`, base units: what was charged in the channel.
+    pub spent: Option<u128>,
 }
 
 impl Problem {
@@ -263,7 +272,8 @@ impl Problem {
         }
     }
     /// The JSON body: `type`, `title`, `status`, `detail`, `challengeId`, in this order, and then
-    /// `channelId` and `requiredTopUp` (a decimal string) of a session's problem.
+    /// `channelId`, `requiredTopUp`, `acceptedCumulative` and `spent` (decimal strings) of a
+    /// session's problem.
     ///
     /// ```
     /// use stiver_core::{Problem, problem::ProblemKind};
@@ -294,8 +304,16 @@ impl Problem {
             json.push_str(r#","channelId":"#);
             push_string(&mut json, id);
         }
-        if let Some(units) = session.and_then(|it| it.required_top_up) {
-            write!(json, r#","requiredTopUp":"{units}""#)
+        let figures = session.map(|it| {
+            [
+                ("requiredTopUp", it.required_top_up),
+                ("acceptedCumulative", it.accepted_cumulative),
+                ("spent", it.spent),
+            ]
+        });
+        for (name, units) in figures.into_iter().flatten() {
+            let Some(units) = units else { continue };
+            write!(json, r#","{name}":"{units}""#)
                 .expect("writing to a String cannot fail because it only grows");
         }
         json.push('}');
@@ -326,6 +344,10 @@ pub struct ReceivedProblem {
     pub channel_id: Option<String>,
     /// `requiredTopUp`, base units; `None` when it is no such number.
     pub required_top_up: Option<u128>,
+    /// `acceptedCumulative`, base units; `None` when it is no such number.
+    pub accepted_cumulative: Option<u128>,
+    /// `spent`, base units; `None` when it is no such number.
+    pub spent: Option<u128>,
 }
 
 impl ReceivedProblem {
@@ -348,7 +370,10 @@ impl ReceivedProblem {
         let detail = text("detail");
         let challenge_id = text("challengeId");
         let channel_id = text("channelId");
-        let required_top_up = text("requiredTopUp").and_then(|text| base_units(&text));
+        let mut units = |name: &str| text(name).and_then(|text| base_units(&text));
+        let required_top_up = units("requiredTopUp");
+        let accepted_cumulative = units("acceptedCumulative");
+        let spent = units("spent");
         let status = match members.get("status") {
             Some(Value::Number(number)) => number
                 .as_integer()
@@ -365,6 +390,8 @@ impl ReceivedProblem {
             challenge_id,
             channel_id,
             required_top_up,
+            accepted_cumulative,
+            spent,
         })
     }
 }

@@ -71,6 +71,12 @@ pub enum GateError {
     /// One channel presents more vouchers than it may.
     #[error("too many vouchers of this channel: wait, or sign for more at once")]
     VoucherRate,
+    /// One channel, or all of them, have used so many Idempotency-Keys that none can be forgotten.
+    #[error("too many Idempotency-Keys were used just now: nothing was taken; wait, or send none")]
+    TooManyKeys {
+        /// When there may be room, milliseconds.
+        wait_ms: u64,
+    },
     /// The challenge was not issued here, or was altered. Says no more, so that nobody can probe.
     #[error("the challenge was not issued here, or was altered")]
     NotBound,
@@ -232,6 +238,11 @@ const fn again(kind: ProblemKind, seconds: u32) -> Meaning {
 }
 
 impl GateError {
+    /// True when a genuine voucher was refused only because a higher one came before it.
+    pub(crate) fn is_overtaken(&self) -> bool {
+        matches!(self, Self::Session(it) if it.kind == ProblemKind::SessionDeltaTooSmall)
+    }
+
     /// What it means on the wire.
     ///
     /// # Spec
@@ -247,9 +258,13 @@ impl GateError {
             }
             Self::Malformed(_) => pay(Kind::MalformedCredential),
             Self::Session(refused) => match refused.kind {
-                Kind::Internal => no(Kind::Internal),
+                kind @ (Kind::Internal | Kind::AnswerNotKept) => no(kind),
                 kind => pay(kind),
             },
+            Self::TooManyKeys { wait_ms } => {
+                let seconds = u32::try_from(wait_ms.div_ceil(1_000)).unwrap_or(u32::MAX);
+                again(Kind::TooManyRequests, seconds.max(RETRY_AFTER_SECONDS))
+            }
             Self::VoucherRate => again(Kind::TooManyRequests, RETRY_AFTER_SECONDS),
             Self::NotBound
             | Self::Foreign

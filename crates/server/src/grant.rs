@@ -342,7 +342,7 @@ fn paid(hold: &Hold, details: &Details, method: &Arc<dyn PayeeCharge>) -> Paid {
 }
 
 /// A response as the journal keeps it, when it fits.
-fn stored(
+pub(crate) fn stored(
     head: ResponseHead<'_>,
     body: &[u8],
     expires_at: Timestamp,

@@ -82,6 +82,18 @@ pub const REFUSAL_CHARS_MAX: usize = 1_024;
 /// Most vouchers that one channel presents in a second, when the gate is not told, as a lasting
 /// rate and as a burst.
 pub const VOUCHERS_PER_SECOND: u32 = 10_000;
+/// Longest body of a session's answer that is kept under its Idempotency-Key, bytes. A longer one is
+/// streamed and not kept.
+pub const SESSION_ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// How long an answer of a declared length is waited for, so that it can be kept, milliseconds.
+/// After that what has come leaves, the rest follows as it comes, and nothing is kept.
+pub const SESSION_ANSWER_WAIT_MS: u64 = 1_000;
+/// How long an answer without a declared length is waited for, milliseconds: it may be one that is
+/// read while it is written.
+pub const SESSION_ANSWER_STREAM_WAIT_MS: u64 = 20;
+/// How often the handler of a request with a safe method runs again under its Idempotency-Key,
+/// without a charge, when its answer is not kept.
+pub const SESSION_RERUNS_MAX: u32 = 3;
 /// Most channels whose keys are kept set up, when the gate is not told.
 pub const BUSY_CHANNELS_MAX: usize = 65_536;
 /// Most vouchers of one channel that are verified as one batch.

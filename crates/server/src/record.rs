@@ -254,7 +254,7 @@ impl Details {
 
 mod session;
 
-pub(crate) use session::{ChannelDetails, Funding, FundingKind};
+pub(crate) use session::{ChannelDetails, Funding, FundingKind, SpendReceipt};
 
 /// An artefact as the journal keeps it.
 pub(crate) fn encode_artefact(artefact: &Artefact) -> Vec<u8> {

@@ -85,6 +85,11 @@ impl Request<'_> {
         hash::of("stiver other credentials", &others)
     }
 
+    /// True when the HTTP method asks for nothing but to be told (RFC 9110, section 9.2.1).
+    pub(crate) fn method_is_safe(&self) -> bool {
+        matches!(self.method, "GET" | "HEAD")
+    }
+
     /// True when the HTTP method may be repeated without another effect (RFC 9110, section 9.2.2).
     pub(crate) fn method_is_idempotent(&self) -> bool {
         matches!(

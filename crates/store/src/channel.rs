@@ -198,7 +198,7 @@ pub struct SpendAnswer {
     /// again. At most [`SPEND_RECEIPT_BYTES_MAX`](crate::limits::SPEND_RECEIPT_BYTES_MAX).
     pub receipt: Box<[u8]>,
     /// The response.
-    pub response: StoredResponse,
+    pub response: Arc<StoredResponse>,
 }
 
 impl SpendAnswer {

@@ -47,12 +47,12 @@ fn at(millis: u64) -> Timestamp {
 fn answer(body: usize) -> Arc<SpendAnswer> {
     Arc::new(SpendAnswer {
         receipt: b"how to print it"[..].into(),
-        response: StoredResponse {
+        response: Arc::new(StoredResponse {
             status: 200,
             headers: vec![("x-unit".to_owned(), b"C".to_vec())],
             body: vec![b'b'; body],
             expires_at: at(SPEND_KEY_RETAIN_MS),
-        },
+        }),
     })
 }
 
@@ -277,7 +277,8 @@ fn an_answer_that_is_too_large_too_late_or_of_no_key_is_not_kept() {
     logged.serve(1, key(1), &answer(largest));
     assert_eq!(logged.reserve(at(0), 1, key(1)), Taken::Before);
     let mut late = answer(1);
-    Arc::make_mut(&mut late).response.expires_at = at(0);
+    let response = &mut Arc::make_mut(&mut late).response;
+    Arc::make_mut(response).expires_at = at(0);
     logged.serve(1, key(2), &late);
     assert_eq!(logged.reserve(at(0), 1, key(2)), Taken::Before);
     logged.serve(1, key(3), &answer(1));

@@ -216,12 +216,12 @@ fn random_answer(random: &mut Random) -> Arc<SpendAnswer> {
     let lives = random.below(SPEND_KEY_RETAIN_MS);
     Arc::new(SpendAnswer {
         receipt: b"receipt"[..].into(),
-        response: StoredResponse {
+        response: Arc::new(StoredResponse {
             status: 200,
             headers: vec![("content-type".to_owned(), b"text/plain".to_vec())],
             body: vec![b'b'; body],
             expires_at: fixtures::now().plus_millis(lives),
-        },
+        }),
     })
 }
 

@@ -155,6 +155,8 @@ proptest! {
             challenge_id: id,
             channel_id: None,
             required_top_up: None,
+            accepted_cumulative: None,
+            spent: None,
         });
     }
 
@@ -164,10 +166,14 @@ proptest! {
         problem.session = Some(SessionProblem {
             channel_id: Some(channel.clone()),
             required_top_up: Some(units),
+            accepted_cumulative: Some(units / 2),
+            spent: Some(units / 3),
         });
         let read = parse(&problem.to_json());
         prop_assert_eq!(read.channel_id, Some(channel));
         prop_assert_eq!(read.required_top_up, Some(units));
+        prop_assert_eq!(read.accepted_cumulative, Some(units / 2));
+        prop_assert_eq!(read.spent, Some(units / 3));
     }
 }
 

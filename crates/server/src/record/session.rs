@@ -147,6 +147,55 @@ impl ChannelDetails {
     }
 }
 
+/// What prints the receipt of a request again, with the channel's figures.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SpendReceipt {
+    /// The challenge that was answered.
+    pub(crate) challenge_id: String,
+    /// When it was served.
+    pub(crate) at: Timestamp,
+    /// What was authorised and spent, when that is not as it was in the store's own write.
+    pub(crate) figures: Option<(u128, u128)>,
+}
+
+impl SpendReceipt {
+    const FIELDS: u64 = 4;
+    const WHAT: &'static str = "receipt";
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        write(Self::FIELDS, |writer| {
+            writer.str(&self.challenge_id)?;
+            writer.u64(self.at.as_millis())?;
+            match self.figures {
+                None => writer.null()?.null()?.ok(),
+                Some((accepted, spent)) => {
+                    writer.bytes(&accepted.to_be_bytes())?;
+                    writer.bytes(&spent.to_be_bytes())?.ok()
+                }
+            }
+        })
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
+        read(Self::WHAT, Self::FIELDS, bytes, |reader| {
+            let challenge_id = text(reader)?;
+            let at = instant(reader)?;
+            let units = |reader: &mut minicbor::Decoder<'_>| {
+                option(reader, |reader| {
+                    Ok(u128::from_be_bytes(fixed(reader.bytes()?)?))
+                })
+            };
+            let accepted = units(reader)?;
+            let figures = accepted.zip(units(reader)?);
+            Ok(Self {
+                challenge_id,
+                at,
+                figures,
+            })
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -201,5 +250,21 @@ mod tests {
         let bytes = details.encode();
         assert_eq!(ChannelDetails::decode(&bytes), Ok(details));
         assert!(bytes.len() < 140, "{} bytes", bytes.len());
+    }
+
+    #[test]
+    fn what_prints_a_receipt_goes_through() {
+        for figures in [None, Some((u128::MAX, 7))] {
+            let told = SpendReceipt {
+                challenge_id: "x".repeat(43),
+                at: Timestamp::from_millis(9),
+                figures,
+            };
+            let bytes = told.encode();
+            for cut in 0..bytes.len() {
+                assert!(SpendReceipt::decode(&bytes[..cut]).is_err());
+            }
+            assert_eq!(SpendReceipt::decode(&bytes), Ok(told));
+        }
     }
 }

@@ -471,12 +471,32 @@ where
     R: Body<Data = Bytes>,
     R::Error: Into<BoxError>,
 {
+    buffer_until(body, bytes_max, std::future::pending()).await
+}
+
+/// Reads a response body up to `bytes_max`, and only until `late` is ready: what came by then, and
+/// the rest, are [`Buffered::Over`].
+pub(super) async fn buffer_until<R>(
+    body: R,
+    bytes_max: usize,
+    late: impl Future<Output = ()>,
+) -> Buffered<R>
+where
+    R: Body<Data = Bytes>,
+    R::Error: Into<BoxError>,
+{
     let mut rest = Box::pin(body);
+    let mut late = pin!(late);
     let mut read = Pieces::default();
-    while let Some(frame) = rest.frame().await {
-        let frame = match frame {
-            Ok(frame) => frame,
-            Err(error) => return Buffered::Broken(error.into()),
+    loop {
+        let frame = match select(rest.frame(), late.as_mut()).await {
+            Raced::Left((Some(Ok(frame)), _)) => frame,
+            Raced::Left((None, _)) => return Buffered::Whole(read.join()),
+            Raced::Left((Some(Err(error)), _)) => return Buffered::Broken(error.into()),
+            Raced::Right(_) => {
+                let first = [Frame::data(read.join())].into();
+                return Buffered::Over(Prefixed::new(first, rest));
+            }
         };
         match frame.into_data() {
             Ok(data) if read.len() + data.len() <= bytes_max => read.push(data),
@@ -490,5 +510,4 @@ where
             }
         }
     }
-    Buffered::Whole(read.join())
 }

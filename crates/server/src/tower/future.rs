@@ -6,6 +6,7 @@ use std::{
     pin::Pin,
     sync::{Arc, atomic::AtomicBool},
     task::Poll,
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -20,13 +21,17 @@ use http::{
 use http_body::Body;
 use http_body_util::{Either, Full};
 use stiver_core::credential::{Presented, presented};
+use stiver_env::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 use tower_service::Service;
 use tracing::Instrument as _;
 
 use super::{
     BoxError,
-    body::{Buffered, Prefixed, ReadBody, RequestBody, ResponseBody, Sink, Spooled, buffer, spool},
+    body::{
+        Buffered, Prefixed, ReadBody, RequestBody, ResponseBody, Sink, Spooled, buffer,
+        buffer_until, spool,
+    },
     cache::make_private,
     layer::{Credential, Shared},
     metered::{Kind, pump, tokens_of},
@@ -37,7 +42,10 @@ use crate::{
     BodyState, GateError, Grant, Outcome, Refused, Replay, Request,
     gate::session::metered::{Counts, Metering, Refill},
     grant::{PayeeFailure, ResponseHead},
-    limits::STORED_BODY_BYTES_MAX,
+    limits::{
+        SESSION_ANSWER_BYTES_MAX, SESSION_ANSWER_STREAM_WAIT_MS, SESSION_ANSWER_WAIT_MS,
+        STORED_BODY_BYTES_MAX,
+    },
     session::{Acknowledged, SessionGrant},
 };
 
@@ -422,10 +430,7 @@ where
         (None, Either::Right(Either::Left(body)))
     };
     let completed = {
-        let fields = parts.headers.iter();
-        let headers: Vec<(&str, &[u8])> = fields
-            .map(|(name, value)| (name.as_str(), value.as_bytes()))
-            .collect();
+        let headers = fields_of(&parts.headers);
         let head = ResponseHead {
             status: parts.status.as_u16(),
             headers: &headers,
@@ -478,6 +483,7 @@ async fn finish_session<R>(
 ) -> Result<Answer<R>, Refused>
 where
     R: Body<Data = Bytes>,
+    R::Error: Into<BoxError>,
 {
     let (mut parts, body) = response.into_parts();
     if parts.status.is_server_error() || SERVED_LATER.contains(&parts.status) {
@@ -486,10 +492,54 @@ where
             .fail(failure.unwrap_or(PayeeFailure::MayHaveRun))
             .await);
     }
-    let delivered = grant.complete(parts.status.as_u16()).await?;
+    make_private(&mut parts.headers);
+    let (whole, body) = match wait_for_answer(&grant, &parts, &body) {
+        None => (None, Either::Right(Either::Left(body))),
+        Some(late) => match buffer_until(body, SESSION_ANSWER_BYTES_MAX, late).await {
+            Buffered::Whole(bytes) => (Some(bytes.clone()), Either::Left(Full::new(bytes))),
+            Buffered::Over(body) => (None, Either::Right(Either::Right(body))),
+            Buffered::Broken(error) => {
+                tracing::warn!(%error, "the paid response broke off");
+                return Err(grant.fail(PayeeFailure::MayHaveRun).await);
+            }
+        },
+    };
+    let delivered = {
+        let headers = fields_of(&parts.headers);
+        let head = ResponseHead {
+            status: parts.status.as_u16(),
+            headers: &headers,
+        };
+        grant.deliver(head, whole.as_deref()).await?
+    };
     paid_headers(&mut parts.headers, delivered.receipt.as_deref());
-    let body = Either::Right(Either::Left(body));
     Ok(http::Response::from_parts(parts, body))
+}
+
+/// How long an answer is waited for, so that it can be kept: `None` when it is not to be.
+fn wait_for_answer<R: Body>(
+    grant: &SessionGrant,
+    parts: &http::response::Parts,
+    body: &R,
+) -> Option<BoxFuture<'static, ()>> {
+    let most = u64::try_from(SESSION_ANSWER_BYTES_MAX).unwrap_or(u64::MAX);
+    let hint = body.size_hint();
+    if !grant.wants_body() || is_endless(parts) || hint.lower() > most {
+        return None;
+    }
+    let millis = match hint.exact() {
+        Some(_) => SESSION_ANSWER_WAIT_MS,
+        None => SESSION_ANSWER_STREAM_WAIT_MS,
+    };
+    Some(grant.clock().sleep(Duration::from_millis(millis)))
+}
+
+/// Header fields as the journal takes them.
+fn fields_of(headers: &HeaderMap) -> Vec<(&str, &[u8])> {
+    let fields = headers.iter();
+    fields
+        .map(|(name, value)| (name.as_str(), value.as_bytes()))
+        .collect()
 }
 
 /// True when the client reads trailers.

@@ -14,7 +14,7 @@ use stiver_core::{
 use stiver_server::{
     BodyState, Gate, Outcome, Pricing, Refused, Request, Route,
     events::{Event, Observer},
-    grant::PayeeFailure,
+    grant::{PayeeFailure, ResponseHead},
     session::{SessionLimits, SessionOffer},
 };
 use stiver_store::{ChannelStore as _, EmbeddedStore, Limits};
@@ -42,6 +42,8 @@ pub(crate) struct World {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Answer {
     Served(Option<Receipt>),
+    /// The answer that was given before: its receipt as it stands, and its body.
+    Again(Option<String>, Vec<u8>),
     State(u16, Receipt),
     Refused(Refused),
 }
@@ -52,6 +54,14 @@ impl Answer {
         match self {
             Self::Served(Some(receipt)) => receipt,
             other => panic!("expected the resource, got {other:?}"),
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn again(self) -> (Option<String>, Vec<u8>) {
+        match self {
+            Self::Again(receipt, body) => (receipt, body),
+            other => panic!("expected the same answer, got {other:?}"),
         }
     }
 
@@ -99,6 +109,8 @@ pub(crate) fn member<'r>(receipt: &'r Receipt, name: &str) -> &'r str {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Run {
     Works,
+    /// Its whole answer is known.
+    Says(&'static str),
     Fails,
     Dies,
 }
@@ -314,17 +326,29 @@ pub(crate) async fn exchange(gate: Gate, ask: Ask, route: Arc<Route>) -> Answer 
     match gate.admit(&request, price).await {
         Outcome::Refuse(refused) => Answer::Refused(refused),
         Outcome::Acknowledge(done) => Answer::State(done.status, parse(&done.receipt)),
+        Outcome::Replay(replay) => Answer::Again(
+            replay.receipt.map(|it| it.as_ref().to_owned()),
+            replay.response.body.clone(),
+        ),
         Outcome::Session(grant) => match ask.run {
-            Run::Works => match grant.complete(200).await {
-                Ok(done) => Answer::Served(done.receipt.as_deref().map(parse)),
-                Err(refused) => Answer::Refused(refused),
-            },
+            Run::Works | Run::Says(_) => {
+                let body = match ask.run {
+                    Run::Says(body) => Some(body.as_bytes()),
+                    _ => None,
+                };
+                let headers: &[(&str, &[u8])] = &[("x-unit", b"C")];
+                let status = 200;
+                match grant.deliver(ResponseHead { status, headers }, body).await {
+                    Ok(done) => Answer::Served(done.receipt.as_deref().map(parse)),
+                    Err(refused) => Answer::Refused(refused),
+                }
+            }
             Run::Fails => Answer::Refused(grant.fail(PayeeFailure::MayHaveRun).await),
             Run::Dies => {
                 drop(grant);
                 Answer::Served(None)
             }
         },
-        Outcome::Free | Outcome::Serve(_) | Outcome::Replay(_) => panic!("a session was asked"),
+        Outcome::Free | Outcome::Serve(_) => panic!("a session was asked"),
     }
 }

@@ -10,6 +10,7 @@ mod chaos;
 mod common;
 mod funding;
 mod http_layer;
+mod keys;
 mod metered;
 mod refusals;
 mod serving;

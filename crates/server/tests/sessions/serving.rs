@@ -121,26 +121,6 @@ fn too_low_a_voucher_is_told_what_is_missing_and_stands() {
 }
 
 #[test]
-fn a_request_with_the_same_key_is_never_charged_again() {
-    let world = World::new(6);
-    let challenge = world.open();
-    let voucher = world.payer.voucher(&challenge, COST * 4);
-    world.send(get(voucher.clone()).key("k")).served();
-    let (status, receipt) = world.send(get(voucher.clone()).key("k")).state();
-    assert_eq!((status, member(&receipt, "spent")), (200, "20"));
-    // Also with a higher voucher, which stands.
-    let more = world.payer.voucher(&challenge, COST * 6);
-    let (_, receipt) = world.send(get(more.clone()).key("k")).state();
-    assert_eq!(member(&receipt, "acceptedCumulative"), "60");
-    let mut other = get(more.clone()).key("k");
-    other.target = "/reading?n=2";
-    assert_eq!(world.send(other).kind(), ProblemKind::IdempotencyConflict);
-    assert_eq!(world.figures().spent, COST * 2);
-    world.send(get(more).key("l")).served();
-    assert_eq!(world.figures().spent, COST * 3);
-}
-
-#[test]
 fn a_handler_that_fails_costs_nothing_unless_the_offer_says_so() {
     let world = World::new(7);
     let challenge = world.open();

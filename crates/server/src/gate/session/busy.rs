@@ -22,7 +22,10 @@ use stiver_store::{
 };
 use tokio::sync::{Notify, oneshot};
 
-use super::super::Gate;
+use super::{
+    super::Gate,
+    keyed::{AtWork as KeysAtWork, Key},
+};
 use crate::limits::{VERIFY_BATCH_MAX, VERIFY_ROUNDS_MAX};
 
 /// Shards, so that two channels seldom meet.
@@ -86,6 +89,8 @@ pub(crate) struct Busy {
     pub(crate) rules: Rules,
     /// Told whenever a voucher, a top-up or a close has changed the channel.
     pub(crate) changed: Notify,
+    /// The Idempotency-Keys under which requests are being served.
+    pub(super) at_work: KeysAtWork,
     queue: Mutex<Queue>,
     rate: Mutex<Rate>,
 }
@@ -101,7 +106,7 @@ struct Queue {
 struct Waiting {
     voucher: Voucher,
     take: Take,
-    key: Option<stiver_store::SpendKey>,
+    key: Option<Key>,
     answer: oneshot::Sender<Result<Submitted, NotPresented>>,
 }
 
@@ -134,6 +139,7 @@ impl Busy {
             channel,
             rules,
             changed: Notify::new(),
+            at_work: KeysAtWork::default(),
             queue: Mutex::default(),
             rate: Mutex::new(Rate {
                 left: u32::MAX,
@@ -160,11 +166,11 @@ impl Busy {
     }
 
     /// Verifies a voucher, and has it accepted durably with what it pays for.
-    pub(crate) async fn present(
+    pub(super) async fn present(
         self: &Arc<Self>,
         gate: &Gate,
         store: &Arc<dyn ChannelStore>,
-        (voucher, take, key): (Voucher, Take, Option<stiver_store::SpendKey>),
+        (voucher, take, key): (Voucher, Take, Option<Key>),
     ) -> Result<Result<ChannelReply, StoreError>, NotPresented> {
         let (answer, verified) = oneshot::channel();
         let starts = {
@@ -221,7 +227,8 @@ impl Busy {
                         rules: self.rules,
                         voucher: Some(it.voucher),
                         take: it.take,
-                        key: it.key,
+                        key: it.key.map(|it| it.spend),
+                        reruns: it.key.map_or(0, |it| it.reruns),
                     };
                     Submitted::new(gate, self, store, present)
                 });
@@ -304,6 +311,7 @@ impl Submitted {
                     spend: 0,
                     from_reserved: amount,
                     key: present.key.map(|it| it.key),
+                    answer: None,
                 },
             }),
             Take::Nothing | Take::Spend(_) => None,

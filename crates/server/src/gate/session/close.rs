@@ -312,7 +312,7 @@ impl Gate {
         let receipt = receipt::Session {
             busy,
             challenge_id,
-            channel: &channel,
+            figures: channel.figures(),
             units: None,
             at: moved.at,
             more: &moved.receipt,

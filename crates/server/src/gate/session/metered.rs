@@ -17,6 +17,7 @@ use super::{
     super::{Gate, Place, log},
     busy::Busy,
     grant::payment,
+    keyed::Running,
     receipt,
     refusal::SessionRefused,
 };
@@ -85,6 +86,8 @@ pub(crate) struct Metering {
     begun: Duration,
     /// Counted in [`Gate::at_work`] while it runs.
     _place: Option<Place>,
+    /// While it runs, nobody else is served under its key.
+    _running: Option<Running>,
 }
 
 /// What a piece costs, to be charged once it leaves.
@@ -100,8 +103,9 @@ impl Metering {
         busy: Arc<Busy>,
         paid: Paid,
         metered: Metered,
-        (key, channel): (Option<[u8; 32]>, Channel),
+        (running, channel): (Option<Running>, Channel),
     ) -> Self {
+        let key = running.as_ref().map(Running::key);
         let charged_until = gate.inner.env.clock.monotonic();
         let place = gate.start_work();
         Self {
@@ -120,6 +124,7 @@ impl Metering {
             charged: 0,
             begun: charged_until,
             _place: place,
+            _running: running,
         }
     }
 
@@ -239,6 +244,7 @@ impl Metering {
             voucher: None,
             take: Take::Reserve(amount),
             key: None,
+            reruns: 0,
         };
         let command = ChannelCommand::Present(Box::new(present));
         match store
@@ -335,6 +341,7 @@ impl Metering {
                 spend,
                 from_reserved,
                 key,
+                answer: None,
             })
         })
     }
@@ -367,7 +374,7 @@ impl Metering {
         let receipt = receipt::Session {
             busy: &self.busy,
             challenge_id: &self.paid.challenge_id,
-            channel: &self.channel,
+            figures: self.channel.figures(),
             units: Some(self.units),
             at: self.gate.now(),
             more: &[],

@@ -8,6 +8,7 @@ pub(crate) mod busy;
 pub(crate) mod close;
 mod fund;
 pub(crate) mod grant;
+mod keyed;
 pub(crate) mod metered;
 mod receipt;
 mod refusal;
@@ -27,7 +28,11 @@ use stiver_method::{
 };
 use stiver_store::{ChannelReply, ChannelSeen, SpendKey, Take, Taken};
 
-use self::busy::{Busy, NotPresented};
+use self::{
+    busy::{Busy, NotPresented},
+    grant::Bought,
+    keyed::{Key, Running},
+};
 use super::{
     Gate,
     admit::{Asked, Fields},
@@ -141,7 +146,7 @@ impl Gate {
                 self.attach(&busy, credential, offer, voucher).await
             }
             Some(voucher) if !only_updates => {
-                let key = self.spend_key(request, &fields, &busy);
+                let key = Key::of(request, &fields, &busy);
                 let voucher = (voucher, opened);
                 self.serve(&busy, credential, offer, voucher, key).await
             }
@@ -157,22 +162,6 @@ impl Gate {
             others_hash: request.others_hash(),
             key: None,
         }
-    }
-
-    /// An Idempotency-Key belongs to a channel, and to the user that other credentials name.
-    fn spend_key(
-        &self,
-        request: &Request<'_>,
-        fields: &Fields<'_>,
-        busy: &Busy,
-    ) -> Option<SpendKey> {
-        let key = fields.key?;
-        let inputs = echoed_inputs(&fields.credential);
-        let parts: [&[u8]; 3] = [&busy.id.0, &key.hash(), &request.others_hash()];
-        Some(SpendKey {
-            key: hash::of("stiver session key", &parts),
-            request: request.hash(inputs.as_deref()),
-        })
     }
 
     /// A channel, with its keys set up.
@@ -213,7 +202,7 @@ impl Gate {
         busy: &Arc<Busy>,
         voucher: Voucher,
         take: Take,
-        key: Option<SpendKey>,
+        key: Option<Key>,
     ) -> Result<ChannelReply, GateError> {
         let sessions = self.sessions()?;
         let presented = busy
@@ -261,7 +250,7 @@ impl Gate {
         credential: &Credential,
         offer: &SessionOffer,
         (voucher, opened): (Voucher, bool),
-        key: Option<SpendKey>,
+        key: Option<Key>,
     ) -> Result<Outcome, GateError> {
         let (cost, metered) = match &offer.charging {
             Charging::PerRequest(cost) => (*cost, None),
@@ -272,31 +261,50 @@ impl Gate {
             (SessionFailure::Keep, None) => Take::Spend(cost),
             _ => Take::Reserve(cost),
         };
+        // What is delivered by the meter is not delivered again.
+        let key = key.map(|key| match metered {
+            Some(_) => Key { reruns: 0, ..key },
+            None => key,
+        });
+        let running = match key.map(|key| Running::begin(busy, key)).transpose() {
+            Ok(running) => running,
+            // Its voucher stands, when it is a new one.
+            Err(error) => {
+                return match self.present(busy, voucher, Take::Nothing, None).await {
+                    Err(refused) if !refused.is_overtaken() => Err(refused),
+                    _ => Err(error),
+                };
+            }
+        };
         let ChannelReply::Presented(it) = self.present(busy, voucher, take, key).await? else {
             return Err(GateError::JournalOutOfStep);
         };
+        let held = match (&it.taken, take) {
+            (Taken::Done, Take::Reserve(amount)) => Some(amount),
+            _ => None,
+        };
         match it.taken {
-            Taken::Done => {
-                let paid = paid(busy, credential, (cost, cumulative, key));
-                let held = match take {
-                    Take::Reserve(amount) => Some(amount),
-                    Take::Nothing | Take::Spend(_) => None,
+            Taken::Done | Taken::Again => {
+                let spend = key.map(|it| it.spend);
+                let paid = paid(busy, credential, (cost, cumulative, spend));
+                let again = it.taken == Taken::Again;
+                let bought = Bought {
+                    held,
+                    running,
+                    again,
+                    channel: it.channel,
                 };
-                let key = key.map(|it| it.key);
-                let grant = SessionGrant::new(
-                    self.clone(),
-                    Arc::clone(busy),
-                    paid,
-                    (held, key, it.channel),
-                );
+                let grant = SessionGrant::new(self.clone(), Arc::clone(busy), paid, bought);
                 Ok(Outcome::Session(Box::new(grant.by_meters(metered))))
             }
             Taken::Nothing => Err(GateError::JournalOutOfStep),
-            // The state, and nothing else: it was paid for, or it buys nothing.
-            Taken::Before => {
-                self.acknowledged(busy, credential, &it.channel, 200, false)
-                    .await
-            }
+            Taken::Kept(kept) => self.answered_before(busy, &kept).await,
+            Taken::Before => Err(SessionRefused::charged(
+                busy,
+                &it.channel,
+                metered.is_some(),
+            )),
+            // The state, and nothing else: it buys nothing.
             Taken::Refused(Refusal::Insufficient { .. } | Refusal::Published { .. })
                 if !it.raised && !opened =>
             {
@@ -306,6 +314,7 @@ impl Gate {
             Taken::Refused(refusal) => Err(SessionRefused::known(busy, &refusal, &it.channel)),
             Taken::InProgress => Err(GateError::InProgress),
             Taken::OtherRequest => Err(GateError::IdempotencyConflict),
+            Taken::TooManyKeys { wait_ms } => Err(GateError::TooManyKeys { wait_ms }),
         }
     }
 
@@ -335,7 +344,7 @@ impl Gate {
         let receipt = receipt::Session {
             busy,
             challenge_id: id,
-            channel,
+            figures: channel.figures(),
             units: Some(0),
             at: self.now(),
             more: &[(receipt::DELIVERED.to_owned(), Value::Bool(false))],

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use stiver_channel::Channel;
+use stiver_channel::Figures;
 use stiver_core::{
     Receipt, Timestamp,
     json::Value,
@@ -10,6 +10,7 @@ use stiver_core::{
 };
 
 use super::busy::Busy;
+use crate::record::SpendReceipt;
 
 /// The member that says `false` in a receipt that came without the resource: a voucher or a top-up
 /// was taken, and nothing was delivered. Receipts of deliveries do not have it.
@@ -19,7 +20,7 @@ pub(crate) const DELIVERED: &str = "delivered";
 pub(crate) struct Session<'a> {
     pub(crate) busy: &'a Busy,
     pub(crate) challenge_id: &'a str,
-    pub(crate) channel: &'a Channel,
+    pub(crate) figures: Figures,
     /// How many units were delivered, where they are counted.
     pub(crate) units: Option<u64>,
     pub(crate) at: Timestamp,
@@ -43,8 +44,7 @@ impl Session<'_> {
     }
 
     async fn sealed(&self, sealed: bool) -> Receipt {
-        let Self { busy, channel, .. } = self;
-        let figures = channel.figures();
+        let Self { busy, figures, .. } = self;
         let members = busy.channel.receipt.iter().chain(self.more).cloned();
         let mut extra: BTreeMap<String, Value> = members.collect();
         let mut put = |name: &str, text: String| {
@@ -70,4 +70,17 @@ impl Session<'_> {
         }
         receipt
     }
+}
+
+/// The receipt of a request that was served: the same bytes whenever it is told.
+pub(super) async fn served(busy: &Busy, told: &SpendReceipt, figures: Figures) -> Arc<str> {
+    let receipt = Session {
+        busy,
+        challenge_id: &told.challenge_id,
+        figures,
+        units: Some(1),
+        at: told.at,
+        more: &[],
+    };
+    receipt.print(false).await
 }

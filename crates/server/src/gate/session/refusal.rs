@@ -31,7 +31,7 @@ impl SessionRefused {
             detail,
             session: SessionProblem {
                 channel_id: channel.map(str::to_owned),
-                required_top_up: None,
+                ..SessionProblem::default()
             },
             known: None,
         }
@@ -77,6 +77,26 @@ impl SessionRefused {
             error.to_string(),
             Some(&busy.text),
         )))
+    }
+
+    /// The request was charged before, under its Idempotency-Key, and is not delivered again.
+    pub(super) fn charged(busy: &Busy, channel: &Channel, metered: bool) -> GateError {
+        let detail = match metered {
+            true => {
+                "this request was charged for what was delivered of it under its Idempotency-Key; \
+                 it is neither delivered nor charged again: use a new key to ask for it anew"
+            }
+            false => {
+                "this request was charged under its Idempotency-Key and its answer is not kept; it \
+                 is neither delivered nor charged again: use a new key to buy it anew"
+            }
+        };
+        let kind = ProblemKind::AnswerNotKept;
+        let mut refused = Self::of(kind, detail.to_owned(), Some(&busy.text));
+        let figures = channel.figures();
+        refused.session.accepted_cumulative = Some(figures.accepted);
+        refused.session.spent = Some(figures.spent);
+        GateError::Session(Box::new(refused))
     }
 
     /// The channel does not allow it, and the asker has shown a genuine voucher.

@@ -222,10 +222,7 @@ fn read_answer(r: &mut Reader<'_>) -> Read<SpendAnswer> {
     let response = claim::read_response(r)?;
     let response =
         response.ok_or_else(|| decode::Error::message("an answer without a response"))?;
-    Ok(SpendAnswer {
-        receipt,
-        response: Arc::unwrap_or_clone(response),
-    })
+    Ok(SpendAnswer { receipt, response })
 }
 
 fn write_record(w: &mut Writer<'_>, id: &ChannelId, record: &Record) -> Written {
