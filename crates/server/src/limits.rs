@@ -82,8 +82,8 @@ pub const REFUSAL_CHARS_MAX: usize = 1_024;
 /// Most vouchers that one channel presents in a second, when the gate is not told, as a lasting
 /// rate and as a burst.
 pub const VOUCHERS_PER_SECOND: u32 = 10_000;
-/// Longest body of a session's answer that is kept under its Idempotency-Key, bytes. A longer one is
-/// streamed and not kept.
+/// Longest body of a session's answer that is kept under its Idempotency-Key, bytes. A longer one
+/// is streamed and not kept.
 pub const SESSION_ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// How long an answer of a declared length is waited for, so that it can be kept, milliseconds.
 /// After that what has come leaves, the rest follows as it comes, and nothing is kept.

@@ -46,11 +46,12 @@ pub const CHANNELS_MAX: u64 = 1_000_000;
 pub const CHANNEL_DETAILS_BYTES_MAX: usize = 8 * 1024;
 /// Largest proof of a voucher, bytes.
 pub const PROOF_BYTES_MAX: usize = 1024;
-/// How long a channel that has ended is remembered after its end, milliseconds: thirty days. After that it is one that was never here; its funding cannot be replayed by then.
+/// How long a channel that has ended is remembered after its end, milliseconds: thirty days. After
+/// that it is one that was never here; its funding cannot be replayed by then.
 pub const ENDED_CHANNEL_RETAIN_MS: u64 = 30 * 24 * 60 * 60 * 1000;
 /// How long the Idempotency-Key of a spend is remembered, milliseconds: one hour.
 pub const SPEND_KEY_RETAIN_MS: u64 = 60 * 60 * 1000;
-/// How long the Idempotency-Key of a spend is remembered whatever happens, milliseconds: one minute.
+/// How long the Idempotency-Key of a spend is remembered whatever happens, milliseconds: a minute.
 /// Where there is no room for another key, a channel's own oldest goes once it is older than this;
 /// until then what would be taken under another one is refused.
 pub const SPEND_KEY_SURE_MS: u64 = 60 * 1000;

@@ -227,7 +227,10 @@ fn an_answer_is_told_to_a_voucher_that_was_overtaken_and_after_the_close() {
     logged.conclude(at(0), 1, key(1), Some(&answer(3)));
     presented(&mut logged, 20, key(2));
     logged.conclude(at(0), 1, key(2), None);
-    let is_told = |reply: &ChannelReply| matches!(reply, ChannelReply::Presented(it) if matches!(it.taken, Taken::Kept(_)));
+    let is_told = |reply: &ChannelReply| match reply {
+        ChannelReply::Presented(it) => matches!(it.taken, Taken::Kept(_)),
+        _ => false,
+    };
     assert!(is_told(&presented(&mut logged, 10, key(1))));
     // Under another key it buys nothing.
     let other = presented(&mut logged, 10, key(3));

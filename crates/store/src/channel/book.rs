@@ -395,28 +395,7 @@ impl Channels {
                 taken,
                 key,
                 ..
-            } => {
-                self.change(id, |record, channel| {
-                    if let Some((accepted, proof)) = accepted {
-                        let accepted = *accepted;
-                        follow(channel, &id, Change::Accepted { accepted }, now)?;
-                        record.set_proof(proof);
-                    }
-                    match taken {
-                        Some(change) => follow(channel, &id, *change, now),
-                        None => Ok(()),
-                    }
-                })?;
-                match (key, taken) {
-                    (Some(key), Some(taken)) => {
-                        let pending = matches!(taken, Change::Reserved { .. });
-                        self.keys.bind(id, *key, pending, now);
-                    }
-                    (Some(key), None) => self.keys.run_again(&key.key),
-                    (None, _) => {}
-                }
-                Ok(())
-            }
+            } => self.presented(now, id, accepted.as_ref(), (*taken, *key)),
             ChannelEvent::Concluded {
                 change,
                 key,
@@ -454,6 +433,35 @@ impl Channels {
                 Ok(())
             }),
         }
+    }
+
+    fn presented(
+        &mut self,
+        now: Timestamp,
+        id: ChannelId,
+        accepted: Option<&(u128, Box<[u8]>)>,
+        (taken, key): (Option<Change>, Option<SpendKey>),
+    ) -> Result<(), Inconsistent> {
+        self.change(id, |record, channel| {
+            if let Some((accepted, proof)) = accepted {
+                let accepted = *accepted;
+                follow(channel, &id, Change::Accepted { accepted }, now)?;
+                record.set_proof(proof);
+            }
+            match taken {
+                Some(change) => follow(channel, &id, change, now),
+                None => Ok(()),
+            }
+        })?;
+        match (key, taken) {
+            (Some(key), Some(taken)) => {
+                let pending = matches!(taken, Change::Reserved { .. });
+                self.keys.bind(id, key, pending, now);
+            }
+            (Some(key), None) => self.keys.run_again(&key.key),
+            (None, _) => {}
+        }
+        Ok(())
     }
 
     fn keep_answer(

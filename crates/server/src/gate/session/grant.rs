@@ -24,8 +24,8 @@ use crate::{
 
 /// The right to run a handler once, for a request that a session pays for.
 ///
-/// End it with [`SessionGrant::deliver`] or [`SessionGrant::complete`] before the first byte of the response leaves, or with
-/// [`SessionGrant::fail`]. Dropping it gives back what was reserved.
+/// End it with [`SessionGrant::deliver`] or [`SessionGrant::complete`] before the first byte of the
+/// response leaves, or with [`SessionGrant::fail`]. Dropping it gives back what was reserved.
 #[must_use = "a grant that is dropped counts as a run that failed"]
 pub struct SessionGrant {
     gate: Gate,
@@ -106,11 +106,11 @@ impl SessionGrant {
         payment(&self.paid)
     }
 
-    /// True when the answer is to be kept for a repetition of the request, if it is small: then read
-    /// its body, up to [`SESSION_ANSWER_BYTES_MAX`](crate::limits::SESSION_ANSWER_BYTES_MAX) and
-    /// only as long as the client need not wait for it, and give it to [`SessionGrant::deliver`].
+    /// True when the answer is to be kept for a repetition of the request, if it is small: then
+    /// read its body, up to
+    /// [`SESSION_ANSWER_BYTES_MAX`](crate::limits::SESSION_ANSWER_BYTES_MAX) and only as long as the client need not wait for it, and give it to [`SessionGrant::deliver`].
     pub fn wants_body(&self) -> bool {
-        self.bought.running.is_some() && self.metered.is_none()
+        self.bought.running.as_ref().is_some_and(Running::keeps) && self.metered.is_none()
     }
 
     /// The clock of its gate.
@@ -183,17 +183,15 @@ impl SessionGrant {
             at: self.gate.now(),
             figures: None,
         };
-        let body = body.filter(|_| self.wants_body());
         let Some(held) = self.bought.held else {
             // It was spent before: the figures are those of that write.
             told.figures = Some(keyed::told(&self.bought.channel));
-            let answer = body.and_then(|body| keyed::answer(head, body, &told));
-            if let (Some(key), Some(answer)) = (self.bought.key(), answer) {
+            if let (Some(key), Some(answer)) = (self.bought.key(), self.answer(head, body, &told)) {
                 self.keep(key, answer).await;
             }
             return Ok(told);
         };
-        let answer = body.and_then(|body| keyed::answer(head, body, &told));
+        let answer = self.answer(head, body, &told);
         // What is metered and goes past its meters has delivered nothing that was counted.
         let spend = match self.metered {
             Some(_) => 0,
@@ -201,6 +199,17 @@ impl SessionGrant {
         };
         self.bought.channel = self.conclude(spend, answer).await?;
         Ok(told)
+    }
+
+    /// What is kept of an answer.
+    fn answer(
+        &self,
+        head: ResponseHead<'_>,
+        body: Option<&[u8]>,
+        told: &SpendReceipt,
+    ) -> Option<Arc<SpendAnswer>> {
+        let body = body.filter(|_| self.wants_body())?;
+        self.bought.running.as_ref()?.answer(head, body, told)
     }
 
     /// Keeps an answer to what is charged for already: a repetition that does not find it is told

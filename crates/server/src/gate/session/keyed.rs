@@ -30,6 +30,7 @@ use crate::{
     outcome::{Outcome, Replay},
     record::SpendReceipt,
     request::Request,
+    route::{Route, StoreResponses},
 };
 
 /// The key of a request, and how often its handler may run again.
@@ -37,11 +38,18 @@ use crate::{
 pub(super) struct Key {
     pub(super) spend: SpendKey,
     pub(super) reruns: u32,
+    /// How long its answer is kept, milliseconds, when the route lets it be kept.
+    pub(super) keep_ms: Option<u64>,
 }
 
 impl Key {
     /// An Idempotency-Key belongs to a channel, and to the user that other credentials name.
-    pub(super) fn of(request: &Request<'_>, fields: &Fields<'_>, busy: &Busy) -> Option<Self> {
+    pub(super) fn of(
+        request: &Request<'_>,
+        fields: &Fields<'_>,
+        busy: &Busy,
+        route: &Route,
+    ) -> Option<Self> {
         let key = fields.key?;
         let inputs = echoed_inputs(&fields.credential);
         let parts: [&[u8]; 3] = [&busy.id.0, &key.hash(), &request.others_hash()];
@@ -53,6 +61,10 @@ impl Key {
             reruns: match request.method_is_safe() {
                 true => SESSION_RERUNS_MAX,
                 false => 0,
+            },
+            keep_ms: match route.store_responses {
+                StoreResponses::Never => None,
+                _ => Some(route.response_lifetime_ms.min(SPEND_KEY_RETAIN_MS)),
             },
         })
     }
@@ -89,9 +101,31 @@ impl Running {
         self.key.spend.key
     }
 
+    /// Whether the answer may be kept.
+    pub(super) fn keeps(&self) -> bool {
+        self.key.keep_ms.is_some()
+    }
+
     /// Whether the handler may run again under the key when it has failed.
     pub(super) fn is_repeatable(&self) -> bool {
         self.key.reruns > 0
+    }
+}
+
+impl Running {
+    /// What is kept of an answer, when it is small enough.
+    pub(super) fn answer(
+        &self,
+        head: ResponseHead<'_>,
+        body: &[u8],
+        receipt: &SpendReceipt,
+    ) -> Option<Arc<SpendAnswer>> {
+        let expires_at = receipt.at.plus_millis(self.key.keep_ms?);
+        let response = stored(head, body, expires_at)?;
+        Some(Arc::new(SpendAnswer {
+            receipt: receipt.encode().into(),
+            response,
+        }))
     }
 }
 
@@ -105,20 +139,6 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.busy.at_work.lock().remove(&self.key.spend.key);
     }
-}
-
-/// What is kept of an answer, when it is small enough.
-pub(super) fn answer(
-    head: ResponseHead<'_>,
-    body: &[u8],
-    receipt: &SpendReceipt,
-) -> Option<Arc<SpendAnswer>> {
-    let expires_at = receipt.at.plus_millis(SPEND_KEY_RETAIN_MS);
-    let response = stored(head, body, expires_at)?;
-    Some(Arc::new(SpendAnswer {
-        receipt: receipt.encode().into(),
-        response,
-    }))
 }
 
 impl Gate {

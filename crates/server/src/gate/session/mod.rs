@@ -146,7 +146,7 @@ impl Gate {
                 self.attach(&busy, credential, offer, voucher).await
             }
             Some(voucher) if !only_updates => {
-                let key = Key::of(request, &fields, &busy);
+                let key = Key::of(request, &fields, &busy, &route);
                 let voucher = (voucher, opened);
                 self.serve(&busy, credential, offer, voucher, key).await
             }
