@@ -49,6 +49,17 @@ pub(super) struct Bought {
 }
 
 impl Bought {
+    /// Nothing yet: what is delivered is reserved then.
+    #[cfg(feature = "websocket")]
+    pub(super) fn nothing(channel: Channel) -> Self {
+        Self {
+            held: None,
+            running: None,
+            again: false,
+            channel,
+        }
+    }
+
     fn key(&self) -> Option<[u8; 32]> {
         self.running.as_ref().map(Running::key)
     }
@@ -108,7 +119,8 @@ impl SessionGrant {
 
     /// True when the answer is to be kept for a repetition of the request, if it is small: then
     /// read its body, up to
-    /// [`SESSION_ANSWER_BYTES_MAX`](crate::limits::SESSION_ANSWER_BYTES_MAX) and only as long as the client need not wait for it, and give it to [`SessionGrant::deliver`].
+    /// [`SESSION_ANSWER_BYTES_MAX`](crate::limits::SESSION_ANSWER_BYTES_MAX) and only as long as
+    /// the client need not wait for it, and give it to [`SessionGrant::deliver`].
     pub fn wants_body(&self) -> bool {
         self.bought.running.as_ref().is_some_and(Running::keeps) && self.metered.is_none()
     }

@@ -7,7 +7,7 @@ use stiver_core::{Credential, base64url, name::IntentName};
 use stiver_method::{payee::Presented, session::SessionAction};
 use stiver_store::{ChannelReply, Take};
 
-use super::{super::Gate, SessionRefused, busy::Busy, paid};
+use super::{super::Gate, SessionRefused, busy::Busy, grant::Bought, paid};
 use crate::{
     error::GateError,
     outcome::Outcome,
@@ -78,12 +78,8 @@ impl Gate {
             return Err(GateError::JournalOutOfStep);
         };
         let paid = paid(busy, credential, (metered.window, cumulative, None));
-        let grant = SessionGrant::new(
-            self.clone(),
-            Arc::clone(busy),
-            paid,
-            (None, None, it.channel),
-        );
+        let bought = Bought::nothing(it.channel);
+        let grant = SessionGrant::new(self.clone(), Arc::clone(busy), paid, bought);
         let grant = grant.by_meters(Some(metered.clone()));
         Ok(Outcome::Session(Box::new(grant)))
     }
