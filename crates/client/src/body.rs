@@ -79,19 +79,28 @@ impl<R: Body> WatchedBody<R> {
             }
             let next = match self.held.pop_front() {
                 Some(held) => Some(held),
-                None => {
-                    let next = ready!(self.inner.as_mut().poll_frame(cx));
-                    next.map(|next| next.map(in_bytes))
-                }
+                None => match self.inner.as_mut().poll_frame(cx) {
+                    Poll::Ready(next) => next.map(|next| next.map(in_bytes)),
+                    Poll::Pending => {
+                        // Time may be paid for while nothing comes.
+                        ready!(stream.poll_alarm(cx));
+                        continue;
+                    }
+                },
             };
             match next {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => stream.feed(&data),
-                    Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+                    Err(frame) => {
+                        if let Some(trailers) = frame.trailers_ref() {
+                            stream.trailers(trailers);
+                        }
+                        return Poll::Ready(Some(Ok(frame)));
+                    }
                 },
                 other => {
                     self.ended = true;
-                    stream.finish();
+                    stream.finish(other.is_some());
                     // An error is told after what the journal needs to know.
                     self.held.extend(other);
                 }

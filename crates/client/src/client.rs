@@ -42,7 +42,7 @@ use crate::{
 
 pub use delivery::Delivery;
 pub(crate) use request::Outgoing;
-pub use session::SessionStream;
+pub use session::{SessionStream, StreamEnd, Streamed};
 use session::{Tried, Within};
 
 /// One way to a server: sends a request and gives its response. The seam between the client and
@@ -205,6 +205,8 @@ pub struct Payment {
     pub unrecorded: Option<OutboxError>,
     /// The session it was paid from, as it stands; of a stream, as it stood when it began.
     pub session: Option<Box<crate::session::Session>>,
+    /// What became of a body that is paid for as it comes.
+    pub streamed: Option<Streamed>,
 }
 
 /// Pays for what is asked for. Carries no HTTP itself: see [`crate::PayLayer`] and, with the

@@ -64,7 +64,7 @@ pub mod session;
 pub use body::WatchedBody;
 pub use client::{
     Answer, Delivery, Exchange, NotSent, Options, Parts, Payment, PaymentClient, Redirects,
-    SessionStream, Side, SideAnswer,
+    SessionStream, Side, SideAnswer, StreamEnd, Streamed,
 };
 pub use error::{CallError, MoneyMoved, Retry, SessionFailure};
 pub use layer::{PayLayer, PayService};

@@ -54,5 +54,9 @@ pub const CHANNELS_PER_PAYEE: usize = 4;
 pub const SESSION_REFUSALS_MAX: u32 = 3;
 /// Longest event of a stream that is looked at for the payment's sake, bytes.
 pub const SSE_EVENT_BYTES_MAX: usize = 64 * 1024;
+/// Vouchers that an event stream may ask for without an event in between.
+pub const VOUCHERS_IN_VAIN_MAX: u32 = 8;
+/// How far ahead is looked for the next voucher of a body that is paid for by time, milliseconds.
+pub const SIGN_ON_LOOK_MS_MAX: u64 = 3_600_000;
 /// Most challenges remembered, so that a session's next request needs no 402 first.
 pub const SCOPES_MAX: usize = 1024;

@@ -99,7 +99,10 @@ struct TokioSpawner;
 impl Spawner for TokioSpawner {
     #[expect(clippy::disallowed_methods, reason = "the one place that starts tasks")]
     fn spawn(&self, task: BoxFuture<'static, ()>) {
-        drop(tokio::spawn(task));
+        // Outside a runtime nothing can run it: it is dropped, which those who wait for it notice.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            drop(runtime.spawn(task));
+        }
     }
 
     fn spawn_blocking_task(&self, name: &str, task: BoxFuture<'static, ()>) {

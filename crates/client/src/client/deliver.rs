@@ -316,6 +316,7 @@ fn payment(
         moved,
         receipt: None,
         receipt_fault: None,
+        streamed: None,
         signatures: call.signatures(),
         unrecorded: recorded.err(),
         session: None,

@@ -17,7 +17,7 @@ use stiver_core::{
     problem::{ProblemKind, ReceivedProblem},
 };
 
-pub use stream::SessionStream;
+pub use stream::{SessionStream, StreamEnd, Streamed};
 pub(crate) use work::Work;
 
 use super::{Answer, Exchange, Outgoing, Payment, PaymentClient, words};
@@ -212,8 +212,17 @@ impl PaymentClient {
         work.allow_request(cost.unwrap_or(0))?;
         let mut agree = cost.unwrap_or(0);
         let mut least = 0;
+        let mut refused = None;
         for _ in 0..=limits::SESSION_REFUSALS_MAX {
-            let credential = work.authorise(agree, least).await?;
+            let credential = match (work.authorise(agree, least).await, refused) {
+                (Ok(credential), _) => credential,
+                (Err(error), None) => return Err(error),
+                (Err(error), Some(refusal)) => {
+                    // The payee did not serve it: what was agreed for it is free.
+                    let _ = work.release(refusal).await;
+                    return Err(error);
+                }
+            };
             // Agreed to once, however often it is sent.
             agree = 0;
             let sent = self.send_in_session(&work, &credential, exchange).await;
@@ -239,7 +248,10 @@ impl PaymentClient {
                         payment: Some(payment),
                     })));
                 }
-                (_, kind) => work.refused(kind, problem.as_ref(), refusal).await,
+                (_, kind) => {
+                    refused = Some(refusal.clone());
+                    work.refused(kind, problem.as_ref(), refusal).await
+                }
             };
             match next {
                 Next::Raise(required) => least = required,
@@ -264,7 +276,7 @@ impl PaymentClient {
         let mut call = Call::with_sends(self.parts().options.sends_max);
         loop {
             call.sent();
-            let sending = exchange.send(work.outgoing.request(Some(credential)));
+            let sending = exchange.send(work.request(credential));
             let limit = self.parts().options.reply_timeout;
             let (head, last) = match self.within(limit, sending).await {
                 None => (None, LastSeen::TimedOut),
@@ -321,6 +333,7 @@ impl PaymentClient {
         payment.receipt = receipt;
         payment.receipt_fault.clone_from(&fault);
         if is_stream && metered {
+            payment.streamed = Some(work.streamed.clone());
             let stream = SessionStream::events(work);
             return Ok(Answer {
                 response: E::stream(response, stream),
@@ -336,6 +349,7 @@ impl PaymentClient {
             });
         }
         if metered && SessionStream::takes_plain(&work) {
+            payment.streamed = Some(work.streamed.clone());
             let stream = SessionStream::plain(work, told, fault);
             return Ok(Answer {
                 response: E::stream(response, stream),
@@ -505,6 +519,7 @@ impl Work {
             signatures: self.signatures,
             unrecorded: None,
             session: Some(Box::new(session.clone())),
+            streamed: None,
         })
     }
 

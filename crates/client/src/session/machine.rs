@@ -17,7 +17,8 @@ use crate::{
 
 /// Most channels that are not final in one lane.
 pub const LIVE_SESSIONS_MAX: usize = 4096;
-/// Most requests of one channel whose outcome is not known.
+/// Most requests of one channel whose outcome is not known. Beyond it one of them is taken as
+/// charged.
 pub const IN_FLIGHT_MAX: usize = 256;
 /// Final channels that a lane remembers; older ones are in the log only.
 pub const FINAL_SESSIONS_KEPT: usize = 1000;
@@ -129,11 +130,8 @@ pub enum SessionRefusal {
     /// A figure is beyond 128 bits.
     #[error("a figure is too large")]
     Overflow,
-    /// There are [`LIVE_SESSIONS_MAX`] channels that are not final, or [`IN_FLIGHT_MAX`] requests
-    /// without an outcome in one.
-    #[error(
-        "too many sessions or requests are unresolved: `stiver sessions recover` resolves them"
-    )]
+    /// There are [`LIVE_SESSIONS_MAX`] channels that are not final.
+    #[error("too many sessions are not over: `stiver sessions close` ends them")]
     Full,
 }
 
@@ -418,7 +416,8 @@ fn sign(
     }
     let begins = !session.in_flight.contains_key(&request);
     if begins && session.in_flight.len() >= IN_FLIGHT_MAX {
-        return Err(SessionRefusal::Full);
+        // What was agreed for it stays counted, as if it had been charged.
+        session.in_flight.pop_first();
     }
     let before = session.in_flight.get(&request).copied().unwrap_or(0);
     session.in_flight.insert(request, sum(before, cost)?);

@@ -50,6 +50,15 @@ pub(crate) fn counts_events(unit: &str) -> bool {
     matches!(unit, "event" | "events" | "message" | "reading" | "chunk")
 }
 
+/// True when a price is for time: then a body costs though nothing comes.
+pub(crate) fn counts_time(prices: &[UnitPrice]) -> bool {
+    let by_time = |price: &UnitPrice| {
+        let unit = Unit::of(price);
+        matches!(unit, Some(Unit::Millisecond | Unit::Second | Unit::Minute))
+    };
+    prices.iter().any(by_time)
+}
+
 /// What a request has cost so far by this side's own measure, rounded up; `None` where one of the
 /// units cannot be measured here.
 pub(crate) fn measured(prices: &[UnitPrice], got: Delivered, now: Timestamp) -> Option<u128> {

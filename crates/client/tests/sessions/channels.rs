@@ -416,6 +416,7 @@ pub(crate) struct Shop {
     served: HashMap<String, u128>,
     script: VecDeque<Act>,
     pub(crate) seen: Vec<(Method, Option<Object>)>,
+    pub(crate) fields: Vec<http::HeaderMap>,
     challenges: u64,
     wakers: Vec<Waker>,
 }
@@ -440,6 +441,7 @@ impl Payee {
             served: HashMap::new(),
             script: VecDeque::new(),
             seen: Vec::new(),
+            fields: Vec::new(),
             challenges: 0,
             wakers: Vec::new(),
         };
@@ -515,18 +517,26 @@ impl Payee {
     }
 
     fn receipt(&self, credential: &Credential, channel: ChannelId, claim: u128) -> Receipt {
+        let spent = self.shop().accounts[&channel].spent + claim;
+        let mut receipt = self.receipt_of(channel, spent);
+        receipt.challenge_id = Some(credential.challenge.id.clone());
+        receipt
+    }
+
+    /// A receipt that says that so much was spent.
+    pub(crate) fn receipt_of(&self, channel: ChannelId, spent: u128) -> Receipt {
         let account = self.shop().accounts[&channel].clone();
         let mut extra = BTreeMap::new();
         let mut member = |name: &str, units: u128| {
             extra.insert(name.to_owned(), Value::String(units.to_string()));
         };
         member("acceptedCumulative", account.accepted);
-        member("spent", account.spent + claim);
+        member("spent", spent);
         Receipt {
             method: MethodName::new("plain").unwrap(),
             timestamp: self.1.clock.now(),
             reference: channel.to_hex(),
-            challenge_id: Some(credential.challenge.id.clone()),
+            challenge_id: None,
             extra,
         }
     }
@@ -638,6 +648,7 @@ impl Payee {
         };
         let payload = credential.as_ref().map(|c| c.payload.clone());
         self.shop().seen.push((request.method().clone(), payload));
+        self.shop().fields.push(request.headers().clone());
         match credential {
             None => Ok(self.refuse(ProblemKind::PaymentRequired, None)),
             Some(credential) => {

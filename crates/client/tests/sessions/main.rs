@@ -8,6 +8,7 @@
 )]
 
 mod channels;
+mod streams;
 
 use std::sync::Arc;
 

@@ -12,7 +12,10 @@ use stiver_method::{
 };
 use zeroize::Zeroizing;
 
-use super::super::{Outgoing, PaymentClient, Side, note_text, pay, words};
+use super::{
+    super::{Outgoing, PaymentClient, Side, note_text, pay, words},
+    Streamed,
+};
 use crate::{
     CallError, CallId, MoneyMoved, Origin, SessionFailure,
     call::{Call, Head, Meaning, Replay},
@@ -42,6 +45,8 @@ pub(crate) struct Work {
     pub(super) sent: bool,
     /// When the request began.
     pub(super) since: Timestamp,
+    /// Tells the caller what became of a body that is paid for as it comes.
+    pub(super) streamed: Streamed,
 }
 
 /// What a request on the side was answered with.
@@ -75,6 +80,7 @@ impl Work {
             signatures: 0,
             sent: false,
             since: client.now(),
+            streamed: Streamed::default(),
         })
     }
 
@@ -166,6 +172,20 @@ impl Work {
         Ok(self.credential(proof))
     }
 
+    /// The caller's request with a credential. Of a body that is metered the receipt is wanted at
+    /// its end too.
+    pub(super) fn request(&self, credential: &HeaderValue) -> Request<Bytes> {
+        let mut request = self.outgoing.request(Some(credential));
+        let metered = request_cost(&self.offer.view.prices).is_none();
+        let headers = request.headers_mut();
+        if metered && !headers.contains_key(header::TE) && !headers.contains_key(header::CONNECTION)
+        {
+            headers.insert(header::TE, HeaderValue::from_static("trailers"));
+            headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
+        }
+        request
+    }
+
     pub(super) fn credential(&self, proof: Proof) -> HeaderValue {
         pay::credential_of(&self.offer.challenge, proof)
     }
@@ -178,15 +198,21 @@ impl Work {
     /// What the voucher is to be for. Tops the channel up when that is needed and allowed.
     pub(super) async fn target(&mut self, agree: u128, least: u128) -> Result<u128, CallError> {
         let metered = request_cost(&self.offer.view.prices).is_none();
+        let ahead = self.ahead(agree);
         let session = self.session()?;
         let agreed = session.agreed.saturating_add(agree);
         let needed = least.max(agreed).max(session.signed);
+        // What a payee claims is compared before anything is set aside for it.
+        let most = agreed.saturating_add(ahead);
+        let most = most.saturating_add(session.bounds.grain.saturating_sub(1));
+        if needed > session.signed && needed > most {
+            return Err(self.claims(needed, most));
+        }
         if needed > session.backing() && session.state == SessionState::Open {
             self.top_up(needed).await?;
         }
-        let ahead = self.ahead(agree);
         let session = self.session()?;
-        let allowed = session.bounds.may_sign(agreed, session.backing());
+        let allowed = session.bounds.may_sign(agreed, session.backing()).min(most);
         let wanted = match metered {
             // As far ahead as it may be, so that the stream need not wait for long.
             true => needed.max(agreed.saturating_add(ahead).min(allowed)),
@@ -203,15 +229,21 @@ impl Work {
         };
         let rounded = session.bounds.round_up(wanted).unwrap_or(u128::MAX);
         if rounded > session.signed && rounded > allowed {
-            let (asked, allowed) = (session.amount(rounded), session.amount(allowed));
-            let error = self.failed(SessionFailure::Claims { asked, allowed });
-            return Err(error);
+            return Err(self.claims(rounded, allowed));
         }
         Ok(rounded)
     }
 
+    fn claims(&self, asked: u128, allowed: u128) -> CallError {
+        let currency = &self.offer.terms.currency;
+        self.failed(SessionFailure::Claims {
+            asked: currency.units(asked),
+            allowed: currency.units(allowed),
+        })
+    }
+
     /// How far ahead of what is agreed, `agree` of it now, the voucher of a metered request may be.
-    fn ahead(&self, agree: u128) -> u128 {
+    pub(super) fn ahead(&self, agree: u128) -> u128 {
         let Some(session) = &self.lease.session else {
             return 0;
         };
@@ -268,11 +300,7 @@ impl Work {
         else {
             return error;
         };
-        let currency = &self.offer.terms.currency;
-        self.failed(SessionFailure::Claims {
-            asked: currency.units(*asked),
-            allowed: currency.units(*allowed),
-        })
+        self.claims(*asked, *allowed)
     }
 
     /// Sets up what signs the channel's vouchers, once.
@@ -553,6 +581,20 @@ impl Work {
         credential: &HeaderValue,
     ) -> Result<AsideAnswer, LastSeen> {
         ask_aside(&self.client, &self.outgoing, &self.side, credential).await
+    }
+
+    /// Sends a voucher beside the caller's request.
+    pub(super) async fn send_aside(&mut self, voucher: &Voucher) -> Result<(), CallError> {
+        let proof = self.spend(voucher)?;
+        let credential = self.credential(proof);
+        match self.ask_aside(&credential).await {
+            Ok(answer) if answer.head.status().is_success() => Ok(()),
+            Ok(answer) => {
+                let refusal = words(answer.head.status(), &answer.body).0;
+                Err(self.failed(SessionFailure::Refused(refusal)))
+            }
+            Err(last) => Err(self.failed(SessionFailure::Unknown(last))),
+        }
     }
 
     /// The payee answered. A receipt for the channel confirms its opening; without one the rail is
