@@ -51,15 +51,22 @@ impl Show<'_> {
             notes.push(format!("it redirects to {to}: follow it with -L"));
         }
         self.note(&notes);
-        if self.output.is_json() {
-            self.object(response, payment.as_ref(), &notes).await?;
+        let shown = if self.output.is_json() {
+            self.object(response, payment.as_ref(), notes).await
         } else if !(is_error && self.args.output.fail) {
             let streamed = self.stream(response, payment.as_ref()).await;
             self.meter.clear();
-            streamed?;
-        }
+            self.note(late_warnings(payment.as_ref()).as_slice());
+            streamed
+        } else {
+            Ok(())
+        };
         if let Some(payment) = payment.as_ref().filter(|payment| payment.session.is_some()) {
             self.note_session(payment);
+        }
+        shown?;
+        if let Some(failure) = payment.as_ref().and_then(unpaid) {
+            return Err(failure);
         }
         match is_error {
             true => Err(refused(status, payment.as_ref(), self.method.as_ref())),
@@ -170,7 +177,7 @@ impl Show<'_> {
         &mut self,
         response: Response,
         payment: Option<&Payment>,
-        notes: &[String],
+        mut notes: Vec<String>,
     ) -> Result<(), Failure> {
         let status = response.status();
         let heads = self.args.output.include || self.args.request.head;
@@ -180,7 +187,6 @@ impl Show<'_> {
             "status": status.as_u16(),
             "headers": headers,
             "payment": payment.map(payment_json),
-            "notes": notes,
         });
         if let Some(mut target) = self.target.take() {
             let file = target.begin();
@@ -201,6 +207,8 @@ impl Show<'_> {
             }
         }
         object["payment"] = json!(payment.map(|payment| self.payment_json(payment)));
+        notes.extend(late_warnings(payment));
+        object["notes"] = json!(notes);
         let written = self.output.object(&object);
         written.map_err(|error| not_written(error, payment, true))
     }
@@ -263,6 +271,9 @@ async fn copy(
 
 /// The body broke off on its way.
 fn broken(error: reqwest::Error, payment: Option<&Payment>) -> Failure {
+    if let Some(failure) = payment.and_then(unpaid) {
+        return failure;
+    }
     let error = anyhow::Error::new(error.without_url()).context("the body broke off");
     let advice = after(payment, false);
     let kind = match advice.moved {
@@ -270,6 +281,20 @@ fn broken(error: reqwest::Error, payment: Option<&Payment>) -> Failure {
         MoneyMoved::Maybe | MoneyMoved::Yes => FailureKind::Unknown,
     };
     Failure::new(kind, error).with(advice)
+}
+
+/// A body that is paid for as it comes ended before its time, because no more was signed.
+fn unpaid(payment: &Payment) -> Option<Failure> {
+    let why = payment.streamed.as_ref()?.end().unpaid?;
+    let error = anyhow!("the body ended early, because no more was paid for it: {why}");
+    let next = "what came is paid for, and no more. Allow more with --max-amount, --max-session \
+                or --sign-ahead: the same command asks for all of it again, and pays again";
+    let advice = Advice {
+        moved: payment.moved,
+        again: Again::No,
+        next: next.to_owned(),
+    };
+    Some(Failure::new(FailureKind::TooExpensive, error).with(advice))
 }
 
 /// True when there is no body to read: its end, which is the end of the call, was there at once.
@@ -384,6 +409,15 @@ fn warnings(payment: &Payment) -> Vec<String> {
     fault.chain(lost).collect()
 }
 
+/// What was wrong with the receipt at the end of a body.
+fn late_warnings(payment: Option<&Payment>) -> Option<String> {
+    let fault = payment?.streamed.as_ref()?.end().receipt_fault?;
+    Some(format!(
+        "warning: the receipt at the end: {}",
+        Untrusted(&fault)
+    ))
+}
+
 fn terms_json(payment: &Payment) -> Value {
     json!({
         "call": payment.call.to_string(),
@@ -398,7 +432,9 @@ fn terms_json(payment: &Payment) -> Value {
 }
 
 fn payment_json(payment: &Payment) -> Value {
-    let receipt = payment.receipt.as_ref().map(receipt_of);
+    // The one at the end of a stream says more than the one at its head.
+    let last = payment.streamed.as_ref().and_then(|it| it.end().receipt);
+    let receipt = last.as_ref().or(payment.receipt.as_ref()).map(receipt_of);
     let mut object = terms_json(payment);
     object["receipt"] = json!(receipt.as_ref().and_then(|value| value.get("receipt")));
     object
