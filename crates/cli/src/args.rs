@@ -27,7 +27,7 @@ Exit codes:
    2  the command line or a file is wrong: nothing was done
    3  network: the server could not be reached; nothing was paid
    4  the payment failed: no money moved
-   5  too expensive, or refused by your own rules: nothing was paid
+   5  too expensive, or refused by your own rules: nothing was paid, or no more of a stream
    6  the server refused: its answer is no success
    7  money moved, or may have, and no answer came: run `stiver get --resume`, do not pay again
   10  a dry run is complete: nothing was paid";

@@ -376,6 +376,15 @@ pub enum SessionFailure {
     /// No answer tells what became of the request. What was agreed for it counts as spent.
     #[error("{0}")]
     Unknown(LastSeen),
+    /// The payee answered without what was asked for.
+    #[error("{}", match charged {
+        true => "the payee has charged for the request, and does not deliver it again",
+        false => "the payee delivered nothing, and charged nothing for it",
+    })]
+    NotDelivered {
+        /// Whether it has charged for it.
+        charged: bool,
+    },
     /// There is no such channel, or another process uses it.
     #[error("no such session is open here: it has ended, or another process uses it")]
     NotOpen,
@@ -403,6 +412,7 @@ impl SessionFailure {
             Self::RailRefused(_) => "rail-refused",
             Self::Refused(_) => "payment-refused",
             Self::Unknown(_) => "outcome-unknown",
+            Self::NotDelivered { .. } => "not-delivered",
             Self::NotOpen => "session-not-open",
             Self::NoPayer(_) => "no-account",
             Self::TooEarly { .. } => "too-early",

@@ -199,6 +199,14 @@ pub(crate) fn advice(failure: &SessionFailure) -> (FailureKind, String) {
             "the payee's words say why; `stiver sessions recover --force SESSION` closes a \
              session without it",
         ),
+        SessionFailure::NotDelivered { charged: true } => (
+            Kind::Refused,
+            "the answer is lost: the same command asks for it anew, and pays again",
+        ),
+        SessionFailure::NotDelivered { charged: false } => (
+            Kind::Refused,
+            "give no Idempotency-Key of an earlier request, or ask again later",
+        ),
         SessionFailure::NotOpen => (Kind::Usage, "see `stiver sessions list --all`"),
         SessionFailure::NoPayer(_) => (Kind::Usage, "join its ledger with this wallet"),
         SessionFailure::TooEarly { .. } => (Kind::Payment, "recover once more after that"),

@@ -115,8 +115,9 @@ fn a_file_that_costs_more_than_was_signed_ahead_comes_whole_and_is_paid_by_the_b
     let get = [&["get", "--session", "--close"][..], &ahead, &[&url]].concat();
     let done = stage.run(&get).ends_with(0);
     assert_eq!(done.out.len(), FILE_BYTES, "{}", done.err);
-    // A hundredth of a base unit for each byte: the payee rounds down, this side up.
-    assert_eq!(done.told("payment")["amount"], "30001", "{}", done.err);
+    // A hundredth of a base unit for each byte. This side rounds up; the receipt at the end says
+    // what was taken.
+    assert_eq!(done.told("payment")["amount"], "30000", "{}", done.err);
     let sessions = sessions(&stage);
     let signed: u128 = sessions[0]["signed"].as_str().unwrap().parse().unwrap();
     assert!((30_000..=34_001).contains(&signed), "{signed}");

@@ -37,6 +37,8 @@ use crate::{
 
 /// The intent.
 const SESSION: &str = "session";
+/// The member of a receipt that says that nothing was delivered with it.
+const DELIVERED: &str = "delivered";
 /// The media type of server-sent events.
 const EVENT_STREAM: &str = "text/event-stream";
 
@@ -232,6 +234,14 @@ impl PaymentClient {
             };
             let status = head.status();
             if judge(&head) == Meaning::Paid {
+                if let Some(told) = work.told_without_goods(&head) {
+                    match work.without_goods(told).await {
+                        Next::Raise(required) => least = required,
+                        Next::Fail(error) => return Err(error),
+                        Next::Reopen | Next::Stale => {}
+                    }
+                    continue;
+                }
                 let answer = self.paid_in_session::<E>(work, &head, response).await?;
                 return Ok(Within::Answer(Box::new(answer)));
             }
@@ -423,6 +433,57 @@ fn told(receipt: &Receipt) -> Option<Told> {
 }
 
 impl Work {
+    /// What the payee tells of the channel in an answer that has nothing else: its receipt says
+    /// that nothing was delivered.
+    fn told_without_goods(&self, head: &Head) -> Option<Told> {
+        let [line] = head.receipts() else { return None };
+        let receipt = Receipt::parse(line).ok()?;
+        let nothing = receipt.extra.get(DELIVERED) == Some(&Value::Bool(false));
+        nothing.then(|| told(&receipt).unwrap_or_default())
+    }
+
+    /// The payee took the voucher, or had it before, and delivered nothing. When what it has
+    /// charged has grown since it was told last, it has charged this request at an earlier
+    /// sending. Else the voucher may not have been enough.
+    async fn without_goods(&mut self, told: Told) -> Next {
+        if let Err(error) = self.confirm_opening(true).await {
+            return Next::Fail(error);
+        }
+        let Ok(session) = self.session() else {
+            return Next::Fail(self.failed(SessionFailure::NotOpen));
+        };
+        let known = told.accepted <= session.signed && told.spent <= session.signed;
+        let charged = known && told.spent > session.spent;
+        let price = request_cost(&self.offer.view.prices).unwrap_or(0).max(1);
+        let required = told.spent.saturating_add(price);
+        if known && !charged && required > session.signed {
+            return Next::Raise(required);
+        }
+        let step = match charged {
+            true => SessionStep::Answered {
+                request: self.id,
+                told: Some(told),
+                charged: None,
+                note: Some("charged, and not delivered again".to_owned()),
+            },
+            false => SessionStep::Released {
+                request: self.id,
+                note: "the payee delivered nothing and charged nothing".to_owned(),
+            },
+        };
+        if let Err(error) = self.record(step).await {
+            return Next::Fail(error);
+        }
+        Next::Fail(CallError::Session {
+            session: self.lease.session.as_ref().map(|session| session.id),
+            moved: match charged {
+                true => MoneyMoved::Yes,
+                false => MoneyMoved::No,
+            },
+            failure: Box::new(SessionFailure::NotDelivered { charged }),
+        })
+    }
+
     /// A payee's refusal: what it leads to.
     async fn refused(
         &mut self,

@@ -446,7 +446,7 @@ impl SessionStep {
 }
 
 /// A payee's word on a channel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
 pub struct Told {
     /// The highest voucher it accepted.
     #[serde(with = "wire::units")]

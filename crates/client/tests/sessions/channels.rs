@@ -394,6 +394,8 @@ pub(crate) enum Act {
     Refuse(ProblemKind),
     /// This status, without a receipt.
     Say(u16),
+    /// Takes the voucher and answers with the state alone.
+    State,
     /// Serves, and claims in the receipt that so much was spent.
     Claim(u128),
 }
@@ -414,6 +416,8 @@ pub(crate) struct Shop {
     pub(crate) accounts: HashMap<ChannelId, Account>,
     /// What every request bought, by its key.
     served: HashMap<String, u128>,
+    /// A repeated request is answered as before, not with the state alone.
+    pub(crate) keeps_answers: bool,
     script: VecDeque<Act>,
     pub(crate) seen: Vec<(Method, Option<Object>)>,
     pub(crate) fields: Vec<http::HeaderMap>,
@@ -439,6 +443,7 @@ impl Payee {
             recipient: "merchant",
             accounts: HashMap::new(),
             served: HashMap::new(),
+            keeps_answers: true,
             script: VecDeque::new(),
             seen: Vec::new(),
             fields: Vec::new(),
@@ -574,6 +579,15 @@ impl Payee {
         Some(channel)
     }
 
+    fn state_of(&self, credential: &Credential, channel: ChannelId) -> Response<Feed> {
+        let mut receipt = self.receipt(credential, channel, 0);
+        receipt.extra.insert("delivered".into(), Value::Bool(false));
+        let mut response = Response::new(Feed::whole(Vec::new()));
+        let receipt = HeaderValue::from_str(&receipt.to_header()).unwrap();
+        response.headers_mut().insert("payment-receipt", receipt);
+        response
+    }
+
     fn act(&self, act: Act, request: &Request<Bytes>, credential: &Credential) -> Answer {
         let payload = &credential.payload;
         match act {
@@ -601,13 +615,21 @@ impl Payee {
             let spent = self.shop().accounts[&channel].spent;
             self.2.close(channel, spent);
         }
+        if act == Act::State {
+            return Ok(self.state_of(credential, channel));
+        }
         let streams = self.shop().events.is_some() && request.method() != Method::HEAD;
         if request.method() != Method::HEAD && !streams {
             let key = request.headers()["idempotency-key"].to_str().unwrap();
             let mut shop = self.shop();
             let price = shop.price;
             let account = shop.accounts[&channel].clone();
-            if !shop.served.contains_key(key) {
+            if shop.served.contains_key(key) {
+                drop(shop);
+                if !self.shop().keeps_answers {
+                    return Ok(self.state_of(credential, channel));
+                }
+            } else {
                 let available = account.accepted - account.spent;
                 if available < price {
                     drop(shop);

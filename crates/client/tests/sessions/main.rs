@@ -228,6 +228,44 @@ fn a_lost_answer_is_asked_for_again_with_the_same_voucher_and_charged_once() {
 }
 
 #[test]
+fn an_answer_with_the_state_alone_is_no_success_and_says_whether_it_was_charged() {
+    let world = World::new(limits(1_000));
+    world.payee.shop().keeps_answers = false;
+    world.send().unwrap();
+    // The answer is lost, and the payee keeps none.
+    world.payee.script([Act::ServeAndCut, Act::Serve]);
+    let (failure, moved) = world.fails();
+    assert!(
+        matches!(failure, SessionFailure::NotDelivered { charged: true }),
+        "{failure}"
+    );
+    assert_eq!(moved, MoneyMoved::Yes);
+    let session = world.session();
+    assert_eq!((session.spent, session.agreed), (20, 20));
+    assert!(session.in_flight.is_empty());
+    assert_eq!(world.payee.spent(), 20);
+}
+
+#[test]
+fn a_voucher_that_was_not_enough_for_a_delivery_is_raised_within_the_window_and_not_beyond() {
+    let ahead = fixtures::micro_usd(7);
+    let world = World::new(limits(1_000).with_sign_ahead(ahead));
+    world.send().unwrap();
+    // It takes the voucher of 20 and delivers nothing: asked again with what covers it.
+    world.payee.script([Act::State]);
+    let (failure, moved) = world.fails();
+    assert!(
+        matches!(failure, SessionFailure::NotDelivered { charged: false }),
+        "{failure}"
+    );
+    assert_eq!(moved, MoneyMoved::No);
+    let session = world.session();
+    assert_eq!((session.signed, session.agreed), (20, 10));
+    world.send().unwrap();
+    assert_eq!((world.payee.spent(), world.session().signed), (20, 20));
+}
+
+#[test]
 fn an_unknown_outcome_stays_counted_and_what_was_not_used_is_used_by_the_next_request() {
     let world = World::new(limits(1_000));
     world.send().unwrap();
@@ -546,6 +584,7 @@ fn any_act() -> impl Strategy<Value = Act> {
         2 => (0_u128..60).prop_map(Act::Demand),
         1 => any::<u128>().prop_map(Act::Demand),
         1 => (0_u128..100).prop_map(Act::Claim),
+        1 => Just(Act::State),
         1 => Just(Act::Say(500)),
         1 => Just(Act::Say(404)),
         1 => Just(Act::Refuse(ProblemKind::SessionChannelNotFound)),
