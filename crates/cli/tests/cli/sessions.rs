@@ -9,13 +9,13 @@ const EACH: &str = r#"
 path = "/feed"
 methods = ["GET"]
 price = "0.001 USD per event"
-session = { window = "0.002 USD" }
+session = { window = "0.002 USD", pause_s = 1 }
 
 [[route]]
 path = "/file"
 methods = ["GET"]
 price = "0.00000001 USD per byte"
-session = { window = "0.001 USD" }
+session = { window = "0.001 USD", pause_s = 1 }
 
 [[route]]
 path = "/**"
@@ -99,6 +99,8 @@ fn a_stream_is_paid_by_the_event_and_closed_when_it_was_read() {
     assert_eq!(body.matches("data: reading").count(), 10);
     assert!(!body.contains("payment-"), "{body}");
     assert_eq!(told["payment"]["amount"], "10000");
+    let receipt = &told["payment"]["receipt"];
+    assert_eq!(receipt["spent"], "10000", "the last one: {receipt}");
     let sessions = sessions(&stage);
     assert_eq!(sessions[0]["state"], "closed");
     assert_eq!(sessions[0]["captured"], "10000");
@@ -124,6 +126,25 @@ fn a_file_that_costs_more_than_was_signed_ahead_comes_whole_and_is_paid_by_the_b
     assert_eq!(sessions[0]["captured"], "30000");
     assert_eq!(sessions[0]["note"], Value::Null);
     assert_eq!(stage.left(), 10_000_000 - 30_000);
+}
+
+#[test]
+fn a_body_that_costs_more_than_is_allowed_ends_early_and_says_so() {
+    let site = site();
+    let stage = Stage::before(&site.url, EACH);
+    let get = ["get", "--session", "--max-session", "0.2 USD", "--close"];
+    let limit = ["--max-amount", "0.004 USD", &stage.at("/feed")];
+    let done = stage.run(&[&get[..], &limit].concat());
+    assert_eq!(done.out.matches("data: reading").count(), 4);
+    assert_eq!(done.told("payment")["amount"], "4000");
+    let error = done.told("error");
+    assert_eq!(error["moneyMoved"], "yes", "{error}");
+    done.fails(5, "because no more was paid for it");
+    let limit = ["--max-amount", "0.01 USD", &stage.at("/file")];
+    let done = stage.run(&[&get[..], &limit].concat());
+    assert!((900_000..=1_000_000).contains(&done.out.len()));
+    done.fails(5, "because no more was paid for it");
+    assert!(sessions(&stage).iter().all(|it| it["state"] == "closed"));
 }
 
 #[test]

@@ -216,7 +216,7 @@ impl PaymentClient {
         let mut least = 0;
         let mut refused = None;
         for _ in 0..=limits::SESSION_REFUSALS_MAX {
-            let credential = match (work.authorise(agree, least).await, refused) {
+            let credential = match (work.authorise(agree, least).await, refused.take()) {
                 (Ok(credential), _) => credential,
                 (Err(error), None) => return Err(error),
                 (Err(error), Some(refusal)) => {

@@ -8,6 +8,7 @@
 )]
 
 mod channels;
+mod feed;
 mod streams;
 
 use std::sync::Arc;
@@ -247,11 +248,9 @@ fn an_answer_with_the_state_alone_is_no_success_and_says_whether_it_was_charged(
 }
 
 #[test]
-fn a_voucher_that_was_not_enough_for_a_delivery_is_raised_within_the_window_and_not_beyond() {
-    let ahead = fixtures::micro_usd(7);
-    let world = World::new(limits(1_000).with_sign_ahead(ahead));
+fn a_delivery_that_did_not_come_and_was_not_charged_is_told_so_and_its_voucher_pays_for_the_next() {
+    let world = World::new(limits(1_000));
     world.send().unwrap();
-    // It takes the voucher of 20 and delivers nothing: asked again with what covers it.
     world.payee.script([Act::State]);
     let (failure, moved) = world.fails();
     assert!(

@@ -1,8 +1,8 @@
 //! Bodies that are paid for as they come, of payees that do as a script says.
 
 use std::{
-    future::Future as _,
     collections::VecDeque,
+    future::Future as _,
     future::poll_fn,
     pin::Pin,
     sync::{Arc, Mutex},
