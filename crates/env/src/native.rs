@@ -97,7 +97,6 @@ impl Entropy for SystemEntropy {
 struct TokioSpawner;
 
 impl Spawner for TokioSpawner {
-    #[expect(clippy::disallowed_methods, reason = "the one place that starts tasks")]
     fn spawn(&self, task: BoxFuture<'static, ()>) {
         // Outside a runtime nothing can run it: it is dropped, which those who wait for it notice.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {

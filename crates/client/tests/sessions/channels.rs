@@ -648,10 +648,7 @@ impl Payee {
         if act == Act::ServeAndCut {
             return Err(Broken);
         }
-        let claim = match act {
-            Act::Claim(more) => more,
-            _ => 0,
-        };
+        let claim = if let Act::Claim(more) = act { more } else { 0 };
         let receipt = self.receipt(credential, channel, claim).to_header();
         let body = match self.shop().events {
             Some(events) if streams => Feed::stream(self, channel, credential, events),

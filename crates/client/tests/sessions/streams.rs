@@ -132,7 +132,7 @@ impl Body for Told {
             let script = this.script.as_mut().unwrap();
             let next = script.front().cloned();
             let unpaid = match next {
-                Some(Do::Bytes(count)) => count as u128,
+                Some(Do::Bytes(count)) => u128::try_from(count).unwrap(),
                 _ => 0,
             };
             if unpaid > 0 && this.shop.payee.accepted() < this.sent + unpaid {
