@@ -90,8 +90,10 @@ pub(crate) struct Serving {
     pub(crate) timeout: Duration,
     /// What answers used is read in them: they must not be compressed.
     pub(crate) reads_answers: bool,
-    /// Requests may leave HTTP (WebSocket).
+    /// Requests may leave HTTP (WebSocket), and nobody counts what follows.
     pub(crate) upgrade: bool,
+    /// WebSockets are served, and paid for by what they deliver.
+    pub(crate) sockets: bool,
     /// What becomes of request bodies before the payment, on a priced route.
     pub(crate) body: Bodies,
 }
@@ -166,7 +168,8 @@ impl Routes {
                     }
                     Access::Free | Access::Denied => false,
                 },
-                upgrade: route.upgrade,
+                upgrade: route.upgrade && !is_metered(&route.access),
+                sockets: route.upgrade && is_metered(&route.access),
                 body: match route.body {
                     BodyMode::Spool => Bodies::Spool {
                         bytes_max: route.body_limit,
@@ -369,6 +372,15 @@ fn policy(
         route = route.description_in(language.clone(), text);
     }
     Ok(route)
+}
+
+/// True when what is delivered is counted.
+fn is_metered(access: &Access) -> bool {
+    let Access::Priced(priced) = access else {
+        return false;
+    };
+    let session = priced.session.as_ref();
+    session.is_some_and(|session| session.per_request().is_none())
 }
 
 /// How a session pays for a route.

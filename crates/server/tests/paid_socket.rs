@@ -63,7 +63,8 @@ async fn serve(env: &Env, folder: &std::path::Path) -> SocketAddr {
     let app = Router::new().route_service("/ticks", ticks.unwrap());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    let serving = async move { axum::serve(listener, app).await.unwrap() };
+    env.spawner.spawn(Box::pin(serving));
     address
 }
 

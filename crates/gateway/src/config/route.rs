@@ -354,7 +354,6 @@ fn by_unit(
         return Ok((Price::Fixed(amount.clone()), Some(session)));
     }
     let only_charged = [
-        ("upgrade", route.upgrade == Some(true)),
         ("settle", route.settle.is_some()),
         ("on_failure", route.on_failure.is_some()),
         ("max_attempts", route.max_attempts.is_some()),

@@ -232,7 +232,7 @@ fn request_body(
     }
 }
 
-fn request_headers(parts: &mut Parts, rules: &HeaderRules) {
+pub(super) fn request_headers(parts: &mut Parts, rules: &HeaderRules) {
     let headers = &mut parts.headers;
     rules.request(headers);
     headers.remove(header::HOST);

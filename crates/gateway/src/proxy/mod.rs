@@ -4,6 +4,7 @@ mod cors;
 mod flow;
 mod forward;
 mod guard;
+mod socket;
 mod upgrade;
 
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use stiver_core::{Problem, problem::ProblemKind};
 use stiver_env::BoxFuture;
 use stiver_server::{
     Gate, Pricing, Route,
+    socket::{Handshake, Sockets},
     tower::{
         BodyRule, Payment, PaymentLayer, Price, ReadBody, RequestBody, Shadow, may_be_paid,
         presents_credential, remove_credentials,
@@ -46,6 +48,7 @@ pub(crate) struct Proxy {
     routes: Arc<Routes>,
     forward: Forward,
     paid: Payment<Forward>,
+    sockets: Sockets,
     cors: Arc<Cors>,
     guard: Guard,
     behind_proxy: bool,
@@ -67,6 +70,7 @@ impl Proxy {
         };
         let guard = Guard::new(&gate, watching);
         let price = RoutePrice { gate: gate.clone() };
+        let sockets = Sockets::new(gate.clone(), RoutePrice { gate: gate.clone() });
         let layer =
             PaymentLayer::new(gate, price).spooled_total_bytes_max(limits.spool_total_bytes);
         watching.spooled(layer.clone());
@@ -75,6 +79,7 @@ impl Proxy {
             routes,
             forward,
             paid,
+            sockets,
             cors: Arc::new(limits.cors),
             guard,
             behind_proxy: limits.behind_proxy,
@@ -175,16 +180,31 @@ impl Proxy {
             parts.extensions.insert(about.note.clone());
         }
         let earlier = self.earlier(&parts);
+        let handshake = match serving.sockets {
+            true => Handshake::take(&mut parts),
+            false => None,
+        };
+        let for_socket = Arc::clone(&serving);
         parts.extensions.insert(Charged {
             serving,
             route,
             earlier,
             peer,
         });
-        let request = Request::from_parts(parts, body);
-        let mut response = match self.paid.clone().oneshot(request).await {
-            Ok(response) => response.map(|body| body.map_err(Into::into).boxed_unsync()),
-            Err(never) => match never {},
+        let mut response = match handshake {
+            Some(handshake) => {
+                let (sockets, forward) = (&self.sockets, &self.forward);
+                socket::answer(sockets, forward, parts, handshake, for_socket).await
+            }
+            None => match self
+                .paid
+                .clone()
+                .oneshot(Request::from_parts(parts, body))
+                .await
+            {
+                Ok(response) => response.map(|body| body.map_err(Into::into).boxed_unsync()),
+                Err(never) => match never {},
+            },
         };
         if let Some(page) = page {
             cors::expose(page, response.headers_mut());

@@ -21,6 +21,7 @@ mod refunds;
 mod reload;
 mod secrets;
 mod sessions;
+mod sockets;
 mod streams;
 mod tls;
 mod upgrade;

@@ -111,11 +111,6 @@ const BROKEN_SESSIONS: &[(&str, usize, &str)] = &[
         "reserved as a whole",
     ),
     (
-        "price = \"1 USD per byte\"\nupgrade = true\n[route.session]\nwindow = \"1 USD\"",
-        10,
-        "upgrade does not go with this price",
-    ),
-    (
         "price = \"1 USD per byte\"\nsettle = \"after\"\n[route.session]\nwindow = \"1 USD\"",
         10,
         "settle does not go with this price",
@@ -200,4 +195,11 @@ fn what_holds_for_all_channels_has_defaults() {
     assert!(!full.hash_chain);
     assert_eq!(full.idle_close, Some(Duration::from_secs(86_400)));
     assert_eq!((full.channels_max, full.vouchers_per_second), (5000, 50));
+}
+
+#[test]
+fn what_leaves_http_may_be_priced_by_what_is_delivered() {
+    let lines = "price = \"1 USD per event\"\nupgrade = true\n[route.session]\nwindow = \"2 USD\"";
+    let (_, session) = session(lines);
+    assert!(session.is_some_and(|it| it.per_request().is_none()));
 }
