@@ -247,6 +247,9 @@ impl PaymentClient {
             }
             let (body, response) = E::peek(response, limits::PROBLEM_BYTES_MAX).await;
             let (refusal, problem) = words(status, &body);
+            if problem.as_ref().and_then(|it| it.kind) == Some(ProblemKind::AnswerNotKept) {
+                return Err(work.charged_before().await);
+            }
             let next = match (
                 judge(&head),
                 problem.as_ref().and_then(|problem| problem.kind),
@@ -460,28 +463,47 @@ impl Work {
             return Next::Raise(required);
         }
         let step = match charged {
-            true => SessionStep::Answered {
-                request: self.id,
-                told: Some(told),
-                charged: None,
-                note: Some("charged, and not delivered again".to_owned()),
-            },
+            true => self.charged_in_vain(Some(told)),
             false => SessionStep::Released {
                 request: self.id,
                 note: "the payee delivered nothing and charged nothing".to_owned(),
             },
         };
-        if let Err(error) = self.record(step).await {
-            return Next::Fail(error);
+        Next::Fail(self.not_delivered(step, charged).await)
+    }
+
+    /// The payee says that it charged the request at an earlier sending, and does not deliver it
+    /// again.
+    async fn charged_before(&mut self) -> CallError {
+        if let Err(error) = self.confirm_opening(false).await {
+            return error;
         }
-        Next::Fail(CallError::Session {
+        self.not_delivered(self.charged_in_vain(None), true).await
+    }
+
+    fn charged_in_vain(&self, told: Option<Told>) -> SessionStep {
+        SessionStep::Answered {
+            request: self.id,
+            told,
+            charged: None,
+            note: Some("charged, and not delivered again".to_owned()),
+        }
+    }
+
+    async fn not_delivered(&mut self, step: SessionStep, charged: bool) -> CallError {
+        if self.lease.session.is_some()
+            && let Err(error) = self.record(step).await
+        {
+            return error;
+        }
+        CallError::Session {
             session: self.lease.session.as_ref().map(|session| session.id),
             moved: match charged {
                 true => MoneyMoved::Yes,
                 false => MoneyMoved::No,
             },
             failure: Box::new(SessionFailure::NotDelivered { charged }),
-        })
+        }
     }
 
     /// A payee's refusal: what it leads to.

@@ -248,6 +248,24 @@ fn an_answer_with_the_state_alone_is_no_success_and_says_whether_it_was_charged(
 }
 
 #[test]
+fn a_request_that_was_charged_and_is_not_kept_is_told_so_and_stays_counted() {
+    let world = World::new(limits(1_000));
+    world.send().unwrap();
+    let lost = [Act::ServeAndCut, Act::Refuse(ProblemKind::AnswerNotKept)];
+    world.payee.script(lost);
+    let (failure, moved) = world.fails();
+    assert!(
+        matches!(failure, SessionFailure::NotDelivered { charged: true }),
+        "{failure}"
+    );
+    assert_eq!(moved, MoneyMoved::Yes);
+    let session = world.session();
+    assert_eq!((session.agreed, session.in_flight.len()), (20, 0));
+    world.send().unwrap();
+    assert_eq!(world.payee.spent(), 30);
+}
+
+#[test]
 fn a_delivery_that_did_not_come_and_was_not_charged_is_told_so_and_its_voucher_pays_for_the_next() {
     let world = World::new(limits(1_000));
     world.send().unwrap();

@@ -200,6 +200,7 @@ async fn keep(
             voucher: Some(voucher),
             take: Take::Reserve(price),
             key: None,
+            reruns: 0,
         };
         let reply = store.channel(ChannelCommand::Present(Box::new(present)));
         let ChannelReply::Presented(_) = reply.await? else {
@@ -212,6 +213,7 @@ async fn keep(
             spend: price,
             from_reserved: price,
             key: None,
+            answer: None,
         };
         store.channel(ChannelCommand::Conclude(conclude)).await?;
     }
