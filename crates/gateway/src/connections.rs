@@ -21,10 +21,7 @@ use http::{Request, Response, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::{body::Incoming, rt::Executor, service::service_fn};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::conn::auto,
-};
+use hyper_util::{rt::TokioIo, server::conn::auto};
 use stiver_env::{
     BoxFuture, Clock, Env, Spawner,
     net::{Listener, Stream},
@@ -33,7 +30,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_rustls::TlsAcceptor;
 
 use self::stall::Unstalled;
-use crate::tls::Protocols;
+use crate::{timer::EnvTimer, tls::Protocols};
 
 /// A response on its way to the client.
 pub(crate) type ResponseBody = UnsyncBoxBody<Bytes, crate::upstream::BoxError>;
@@ -167,7 +164,7 @@ impl Connections {
                 }))
             }
         });
-        let (tls, protocols) = (self.tls.clone(), self.protocols);
+        let (tls, protocols, timer) = (self.tls.clone(), self.protocols, EnvTimer::new(&self.env));
         let silent = silence(Arc::clone(&self.env.clock), Arc::clone(&use_of));
         let idle = idle(Arc::clone(&self.env.clock), use_of);
         let mut stop = place.stop.clone();
@@ -178,7 +175,7 @@ impl Connections {
                     Some(tls) => secure(&tls, stream, protocols).await?,
                     None => (stream, protocols),
                 };
-                let builder = builder(protocols, spawner);
+                let builder = builder(protocols, spawner, timer);
                 let connection =
                     builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
                 let mut connection = std::pin::pin!(connection);
@@ -217,17 +214,21 @@ async fn secure(
     Ok((Box::new(stream), protocols))
 }
 
-fn builder(protocols: Protocols, spawner: Arc<dyn Spawner>) -> auto::Builder<Spawn> {
+fn builder(
+    protocols: Protocols,
+    spawner: Arc<dyn Spawner>,
+    timer: EnvTimer,
+) -> auto::Builder<Spawn> {
     let mut builder = auto::Builder::new(Spawn(spawner));
     builder
         .http1()
-        .timer(TokioTimer::new())
+        .timer(timer.clone())
         .header_read_timeout(HEAD_TIMEOUT)
         // At most 100 fields: hyper's own limit, for which it takes no memory.
         .max_buf_size(HEAD_BYTES_MAX);
     builder
         .http2()
-        .timer(TokioTimer::new())
+        .timer(timer)
         .keep_alive_interval(KEEP_ALIVE_INTERVAL)
         .keep_alive_timeout(HEAD_TIMEOUT)
         .max_concurrent_streams(STREAMS_MAX)

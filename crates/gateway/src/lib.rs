@@ -23,6 +23,7 @@ mod proxy;
 mod routes;
 mod run;
 pub mod secrets;
+mod timer;
 mod tls;
 pub mod trace;
 mod upstream;

@@ -58,6 +58,11 @@ impl Executor {
         true
     }
 
+    /// True when a task can run.
+    pub fn is_ready(&self) -> bool {
+        !lock(&self.ready).is_empty()
+    }
+
     /// Polls until no task is ready. A task that wakes itself for ever runs for ever.
     pub fn run_until_idle(&self) {
         while self.step() {}

@@ -53,7 +53,7 @@ impl SimulatedClock {
     }
 
     /// The same, but only when that timer is due before a monotonic reading.
-    pub(crate) fn advance_to_next_timer_before(&self, end: Duration) -> bool {
+    pub fn advance_to_next_timer_before(&self, end: Duration) -> bool {
         let next = self.lock().timers.keys().next().map(|(at, _)| *at);
         let next = next.filter(|at| *at < end);
         if let Some(at) = next {
@@ -69,7 +69,8 @@ impl SimulatedClock {
         state.wall_at_zero = now.as_millis().saturating_sub(passed);
     }
 
-    pub(crate) fn advance_to(&self, to: Duration) {
+    /// Time passes until a monotonic reading; timers that are due fire.
+    pub fn advance_to(&self, to: Duration) {
         let due = {
             let mut state = self.lock();
             state.monotonic = state.monotonic.max(to);

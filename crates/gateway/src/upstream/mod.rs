@@ -9,7 +9,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, Uri, header, uri::Authority};
 use http_body_util::combinators::UnsyncBoxBody;
-use hyper_util::{client::legacy::Client, rt::TokioTimer};
+use hyper_util::client::legacy::Client;
 use stiver_env::Env;
 
 use self::{
@@ -22,6 +22,7 @@ pub(crate) use self::{
 };
 use crate::{
     connections::Spawn,
+    timer::EnvTimer,
     tls::{self, PEM_BYTES_MAX, TlsError},
 };
 
@@ -247,8 +248,8 @@ fn connecting(
         });
     }
     let client = Client::builder(Spawn(Arc::clone(&env.spawner)))
-        .timer(TokioTimer::new())
-        .pool_timer(TokioTimer::new())
+        .timer(EnvTimer::new(env))
+        .pool_timer(EnvTimer::new(env))
         .pool_idle_timeout(idle_timeout)
         .pool_max_idle_per_host(idle_max)
         .http2_only(!tls)
