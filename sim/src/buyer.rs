@@ -44,6 +44,8 @@ pub const SESSIONS: &str = "/buyer/sessions";
 const ATTEMPTS_MAX: u32 = 4;
 /// How long the buyer waits before it tries again.
 const PAUSE: Duration = Duration::from_secs(3);
+/// It thinks for at most 255 of these before it buys something.
+const THOUGHT: Duration = Duration::from_millis(10);
 /// How long it waits for an answer.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -182,6 +184,8 @@ impl Buyer {
                     let Some((number, purchase)) = next else {
                         break;
                     };
+                    let [thought] = buyer.env.random::<1>();
+                    buyer.env.clock.sleep(THOUGHT * u32::from(thought)).await;
                     buyer.buy(number, purchase).await;
                 }
             }

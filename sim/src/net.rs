@@ -64,6 +64,7 @@ struct State {
     listening: BTreeMap<Place, Arc<Mutex<Backlog>>>,
     links: Vec<(usize, usize, std::sync::Weak<Link>)>,
     recorded: Vec<(u16, Vec<u8>)>,
+    public: u16,
 }
 
 /// Where something listens.
@@ -82,8 +83,9 @@ struct Backlog {
 }
 
 impl Network {
-    /// A network in fair weather.
-    pub fn new(seed: u64, clock: &SimulatedClock) -> Self {
+    /// A network in fair weather. Strangers reach the `public` port only, and hear what is said
+    /// to it.
+    pub fn new(seed: u64, public: u16, clock: &SimulatedClock) -> Self {
         Self {
             state: Arc::new(Mutex::new(State {
                 random: Random::new(seed),
@@ -91,6 +93,7 @@ impl Network {
                 listening: BTreeMap::new(),
                 links: Vec::new(),
                 recorded: Vec::new(),
+                public,
             })),
             clock: clock.clone(),
         }
@@ -168,7 +171,7 @@ impl Network {
             of_answers: state.random.once_in(2),
         });
         let recorded =
-            matches!(place, Place::Port(_)) && one_in(&mut state, weather.repeated_one_in);
+            *place == Place::Port(state.public) && one_in(&mut state, weather.repeated_one_in);
         let delays = (state.random.fork(), weather.delay_ms_max);
         let link = Arc::new(Link::new(fate, recorded, delays, &self.clock));
         let to = lock(&backlog).machine;

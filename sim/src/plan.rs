@@ -84,9 +84,9 @@ impl Plan {
     /// Draws a plan.
     pub fn draw(seed: u64) -> Self {
         let mut random = Random::new(seed);
-        let count = 1 + random.index(10);
+        let count = 1 + random.index(14);
         let purchases = (0..count).map(|_| purchase(&mut random)).collect();
-        let mut faults: Vec<Fault> = (0..random.index(9)).map(|_| fault(&mut random)).collect();
+        let mut faults: Vec<Fault> = (0..random.index(14)).map(|_| fault(&mut random)).collect();
         faults.sort_by_key(|fault| fault.at);
         Self {
             seed,
@@ -140,10 +140,11 @@ fn purchase(random: &mut Random) -> Purchase {
 fn fault(random: &mut Random) -> Fault {
     let most = u64::try_from(FAULTS_LAST.as_millis()).unwrap_or(u64::MAX);
     // Most of what is bought is bought at the beginning.
-    let most = match random.below(3) {
+    let most = match random.below(4) {
         0 => most,
-        1 => most / 10,
-        _ => most / 100,
+        1 => most / 4,
+        2 => most / 16,
+        _ => most / 64,
     };
     Fault {
         at: Duration::from_millis(random.below(most)),
@@ -199,3 +200,6 @@ impl fmt::Display for Plan {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -70,7 +70,7 @@ impl World {
     fn new(plan: Plan) -> Self {
         let mut random = Random::new(plan.seed ^ 0x5117_3e57);
         let clock = SimulatedClock::new(Timestamp::from_millis(BEGIN_MS));
-        let network = Network::new(random.draw(), &clock);
+        let network = Network::new(random.draw(), shop::PORT, &clock);
         let mut machine = |number| Machine::new(number, &mut random, &clock, &network);
         let machines = [
             machine(SHOP),

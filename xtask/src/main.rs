@@ -1,5 +1,5 @@
-//! The project's own commands: `cargo xtask check`, `test`, `fuzz`, `bench`, `interop`, `peers`,
-//! `tidy`.
+//! The project's own commands: `cargo xtask check`, `test`, `sim`, `fuzz`, `bench`, `interop`,
+//! `peers`, `tidy`.
 //!
 //! Kept light on purpose: every other command waits for this one to build.
 #![forbid(unsafe_code)]
@@ -15,6 +15,7 @@ mod fuzz;
 mod peers;
 mod proof;
 mod run;
+mod sim;
 mod test;
 mod tidy;
 mod tools;
@@ -47,6 +48,12 @@ enum Command {
         /// For every change: leaves out `slow_*` tests, doc-tests, fuzzing and the `no_std` proof.
         #[arg(long)]
         fast: bool,
+    },
+    /// Runs both sides in simulated worlds where everything goes wrong, seed after seed.
+    Sim {
+        /// `--seeds N`, `--from SEED`, `--minutes N`, `--verbose`; 1000 seeds from 0 by default.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
     },
     /// Fuzzes every target, or one.
     Fuzz {
@@ -101,6 +108,7 @@ fn main() -> ExitCode {
                 test::Extent::All
             },
         ),
+        Command::Sim { arguments } => sim::run(&workspace, &arguments),
         Command::Fuzz {
             target,
             input,

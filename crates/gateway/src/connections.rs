@@ -103,9 +103,11 @@ impl Connections {
         let stopped = stop.clone();
         loop {
             let accepted = tokio::select! {
-                accepted = self.accept(&mut *listener) => accepted,
-                // The sender is gone only when the gateway is: that is a stop too.
+                biased;
+                // First, so that a crowd at the door does not keep it open. The sender is gone only
+                // when the gateway is: that is a stop too.
                 _ = stop.wait_for(|stop| *stop) => break,
+                accepted = self.accept(&mut *listener) => accepted,
             };
             match accepted {
                 Ok((stream, peer, slot)) => {
@@ -125,6 +127,7 @@ impl Connections {
         drop(listener);
         drop(open);
         tokio::select! {
+            biased;
             _ = all_ended.recv() => {}
             () = self.env.clock.sleep(self.grace) => {
                 tracing::warn!("some requests did not end within the shutdown's grace");
@@ -180,6 +183,7 @@ impl Connections {
                     builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
                 let mut connection = std::pin::pin!(connection);
                 tokio::select! {
+                    biased;
                     ended = connection.as_mut() => return ended,
                     _ = stop.wait_for(|stop| *stop) => {}
                     () = idle => {}
@@ -189,6 +193,7 @@ impl Connections {
                 connection.await
             };
             tokio::select! {
+                biased;
                 ended = conversation => {
                     if let Err(error) = ended {
                         tracing::debug!(error, peer = ?peer.address, "a connection ended early");

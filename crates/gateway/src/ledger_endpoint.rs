@@ -78,6 +78,7 @@ impl LedgerEndpoint {
     async fn answer(&self, body: Incoming) -> Response<ResponseBody> {
         let limited = Limited::new(body, query::QUERY_BYTES_MAX);
         let collected = tokio::select! {
+            biased;
             collected = limited.collect() => collected,
             () = self.clock.sleep(BODY_TIMEOUT) => {
                 let detail = "the query took too long to arrive";

@@ -217,8 +217,9 @@ impl Gateway {
         let gate = gate.clone();
         let ended = self.task(async move {
             tokio::select! {
-                () = gate.keep_recovering(RECOVERY_PAUSE) => {}
+                biased;
                 _ = stopped.wait_for(|stop| *stop) => {}
+                () = gate.keep_recovering(RECOVERY_PAUSE) => {}
             }
         });
         self.ended.push(ended);
@@ -246,8 +247,9 @@ impl Gateway {
                 }
             };
             tokio::select! {
-                () = passes => {}
+                biased;
                 _ = stopped.wait_for(|stop| *stop) => {}
+                () = passes => {}
             }
         });
         self.ended.push(ended);

@@ -154,6 +154,7 @@ pub(crate) fn keep_fresh(
     let looking = async move {
         loop {
             tokio::select! {
+                biased;
                 () = clock.sleep(CERTIFICATE_LOOK_PAUSE) => {}
                 _ = stopped.wait_for(|stop| *stop) => return,
             }

@@ -1,7 +1,7 @@
 //! A single-threaded executor whose order comes from a seed.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Wake, Waker},
 };
@@ -15,8 +15,12 @@ use crate::entropy::Random;
 #[derive(Clone)]
 pub struct Executor {
     state: Arc<Mutex<State>>,
-    ready: Arc<Mutex<Vec<u64>>>,
+    ready: Ready,
 }
+
+/// The tasks that can run: sorted, so that it does not matter who was woken first. Some of tokio's
+/// channels wake in an order of their own.
+type Ready = Arc<Mutex<BTreeSet<u64>>>;
 
 struct State {
     random: Random,
@@ -33,7 +37,7 @@ impl Executor {
                 tasks: BTreeMap::new(),
                 next_task: 0,
             })),
-            ready: Arc::new(Mutex::new(Vec::new())),
+            ready: Ready::default(),
         }
     }
 
@@ -42,11 +46,11 @@ impl Executor {
         let (number, task) = {
             let mut state = lock(&self.state);
             let mut ready = lock(&self.ready);
-            if ready.is_empty() {
-                return false;
-            }
             let chosen = state.random.index(ready.len());
-            let number = ready.swap_remove(chosen);
+            let Some(number) = ready.iter().nth(chosen).copied() else {
+                return false;
+            };
+            ready.remove(&number);
             (number, state.tasks.remove(&number))
         };
         // Woken once more after it had ended.
@@ -96,7 +100,7 @@ impl Spawner for Executor {
         let number = state.next_task;
         state.next_task += 1;
         state.tasks.insert(number, task);
-        lock(&self.ready).push(number);
+        lock(&self.ready).insert(number);
     }
 
     fn spawn_blocking_task(&self, _name: &str, task: BoxFuture<'static, ()>) {
@@ -106,15 +110,12 @@ impl Spawner for Executor {
 
 struct TaskWaker {
     number: u64,
-    ready: Arc<Mutex<Vec<u64>>>,
+    ready: Ready,
 }
 
 impl Wake for TaskWaker {
     fn wake(self: Arc<Self>) {
-        let mut ready = lock(&self.ready);
-        if !ready.contains(&self.number) {
-            ready.push(self.number);
-        }
+        lock(&self.ready).insert(self.number);
     }
 }
 

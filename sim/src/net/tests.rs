@@ -10,7 +10,7 @@ use crate::machine::Machine;
 /// Two machines; one listens, the other says so many bytes, and this is what is heard.
 fn heard(weather: Weather, said: usize) -> (io::Result<usize>, Duration) {
     let clock = SimulatedClock::new(Timestamp::from_millis(0));
-    let network = Network::new(3, &clock);
+    let network = Network::new(3, 80, &clock);
     network.set_weather(weather);
     let mut random = Random::new(1);
     let machine = |number, random: &mut Random| Machine::new(number, random, &clock, &network);

@@ -7,7 +7,8 @@ use crate::workspace::{Dependency, Package, Workspace};
 
 /// Each crate and what it may use of ours. A new edge is a design decision with its own commit.
 ///
-/// Nothing uses `stiver-testkit` but tests; nothing uses the facade or the binaries.
+/// Nothing uses `stiver-testkit` but tests and the simulated world; nothing uses the facade or the
+/// binaries.
 const LAYERS: &[(&str, &[&str])] = &[
     ("stiver-core", &[]),
     ("stiver-env", &["stiver-core"]),
@@ -122,6 +123,20 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("stiver-interop", &[]),
+    (
+        "stiver-sim",
+        &[
+            "stiver-core",
+            "stiver-env",
+            "stiver-method",
+            "stiver-ledger",
+            "stiver-store",
+            "stiver-method-ledger",
+            "stiver-client",
+            "stiver-gateway",
+            "stiver-testkit",
+        ],
+    ),
     ("xtask", &[]),
 ];
 

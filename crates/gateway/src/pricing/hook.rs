@@ -253,6 +253,7 @@ impl HookClient {
             };
             let _place = self.places.try_acquire().map_err(|_| HookError::Busy)?;
             tokio::select! {
+                biased;
                 answer = self.call(parts, body) => answer,
                 () = self.clock.sleep(self.timeout) => Err(HookError::Late),
             }

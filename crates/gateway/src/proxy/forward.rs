@@ -161,6 +161,7 @@ impl Forward {
         let (mut seen, mut ended) = (0, false);
         loop {
             tokio::select! {
+                biased;
                 answer = &mut answer => return Some(answer),
                 () = self.clock.sleep(serving.timeout) => {}
             }

@@ -143,6 +143,7 @@ async fn join(client: Upgraded, upstream: Upgraded, place: Place, clock: &dyn Cl
         clock.sleep(place.grace).await;
     };
     tokio::select! {
+        biased;
         ended = copy_bidirectional(&mut client, &mut upstream) => {
             if let Err(error) = ended {
                 tracing::debug!(%error, "an upgraded connection ended early");

@@ -155,6 +155,7 @@ impl Client {
         env.spawner.spawn(Box::pin(async move {
             while let Some((request, answer)) = messages.recv().await {
                 let sent = tokio::select! {
+                    biased;
                     sent = send(&collector, request) => sent,
                     () = clock.sleep(EXPORT_TIMEOUT) => None,
                 };

@@ -100,6 +100,7 @@ impl Dial {
             Ok(UpstreamStream { stream, h2 })
         };
         tokio::select! {
+            biased;
             connected = connecting => connected,
             () = self.clock.sleep(self.timeout) => Err(io::ErrorKind::TimedOut.into()),
         }

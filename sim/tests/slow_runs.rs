@@ -1,0 +1,40 @@
+//! Runs of the simulated world: whatever goes wrong, the books are right in the end.
+#![expect(clippy::panic, reason = "a test that cannot go on may panic")]
+
+use stiver_sim::{attempt, plan::Plan};
+
+/// Runs these seeds. Gives how many calls were charged.
+fn all_hold(seeds: std::ops::Range<u64>) -> u64 {
+    let mut paid = 0;
+    for seed in seeds {
+        let plan = Plan::draw(seed);
+        match attempt(&plan) {
+            Ok(report) => paid += report.paid,
+            Err(why) => panic!(
+                "seed {seed}: {why}\n{plan}\nmake it smaller: cargo xtask sim --from {seed} --seeds 1"
+            ),
+        }
+    }
+    paid
+}
+
+#[test]
+fn in_a_thousand_worlds_money_moves_once_is_never_stuck_and_buys_something() {
+    let paid = all_hold(0..1_000);
+    assert!(paid > 2_000, "{paid}");
+}
+
+#[test]
+fn in_another_thousand_worlds_too() {
+    let paid = all_hold(1_000_000..1_001_000);
+    assert!(paid > 2_000, "{paid}");
+}
+
+#[test]
+fn one_seed_gives_one_run() {
+    for seed in 0..24 {
+        let plan = Plan::draw(seed);
+        let (first, second) = (attempt(&plan), attempt(&plan));
+        assert_eq!(first, second, "seed {seed}");
+    }
+}
