@@ -56,8 +56,9 @@ pub struct Report {
     pub captured: u128,
     /// Channels.
     pub channels: u64,
-    /// Attempts that ended without an answer.
-    pub unanswered: u64,
+    /// What attempts to buy came to, and how often: `goods`, `no-goods` for an answer that is no
+    /// success or breaks off, or the code of an error.
+    pub attempts: BTreeMap<&'static str, u64>,
     /// Polls of tasks.
     pub steps: u64,
     /// How long it lasted, in simulated time.
@@ -183,17 +184,22 @@ fn charges(entries: &[Entry], moved: &[Transfer], seen: &Evidence) -> Result<Rep
     for told in &seen.told {
         let path = told.path.as_str();
         let charged = matches!(told.purchase, Purchase::Reading | Purchase::Order);
+        let word = match &told.got {
+            Got::Goods { .. } => "goods",
+            Got::Other { .. } => "no-goods",
+            Got::Failed { code, .. } => code,
+        };
+        *report.attempts.entry(word).or_insert(0) += 1;
         match &told.got {
             Got::Goods { .. } if charged => {
                 ensure!(paid.contains_key(path), "{path} was delivered for nothing");
                 let ran = seen.deeds.runs.get(path);
                 ensure!(ran.is_some(), "{path} was delivered from nowhere");
             }
-            Got::Failed(MoneyMoved::No, why) if charged => {
+            Got::Failed { moved, why, .. } if charged && *moved == MoneyMoved::No => {
                 let is = paid.contains_key(path);
                 ensure!(!is, "{path} was paid for, though: {why}");
             }
-            Got::Failed(..) => report.unanswered += 1,
             _ => {}
         }
     }
@@ -252,7 +258,7 @@ fn channels(
     for told in &seen.told {
         let events = match &told.got {
             Got::Goods { events } | Got::Other { events, .. } => u128::from(*events),
-            Got::Failed(..) => 0,
+            Got::Failed { .. } => 0,
         };
         match told.purchase {
             Purchase::Tick if matches!(told.got, Got::Goods { .. }) => got += TICK,

@@ -49,6 +49,9 @@ const THOUGHT: Duration = Duration::from_millis(10);
 /// How long it waits for an answer.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The client's code for a journal that failed.
+const JOURNAL_FAILED: &str = "journal-failed";
+
 /// What the buyer was told, of one attempt.
 #[derive(Debug, Clone)]
 pub struct Told {
@@ -75,8 +78,15 @@ pub enum Got {
         /// In words.
         why: String,
     },
-    /// No answer. Whether money moved, and why.
-    Failed(MoneyMoved, String),
+    /// An error of the client.
+    Failed {
+        /// Whether money moved.
+        moved: MoneyMoved,
+        /// [`CallError::code`].
+        code: &'static str,
+        /// In words.
+        why: String,
+    },
 }
 
 /// What the buyer has done. Outlives its process.
@@ -257,11 +267,19 @@ impl Buyer {
                 Ok(response) => (read(response).await, Retry::No),
                 Err(error) => failed(&error),
             };
+            let is = |it: &Got| matches!(it, Got::Failed { code, .. } if *code == JOURNAL_FAILED);
+            let journal_failed = is(&got);
             open(&self.basket).told.push(Told {
                 path: path.clone(),
                 purchase,
                 got,
             });
+            if journal_failed {
+                // A journal that failed stays so: somebody starts the process again.
+                let why = "its journal failed".to_owned();
+                open(&self.basket).failed = Some(why);
+                return std::future::pending().await;
+            }
             match retry {
                 Retry::Resume(call) => resuming = Some(call),
                 Retry::NewCall => {}
@@ -273,7 +291,11 @@ impl Buyer {
 }
 
 fn failed(error: &CallError) -> (Got, Retry) {
-    let got = Got::Failed(error.money_moved(), error.to_string());
+    let got = Got::Failed {
+        moved: error.money_moved(),
+        code: error.code(),
+        why: error.to_string(),
+    };
     (got, error.retry())
 }
 

@@ -7,6 +7,7 @@
 )]
 
 use std::{
+    collections::BTreeMap,
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -44,7 +45,7 @@ struct Sums {
     refunded: u64,
     undelivered: u64,
     channels: u64,
-    unanswered: u64,
+    attempts: BTreeMap<&'static str, u64>,
     lasted: Duration,
 }
 
@@ -56,14 +57,16 @@ impl Sums {
         self.refunded += report.refunded;
         self.undelivered += report.undelivered;
         self.channels += report.channels;
-        self.unanswered += report.unanswered;
+        for (word, count) in &report.attempts {
+            *self.attempts.entry(word).or_insert(0) += count;
+        }
         self.lasted += report.lasted;
     }
 
     fn print(&self, took: Duration) {
         println!(
             "{} runs, {} faults, {} h simulated in {} s: {} charges ({} given back, {} not \
-             delivered), {} channels, {} attempts without an answer",
+             delivered), {} channels",
             self.runs,
             self.faults,
             self.lasted.as_secs() / 3600,
@@ -72,8 +75,10 @@ impl Sums {
             self.refunded,
             self.undelivered,
             self.channels,
-            self.unanswered,
         );
+        for (word, count) in &self.attempts {
+            println!("{count:>9} {word}");
+        }
     }
 }
 

@@ -26,6 +26,8 @@ use crate::{
 const BEGIN_MS: u64 = 1_735_689_600_000;
 /// How often it is looked whether a process has to be started again.
 const WATCH: Duration = Duration::from_secs(1);
+/// How long it takes until somebody sees to a machine whose disk fails.
+const SERVICE: Duration = Duration::from_secs(8);
 /// How long a setting-up may take, in simulated time.
 const SET_UP: Duration = Duration::from_secs(60);
 /// How often the end is tried.
@@ -51,6 +53,8 @@ struct World {
     basket: SharedBasket,
     deeds: SharedDeeds,
     about: Option<About>,
+    /// Machines whose disk has failed, and when somebody sees to them.
+    sick: Vec<(Duration, Whose)>,
     steps: u64,
 }
 
@@ -91,6 +95,7 @@ impl World {
             basket,
             deeds: SharedDeeds::default(),
             about: None,
+            sick: Vec::new(),
             steps: 0,
         }
     }
@@ -205,9 +210,10 @@ impl World {
             while let Some(fault) = faults.next_if(|it| begin + it.at <= self.clock.monotonic()) {
                 self.happen(fault.what)?;
             }
+            self.service()?;
             self.watch()?;
             let rests = buyer::open(&self.basket).rests;
-            if rests && faults.peek().is_none() {
+            if rests && faults.peek().is_none() && self.sick.is_empty() {
                 break;
             }
         }
@@ -232,10 +238,14 @@ impl World {
                 self.machine(whose).crash();
                 self.restart(whose)?;
             }
-            Wrong::PowerCut(whose, skip) => self.machine(whose).disk.cut_power_after(skip),
+            Wrong::PowerCut(whose, skip) => {
+                self.machine(whose).disk.cut_power_after(skip);
+                self.falls_sick(whose);
+            }
             Wrong::Disk(whose, operation, skip) => {
                 let kind = std::io::ErrorKind::Other;
                 self.machine(whose).disk.fail(operation, skip, kind);
+                self.falls_sick(whose);
             }
             Wrong::DiskFull(whose, more) => {
                 let disk = &self.machine(whose).disk;
@@ -243,6 +253,7 @@ impl World {
                 let used = files.iter().filter_map(|file| disk.bytes(file));
                 let used: usize = used.map(|bytes| bytes.len()).sum();
                 disk.set_capacity(u64::try_from(used).unwrap_or(u64::MAX) + more);
+                self.falls_sick(whose);
             }
             Wrong::Weather(weather) => self.network.set_weather(weather),
             Wrong::Repeats => self.repeat(),
@@ -254,6 +265,10 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    fn falls_sick(&mut self, whose: Whose) {
+        self.sick.push((self.clock.monotonic() + SERVICE, whose));
     }
 
     /// A stranger says again what was recorded of others.
@@ -281,6 +296,17 @@ impl World {
             }
             Whose::Buyer => self.start_buyer()?,
             Whose::Api => self.start_api(),
+        }
+        Ok(())
+    }
+
+    /// Who looks after machines starts those anew whose disks have failed.
+    fn service(&mut self) -> Result<()> {
+        let now = self.clock.monotonic();
+        let (due, later) = self.sick.iter().partition(|(at, _)| *at <= now);
+        self.sick = later;
+        for (_, whose) in due {
+            self.happen(Wrong::Crash(whose))?;
         }
         Ok(())
     }
