@@ -4,7 +4,7 @@ use crate::{
     json::{JsonError, Value, jcs::write_string},
     name::ChallengeId,
 };
-use alloc::{collections::BTreeMap, string::String};
+use alloc::{boxed::Box, collections::BTreeMap, string::String};
 use core::fmt::Write as _;
 
 #[cfg(test)]
@@ -245,7 +245,7 @@ pub struct Problem {
     /// The fresh challenge that goes with it, if one does.
     pub challenge_id: Option<ChallengeId>,
     /// What it says of a channel, for the problems of sessions.
-    pub session: Option<SessionProblem>,
+    pub session: Option<Box<SessionProblem>>,
 }
 
 /// What a problem says of a channel.

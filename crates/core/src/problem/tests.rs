@@ -163,12 +163,12 @@ proptest! {
     #[test]
     fn what_a_problem_says_of_a_channel_goes_through(channel in any::<String>(), units: u128) {
         let mut problem = Problem::new(ProblemKind::SessionInsufficientBalance, "x");
-        problem.session = Some(SessionProblem {
+        problem.session = Some(Box::new(SessionProblem {
             channel_id: Some(channel.clone()),
             required_top_up: Some(units),
             accepted_cumulative: Some(units / 2),
             spent: Some(units / 3),
-        });
+        }));
         let read = parse(&problem.to_json());
         prop_assert_eq!(read.channel_id, Some(channel));
         prop_assert_eq!(read.required_top_up, Some(units));

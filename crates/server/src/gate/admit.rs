@@ -454,7 +454,7 @@ impl GateError {
         Refused {
             problem: Problem {
                 session: match self {
-                    Self::Session(refused) => Some(refused.session.clone()),
+                    Self::Session(refused) => Some(Box::new(refused.session.clone())),
                     _ => None,
                 },
                 ..Problem::new(meaning.kind, self.to_string())

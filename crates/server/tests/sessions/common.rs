@@ -88,7 +88,7 @@ impl Answer {
 
     #[track_caller]
     pub(crate) fn problem(self) -> SessionProblem {
-        self.refused().problem.session.unwrap_or_default()
+        *self.refused().problem.session.unwrap_or_default()
     }
 }
 
