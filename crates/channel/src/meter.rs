@@ -32,10 +32,14 @@
 //! ```
 
 mod price;
+mod quantity;
 mod tab;
 mod unit;
 
 pub use price::{Carry, Metered, Price, PriceError};
+pub use quantity::{
+    QUANTITY_BYTES_MAX, QUANTITY_DECIMALS, Quantity, QuantityError, REPORT_UNITS_MAX,
+};
 pub use tab::{Reading, Tab, TabError, Total};
 pub use unit::{Unit, UnitError};
 

@@ -33,12 +33,17 @@ use std::{
     time::Duration,
 };
 
-use stiver_channel::meter::{Tab, Unit};
+use stiver_channel::meter::{Meter, Price, Tab};
 use stiver_core::{Amount, json::EncodedObject, name::MethodName};
 use stiver_method::{
     payee::QuoteError,
-    session::{PayeeSession, SessionTerms, UnitPrice},
+    session::{PRICES_MAX, PayeeSession, SessionTerms, UnitPrice},
 };
+
+mod pointer;
+pub(crate) mod usage;
+
+pub use usage::{ReportError, UsageReporter, UsageSource};
 
 pub use crate::gate::session::{
     SessionRefused,
@@ -68,8 +73,8 @@ pub struct SessionOffer {
 /// How what is served is counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Charging {
-    /// Each request costs this many base units.
-    PerRequest(u128),
+    /// Each request costs this much.
+    PerRequest(Price),
     /// What is delivered is counted, and charged against a window that is reserved.
     Metered(Metered),
 }
@@ -82,6 +87,8 @@ pub(crate) struct Metered {
     /// Base units.
     pub(crate) window: u128,
     pub(crate) patience: Patience,
+    /// Where an upstream reports what is used, meter by meter.
+    pub(crate) sources: Arc<[Option<UsageSource>]>,
 }
 
 /// How long a metered response waits.
@@ -117,13 +124,29 @@ impl SessionOffer {
     /// # Errors
     /// [`QuoteError`] when the method cannot ask this price.
     pub fn per_request(method: Arc<dyn PayeeSession>, price: Amount) -> Result<Self, QuoteError> {
-        let charging = Charging::PerRequest(price.units());
+        Self::for_requests(method, price, 1)
+    }
+
+    /// `amount` for every `per` requests: a request may cost less than one base unit.
+    ///
+    /// What a request costs beyond whole base units is carried with its channel, durably: any
+    /// number of requests costs their price times their number, rounded down once. A request is
+    /// served when what is authorised covers the most that it can cost: its price, rounded up.
+    ///
+    /// # Errors
+    /// [`QuoteError`] when the method cannot ask this price.
+    pub fn for_requests(
+        method: Arc<dyn PayeeSession>,
+        amount: Amount,
+        per: u64,
+    ) -> Result<Self, QuoteError> {
+        let each = Price::new(amount.units(), per).map_err(|_| QuoteError::Amount)?;
         let price = UnitPrice {
-            amount: price,
-            per: 1,
+            amount,
+            per,
             unit: Some("request".to_owned()),
         };
-        Self::of(method, vec![price], charging)
+        Self::of(method, vec![price], Charging::PerRequest(each))
     }
 
     /// Prices for what is delivered, each for its own unit, all of one currency.
@@ -135,15 +158,16 @@ impl SessionOffer {
     /// | `second`, `millisecond` | while the response runs |
     /// | `event` | of an event stream, one by one |
     /// | `token` | as the upstream reports them: see below |
+    /// | `kWh`, any other name | by reports: [`UsageReporter`], [`SessionOffer::usage`] |
     ///
-    /// Tokens are those of the `usage` member that language models send at the end of a stream or
-    /// in a JSON answer. Until it comes, each event with content counts as one; the rest is charged
-    /// with the event that reports it.
+    /// Unless [`SessionOffer::usage`] says where else, tokens are those of the `usage` member that
+    /// language models send at the end of a stream or in a JSON answer. Until it comes, each event
+    /// with content counts as one; the rest is charged with the event that reports it.
     ///
     /// `window`, base units: so much is reserved before it is served, and asked for when it is used
     /// up. It is what either side can lose: the payee by a crash, the payer by a payee that takes
-    /// it and stops. Bytes leave in pieces that a window pays for. A single event that costs more
-    /// than the window reserves its own cost.
+    /// it and stops: one window for all meters together. Bytes leave in pieces that a window pays
+    /// for. A single event that costs more than the window reserves its own cost.
     ///
     /// # Errors
     /// [`QuoteError`] when the method cannot ask these prices, or when a unit is not counted here.
@@ -153,14 +177,10 @@ impl SessionOffer {
         window: &Amount,
     ) -> Result<Self, QuoteError> {
         let tab = tab(&prices).ok_or(QuoteError::Amount)?;
-        let counted = |unit: &Unit| match unit {
-            Unit::Request | Unit::Byte | Unit::Second | Unit::Millisecond | Unit::Token => true,
-            other => other.as_str() == "event",
-        };
         let same = prices
             .iter()
             .all(|it| it.amount.currency() == window.currency());
-        if !same || window.is_zero() || !tab.meters().all(|meter| counted(meter.unit())) {
+        if !same || window.is_zero() || prices.len() > PRICES_MAX {
             return Err(QuoteError::Amount);
         }
         let suggested = window.units().saturating_mul(WINDOWS_SUGGESTED);
@@ -171,6 +191,7 @@ impl SessionOffer {
             tab,
             window,
             patience,
+            sources: vec![None; prices.len()].into(),
         });
         let offer = Self::of(method, prices, charging)?;
         Ok(offer.suggested_deposit(suggested))
@@ -218,6 +239,23 @@ impl SessionOffer {
         self.min_voucher_delta = units;
         self.quoted = Arc::default();
         self
+    }
+
+    /// Where an upstream reports how many of `unit` were used. Without it a handler reports by
+    /// [`UsageReporter`]; tokens are looked for in `usage`.
+    ///
+    /// # Errors
+    /// [`QuoteError::Amount`] when there is no price for the unit, or when it is counted here.
+    pub fn usage(mut self, unit: &str, source: UsageSource) -> Result<Self, QuoteError> {
+        let Charging::Metered(metered) = &mut self.charging else {
+            return Err(QuoteError::Amount);
+        };
+        let named = |it: &Meter| it.unit().as_str() == unit && usage::is_reported(it.unit());
+        let at = metered.tab.meters().position(named);
+        let sources = Arc::make_mut(&mut metered.sources);
+        let place = at.and_then(|at| sources.get_mut(at));
+        *place.ok_or(QuoteError::Amount)? = Some(source);
+        Ok(self)
     }
 
     /// How long a metered response waits for a voucher. Then an event stream ends with its receipt,

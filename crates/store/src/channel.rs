@@ -54,6 +54,7 @@
 //! ```
 
 mod book;
+mod carried;
 mod event;
 mod keys;
 mod record;
@@ -67,6 +68,7 @@ use crate::{SecretBytes, StoreError, StoredResponse};
 
 pub use book::ChannelReader;
 pub(crate) use book::Channels;
+pub use carried::{Carried, Left};
 pub use event::{ChannelEvent, ChannelWork};
 pub(crate) use keys::{Keyed, Keys};
 pub(crate) use record::Record;
@@ -109,7 +111,7 @@ pub enum ChannelCommand {
     /// Answered [`ChannelReply::Presented`], or [`ChannelReply::Refused`] when the voucher is
     /// refused: then nothing is taken either.
     Present(Box<Present>),
-    /// Ends a reservation: spends of it, and frees the rest. Answered [`ChannelReply::Done`].
+    /// Ends a reservation: spends of it, and frees the rest. Answered [`ChannelReply::Concluded`].
     Conclude(Conclude),
     /// Keeps what was answered under a key that was spent before. Answered [`ChannelReply::Done`],
     /// also when there is no room for it.
@@ -228,6 +230,8 @@ pub struct KeptAnswer {
     pub accepted: u128,
     /// What was spent in the channel once it was kept.
     pub spent: u128,
+    /// What the channel carried once it was kept.
+    pub carried: Carried,
 }
 
 /// What was answered under a key that was spent before.
@@ -252,11 +256,15 @@ pub struct Conclude {
     pub spend: u128,
     /// How much of what is reserved this ends.
     pub from_reserved: u128,
-    /// The key under which it was reserved: bound for good when something is spent, free again
-    /// when nothing is.
+    /// The key under which it was reserved: bound for good when something was served, free again
+    /// when nothing was.
     pub key: Option<[u8; 32]>,
     /// What is answered under the key: kept with what is spent, in one write, when there is room.
     pub answer: Option<Arc<SpendAnswer>>,
+    /// What was served beyond `spend`: fractions of a base unit, meter by meter. They are added to
+    /// what the channel carries; what makes a whole base unit then is spent too, as far as it is
+    /// reserved or available. At most [`CARRIED_METERS_MAX`](crate::limits::CARRIED_METERS_MAX).
+    pub left: Vec<Left>,
 }
 
 /// Something that happens to a channel.
@@ -320,6 +328,8 @@ pub struct ChannelSeen {
     pub settling: Option<Settling>,
     /// What the server wrote down when the last settlement ended.
     pub outcome: Option<Box<[u8]>>,
+    /// What its meters carry.
+    pub carried: Carried,
 }
 
 impl fmt::Debug for ChannelSeen {
@@ -336,9 +346,17 @@ impl fmt::Debug for ChannelSeen {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ChannelReply {
-    /// [`ChannelCommand::Open`]: it is open. [`ChannelCommand::Conclude`],
-    /// [`ChannelCommand::Apply`]: done, or it was so already.
+    /// [`ChannelCommand::Open`]: it is open. [`ChannelCommand::Apply`]: done, or it was so already.
     Done(Channel),
+    /// [`ChannelCommand::Conclude`]: done.
+    Concluded {
+        /// The channel as it stands now.
+        channel: Channel,
+        /// What its meters carry now.
+        carried: Carried,
+        /// What was spent by it, fractions that made whole base units included.
+        spent: u128,
+    },
     /// [`ChannelCommand::Open`]: it was there before, as it is now.
     Exists(Channel),
     /// [`ChannelCommand::Present`]: the voucher stands.

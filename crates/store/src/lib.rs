@@ -79,9 +79,9 @@ use std::sync::Arc;
 use stiver_env::BoxFuture;
 
 pub use channel::{
-    Apply, ChannelCommand, ChannelReader, ChannelReply, ChannelSeen, ChannelStore, ChannelUsage,
-    ChannelWork, Conclude, Keep, KeptAnswer, NewChannel, Present, Presented, Settling, SpendAnswer,
-    SpendKey, Take, Taken,
+    Apply, Carried, ChannelCommand, ChannelReader, ChannelReply, ChannelSeen, ChannelStore,
+    ChannelUsage, ChannelWork, Conclude, Keep, KeptAnswer, Left, NewChannel, Present, Presented,
+    Settling, SpendAnswer, SpendKey, Take, Taken,
 };
 pub use claim::{Claim, ClaimState, Delivery, SecretBytes, StoredResponse};
 pub use command::{Advance, Command, NewClaim, Reply};

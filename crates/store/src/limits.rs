@@ -44,6 +44,10 @@ pub const FREED_PER_EVENT_MAX: usize = 64;
 pub const CHANNELS_MAX: u64 = 1_000_000;
 /// Largest `details` of a channel, bytes.
 pub const CHANNEL_DETAILS_BYTES_MAX: usize = 8 * 1024;
+/// Most meters of a channel whose fractions are kept.
+pub const CARRIED_METERS_MAX: usize = 16;
+/// Longest name of such a meter, bytes.
+pub const METER_NAME_BYTES_MAX: usize = 32;
 /// Largest proof of a voucher, bytes.
 pub const PROOF_BYTES_MAX: usize = 1024;
 /// How long a channel that has ended is remembered after its end, milliseconds: thirty days. After

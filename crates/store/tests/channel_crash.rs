@@ -100,9 +100,10 @@ async fn pay(store: EmbeddedStore, told: Arc<Vec<Mutex<Told>>>, n: u64) -> Resul
                 from_reserved: COST + 2,
                 key: None,
                 answer: None,
+                left: Vec::new(),
             };
             match store.channel(ChannelCommand::Conclude(end)).await? {
-                ChannelReply::Done(_) => {}
+                ChannelReply::Concluded { .. } => {}
                 other => panic!("{other:?}"),
             }
         }

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use stiver_channel::{Caps, ChannelId, Op, Rules, Voucher};
 use stiver_core::Timestamp;
 use stiver_store::{
-    Apply, ChannelCommand, ChannelReply, Conclude, Keep, KeptAnswer, Limits, NewChannel, Present,
-    SpendAnswer, SpendKey, StoredResponse, Take, Taken,
+    Apply, Carried, ChannelCommand, ChannelReply, Conclude, Keep, KeptAnswer, Limits, NewChannel,
+    Present, SpendAnswer, SpendKey, StoredResponse, Take, Taken,
     limits::{
         CHANNEL_ANSWERS_BYTES_MAX, CHANNEL_KEYS_MAX, SPEND_ANSWER_BYTES_MAX,
         SPEND_ANSWERS_BYTES_MAX, SPEND_KEY_RETAIN_MS, SPEND_KEY_SURE_MS, SPEND_KEYS_FEW,
@@ -146,9 +146,10 @@ impl Logged {
             from_reserved: COST,
             key: Some(key.key),
             answer: answer.cloned(),
+            left: Vec::new(),
         };
         let reply = self.run(now, ChannelCommand::Conclude(conclude));
-        assert!(matches!(reply, ChannelReply::Done(_)), "{reply:?}");
+        assert!(matches!(reply, ChannelReply::Concluded { .. }), "{reply:?}");
     }
 
     fn serve(&mut self, n: u64, key: SpendKey, answer: &Arc<SpendAnswer>) {
@@ -178,6 +179,7 @@ fn an_answer_is_kept_with_what_is_spent_in_one_write_and_told_again_after_a_cras
     // Others go on in the channel meanwhile: what was told is told again.
     assert_eq!(logged.spend(at(1), 1, key(2)), Taken::Done);
     let told = Taken::Kept(Box::new(KeptAnswer {
+        carried: Carried::default(),
         answer: kept,
         accepted: u128::MAX,
         spent: COST,
@@ -443,6 +445,7 @@ fn a_key_that_was_freed_takes_no_room() {
             from_reserved: COST,
             key: Some(key(1).key),
             answer: Some(answer(1)),
+            left: Vec::new(),
         };
         logged.run(at(n), ChannelCommand::Conclude(end.clone()));
         end.from_reserved = 0;

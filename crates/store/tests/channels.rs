@@ -8,12 +8,12 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use stiver_channel::{Caps, Channel, ChannelId, Op, Phase, Refusal, Rules, Voucher};
+use stiver_channel::{Caps, Channel, ChannelId, Op, Phase, Refusal, Rules, Voucher, meter::Carry};
 use stiver_core::Timestamp;
 use stiver_env::Clock;
 use stiver_store::{
-    Apply, ChannelCommand, ChannelReply, ChannelWork, Conclude, Keep, Limits, NewChannel, Present,
-    Presented, Settling, SpendAnswer, SpendKey, StoredResponse, Take, Taken,
+    Apply, ChannelCommand, ChannelReply, ChannelWork, Conclude, Keep, Left, Limits, NewChannel,
+    Present, Presented, Settling, SpendAnswer, SpendKey, StoredResponse, Take, Taken,
     event::Event,
     limits::{
         CHANNEL_DETAILS_BYTES_MAX, ENDED_CHANNEL_RETAIN_MS, PROOF_BYTES_MAX,
@@ -79,6 +79,7 @@ fn conclude(n: u64, spend: u128, from_reserved: u128) -> Conclude {
         from_reserved,
         key: None,
         answer: None,
+        left: Vec::new(),
     }
 }
 
@@ -152,7 +153,7 @@ impl Logged {
 #[track_caller]
 fn done(reply: ChannelReply) -> Channel {
     match reply {
-        ChannelReply::Done(channel) => channel,
+        ChannelReply::Done(channel) | ChannelReply::Concluded { channel, .. } => channel,
         other => panic!("{other:?}"),
     }
 }
@@ -266,6 +267,8 @@ fn random_command(random: &mut Random) -> ChannelCommand {
                     answer: random_answer(random),
                 });
             }
+            let meters = random.below(3);
+            it.left = (0..meters).map(|_| random_left(random)).collect();
             ChannelCommand::Conclude(it)
         }
         8 => ChannelCommand::Read { id: id(n) },
@@ -276,6 +279,14 @@ fn random_command(random: &mut Random) -> ChannelCommand {
             id: id(n),
             rules: RULES,
         })),
+    }
+}
+
+fn random_left(random: &mut Random) -> Left {
+    let of = random.below(12) + 1;
+    Left {
+        meter: format!("meter-{}", random.below(20)).into(),
+        carry: Carry::restore(random.below(of), of).unwrap(),
     }
 }
 

@@ -188,6 +188,33 @@ impl Carry {
         self.of
     }
 
+    /// Joins what two readings left over: whole base units, 0 or 1, and what is left then.
+    ///
+    /// Exact where both are of one price, and where a u64 holds their common denominator. Else this
+    /// one is rounded down to a fraction that the other knows.
+    #[must_use]
+    pub fn plus(self, other: Self) -> (u64, Self) {
+        let common = u128::from(self.of)
+            .checked_div(gcd(self.of.into(), other.of.into()))
+            .and_then(|share| share.checked_mul(other.of.into()))
+            .and_then(|of| u64::try_from(of).ok())
+            .unwrap_or(other.of);
+        let parts = u128::from(self.rescale(common)) + u128::from(other.rescale(common));
+        let of = u128::from(common);
+        let whole = u64::from(parts >= of);
+        let rest = parts.checked_rem(of).unwrap_or(0);
+        let divisor = gcd(rest, of);
+        let reduced = |part: u128| {
+            let part = part.checked_div(divisor).unwrap_or(0);
+            u64::try_from(part).unwrap_or(0)
+        };
+        let carry = Self {
+            parts: reduced(rest),
+            of: reduced(of).max(1),
+        };
+        (whole, carry)
+    }
+
     /// The carry in parts of another size, rounded down.
     fn rescale(&self, of: u64) -> u64 {
         if self.of == of {

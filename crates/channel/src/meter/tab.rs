@@ -101,6 +101,25 @@ impl Tab {
         Ok(Total { units, carries })
     }
 
+    /// What one reading of every meter costs, in the order of the meters; a missing one is 0. As
+    /// [`Tab::charge`], without looking anything up.
+    ///
+    /// # Errors
+    /// [`TabError::Price`].
+    pub fn charge_each(&self, quantities: &[u64]) -> Result<Total, TabError> {
+        let mut carries = Vec::with_capacity(self.meters.len());
+        let mut units = 0_u128;
+        let quantities = quantities.iter().copied().chain(core::iter::repeat(0));
+        for ((meter, carry), quantity) in self.meters.iter().zip(quantities) {
+            let metered = meter.price.charge(quantity, *carry)?;
+            carries.push(metered.carry);
+            units = units
+                .checked_add(metered.units)
+                .ok_or(PriceError::TooLarge)?;
+        }
+        Ok(Total { units, carries })
+    }
+
     /// Takes over what a charge leaves over.
     pub fn commit(&mut self, total: &Total) {
         for ((_, carry), new) in self.meters.iter_mut().zip(&total.carries) {

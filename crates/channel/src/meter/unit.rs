@@ -29,7 +29,7 @@ pub enum Unit {
     Millisecond,
     /// Tokens of a language model.
     Token,
-    /// Kilowatt-hours. Charge in watt-hours at a price for every 1000 to leave none over.
+    /// Kilowatt-hours, with decimals: see [`Unit::decimals`].
     KilowattHour,
     /// Something else, by a name that is no other unit's.
     Custom(UnitName),

@@ -56,6 +56,8 @@ pub(super) struct Pump {
 enum Woke {
     App(Option<FromApp>),
     Step,
+    /// The handler has reported something.
+    Reported,
     Changed,
     Wish,
     Gone,
@@ -98,7 +100,14 @@ impl Pump {
                 }
                 Woke::App(Some(FromApp::Fail(refused))) => Flow::Fail(refused),
                 Woke::App(None) | Woke::Idle => Flow::End,
-                Woke::Step => self.deliver(None, Counts::default()).await,
+                Woke::Step | Woke::Reported => {
+                    let reported = self.account.with_tokens(0);
+                    let counts = Counts {
+                        reported,
+                        ..Counts::default()
+                    };
+                    self.deliver(None, (counts, 0)).await
+                }
                 Woke::Changed if self.account.is_fenced() => Flow::End,
                 Woke::Changed => Flow::On,
                 Woke::Wish => self.wished(),
@@ -134,6 +143,7 @@ impl Pump {
         let mut step = clock.sleep(Duration::from_millis(TIME_STEP_MS));
         let mut idle = clock.sleep(idle);
         let by_time = self.account.counts_time();
+        let mut reported = pin!(self.account.reported.changed());
         let (mut gone, mut wish) = (pin!(self.line.to.closed()), pin!(self.wish.changed()));
         let stop = &mut self.stop;
         poll_fn(|context| {
@@ -148,6 +158,9 @@ impl Pump {
             }
             if let Poll::Ready(message) = from.poll_recv(context) {
                 return Poll::Ready(Woke::App(message));
+            }
+            if reported.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Woke::Reported);
             }
             if by_time && step.as_mut().poll(context).is_ready() {
                 return Poll::Ready(Woke::Step);
@@ -168,8 +181,9 @@ impl Pump {
             events: 1,
             ..Counts::default()
         };
+        let mut more = 0;
         if self.account.counts_tokens() {
-            counts.tokens = match (tokens, &message) {
+            more = match (tokens, &message) {
                 (Some(tokens), _) => tokens,
                 (None, Message::Text(text)) => match tokens_of(text.as_bytes()) {
                     Some(total) => total.saturating_sub(self.tokens),
@@ -178,6 +192,7 @@ impl Pump {
                 (None, Message::Binary(_)) => 1,
             };
         }
+        counts.reported = self.account.with_tokens(more);
         let out = match message {
             Message::Text(text) => {
                 let frame = Frame::Message(text.into());
@@ -185,10 +200,14 @@ impl Pump {
             }
             Message::Binary(data) => Outgoing::Binary(data),
         };
-        self.deliver(Some(out), counts).await
+        self.deliver(Some(out), (counts, more)).await
     }
 
-    async fn deliver(&mut self, out: Option<Outgoing>, mut counts: Counts) -> Flow {
+    async fn deliver(
+        &mut self,
+        out: Option<Outgoing>,
+        (mut counts, tokens): (Counts, u64),
+    ) -> Flow {
         counts.requests = self.requests;
         match self.pay(counts).await {
             Flow::On => {}
@@ -210,7 +229,7 @@ impl Pump {
         }
         self.account.charge(&cost);
         self.requests = 0;
-        self.tokens = self.tokens.saturating_add(counts.tokens);
+        self.tokens = self.tokens.saturating_add(tokens);
         Flow::On
     }
 

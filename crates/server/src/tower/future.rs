@@ -34,9 +34,10 @@ use super::{
     },
     cache::make_private,
     layer::{Credential, Shared},
-    metered::{Kind, pump, tokens_of},
+    metered::{Kind, pump},
     note::{Answered, Notes},
     shadow,
+    used::Used,
 };
 use crate::{
     BodyState, GateError, Grant, Outcome, Refused, Replay, Request,
@@ -458,6 +459,9 @@ where
 {
     remove_credentials(request.headers_mut());
     request.extensions_mut().insert(grant.paid().clone());
+    if let Some(reporter) = grant.reporter() {
+        request.extensions_mut().insert(reporter);
+    }
     let payment = notes.wanted().then(|| grant.payment());
     let trailers = takes_trailers(request.headers());
     let finished = match inner.call(request).await {
@@ -571,7 +575,8 @@ where
     let Some(mut account) = grant.into_metering() else {
         return Err(GateError::JournalOutOfStep.refused());
     };
-    if account.counts_tokens() && media_type.starts_with("application/json") {
+    let mut used = Used::at_head(&account, &parts.headers);
+    if account.reads_body() && is_json(&media_type) {
         let whole = match buffer(body, STORED_BODY_BYTES_MAX).await {
             Buffered::Whole(bytes) => bytes,
             Buffered::Over(_) | Buffered::Broken(_) => {
@@ -579,10 +584,12 @@ where
                 return Err(GateError::DeliveryVoided.refused());
             }
         };
-        let receipt = pay_whole(&mut account, &whole).await?;
+        used.look_in_whole(&account, &whole);
+        let receipt = pay_whole(&mut account, &used, &whole).await?;
         paid_headers(&mut parts.headers, Some(&receipt));
         return Ok(http::Response::from_parts(parts, ours(whole)));
     }
+    reserve_reported(&mut account, &used).await?;
     let kind = if media_type.starts_with("text/event-stream") {
         Kind::Events
     } else {
@@ -601,18 +608,55 @@ where
     let whole = Arc::new(AtomicBool::new(false));
     let spawner = Arc::clone(&account.gate().env().spawner);
     let out = (to, Arc::clone(&whole));
-    spawner.spawn(Box::pin(pump(body, out, account, kind)));
+    spawner.spawn(Box::pin(pump(body, out, (account, used), kind)));
     let body = Either::Right(Either::Right(Prefixed::paid(pieces, whole)));
     Ok(http::Response::from_parts(parts, body))
 }
 
+/// True for a media type of JSON documents.
+fn is_json(media_type: &str) -> bool {
+    let essence = media_type.split(';').next().unwrap_or_default().trim();
+    essence == "application/json"
+        || (essence.starts_with("application/") && essence.ends_with("+json"))
+}
+
+/// Reserves what is reported before the body leaves: by the response's head, or by its handler.
+/// When that is not covered, nothing leaves. The error is the answer in its place.
+async fn reserve_reported(account: &mut Metering, used: &Used) -> Result<(), Refused> {
+    let counts = Counts {
+        reported: used.open(account),
+        ..Counts::default()
+    };
+    if counts == Counts::default() {
+        return Ok(());
+    }
+    let reserved = async {
+        let cost = account.cost(counts)?;
+        if !account.covers(&cost)
+            && let Refill::Need(need) = account.refill(&cost).await?
+        {
+            return Err(account.short_of(need));
+        }
+        Ok(())
+    };
+    reserved.await.map_err(|error: GateError| {
+        let refused = error.refused();
+        account.gate().tell_refused(&refused);
+        refused
+    })
+}
+
 /// Pays for an answer that is read in full before it leaves.
-async fn pay_whole(account: &mut Metering, whole: &Bytes) -> Result<Arc<str>, Refused> {
+async fn pay_whole(
+    account: &mut Metering,
+    used: &Used,
+    whole: &Bytes,
+) -> Result<Arc<str>, Refused> {
     let counts = Counts {
         requests: 1,
         bytes: u64::try_from(whole.len()).unwrap_or(u64::MAX),
         events: 1,
-        tokens: tokens_of(whole).unwrap_or(1),
+        reported: used.open(account),
     };
     let paid = async {
         let cost = account.cost(counts)?;

@@ -20,13 +20,13 @@ use bytes::{Bytes, BytesMut};
 use futures_util::future::{Either, select};
 use http::{HeaderMap, HeaderValue};
 use http_body::{Body, Frame};
-use stiver_core::json::Value;
 use tokio::sync::mpsc;
 
-use super::{BoxError, body::BrokenOff, future::PAYMENT_RECEIPT};
+use super::{BoxError, body::BrokenOff, future::PAYMENT_RECEIPT, used::Used};
 use crate::{
     gate::session::metered::{Counts, Metering, Need, Refill},
     limits::{EVENT_BYTES_MAX, TIME_STEP_MS},
+    session::usage::Each,
 };
 
 /// What kind of body is metered.
@@ -60,8 +60,7 @@ struct Stream {
     kind: Kind,
     to: Pieces,
     whole: Arc<AtomicBool>,
-    /// Tokens that were charged for.
-    tokens: u64,
+    used: Used,
     requests: u64,
     /// What the inner body ended with.
     trailers: HeaderMap,
@@ -72,7 +71,7 @@ struct Stream {
 pub(super) async fn pump<R>(
     body: R,
     (to, whole): (Pieces, Arc<AtomicBool>),
-    account: Metering,
+    (account, used): (Metering, Used),
     kind: Kind,
 ) where
     R: Body<Data = Bytes>,
@@ -85,7 +84,7 @@ pub(super) async fn pump<R>(
         kind,
         to,
         whole,
-        tokens: 0,
+        used,
         requests: 1,
         trailers: HeaderMap::new(),
     };
@@ -107,7 +106,7 @@ pub(super) async fn pump<R>(
                 return;
             }
             Woke::Piece(None) => stream.last(events.rest()).await,
-            Woke::Step => stream.deliver(Bytes::new(), Counts::default()).await,
+            Woke::Step | Woke::Reported => stream.deliver(Bytes::new(), Counts::default()).await,
             Woke::Changed if !stream.account.is_fenced() => Flow::On,
             Woke::Changed => stream.unpaid(),
             Woke::Gone => return,
@@ -124,6 +123,8 @@ pub(super) async fn pump<R>(
 enum Woke<E> {
     Piece(Option<Result<Frame<Bytes>, E>>),
     Step,
+    /// The handler has reported something.
+    Reported,
     Changed,
     Gone,
 }
@@ -136,6 +137,7 @@ impl Stream {
     {
         let changed = self.account.busy.changed.notified();
         let (mut gone, mut changed) = (pin!(self.to.closed()), pin!(changed));
+        let mut reported = pin!(self.account.reported.changed());
         let step = Duration::from_millis(TIME_STEP_MS);
         let mut step = self.account.gate().env().clock.sleep(step);
         let by_time = self.account.counts_time();
@@ -153,6 +155,9 @@ impl Stream {
             }
             if let Poll::Ready(piece) = body.as_mut().poll_frame(context) {
                 return Poll::Ready(Woke::Piece(piece));
+            }
+            if reported.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Woke::Reported);
             }
             if by_time && step.as_mut().poll(context).is_ready() {
                 return Poll::Ready(Woke::Step);
@@ -197,18 +202,11 @@ impl Stream {
     }
 
     async fn event(&mut self, event: Bytes) -> Flow {
-        let mut counts = Counts {
+        let counts = Counts {
             events: u64::from(has_data(&event)),
             ..Counts::default()
         };
-        if self.account.counts_tokens() {
-            let charged = self.tokens;
-            match tokens(&event) {
-                Tokens::Total(total) => counts.tokens = total.saturating_sub(charged),
-                Tokens::Some => counts.tokens = 1,
-                Tokens::None => {}
-            }
-        }
+        self.used.look_in_event(&self.account, &event);
         self.deliver(event, counts).await
     }
 
@@ -216,6 +214,7 @@ impl Stream {
     async fn deliver(&mut self, piece: Bytes, mut counts: Counts) -> Flow {
         counts.bytes = u64::try_from(piece.len()).unwrap_or(u64::MAX);
         counts.requests = self.requests;
+        counts.reported = self.used.open(&self.account);
         let flow = self.pay(counts).await;
         if flow != Flow::On {
             return flow;
@@ -235,7 +234,7 @@ impl Stream {
         }
         self.account.charge(&cost);
         self.requests = 0;
-        self.tokens = self.tokens.saturating_add(counts.tokens);
+        self.used.charged(&counts.reported);
         Flow::On
     }
 
@@ -325,8 +324,10 @@ impl Stream {
 
     /// The inner body is over: what is left of it, and what was never charged for.
     async fn last(&mut self, rest: Bytes) -> Flow {
+        self.used.look_in_trailers(&self.account, &self.trailers);
+        let open = self.requests > 0 || self.used.open(&self.account) != Each::default();
         let flow = match rest.is_empty() {
-            true if self.requests == 0 => Flow::On,
+            true if !open => Flow::On,
             true => self.deliver(rest, Counts::default()).await,
             false => self.event(rest).await,
         };
@@ -425,7 +426,7 @@ fn after_newline(held: &[u8], at: usize) -> Option<usize> {
 }
 
 /// The data of an event, line by line.
-fn data(event: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(super) fn data(event: &[u8]) -> impl Iterator<Item = &[u8]> {
     let lines = event.split(is_newline);
     let data = lines.filter_map(|line| line.strip_prefix(b"data:"));
     data.map(<[u8]>::trim_ascii)
@@ -437,71 +438,6 @@ fn has_data(event: &[u8]) -> bool {
 
 fn is_done(event: &[u8]) -> bool {
     data(event).eq([&b"[DONE]"[..]])
-}
-
-/// What an event of a language model says of tokens.
-#[derive(Debug, PartialEq, Eq)]
-enum Tokens {
-    /// So many in all.
-    Total(u64),
-    /// Some content.
-    Some,
-    None,
-}
-
-fn tokens(event: &[u8]) -> Tokens {
-    let mut lines = data(event);
-    let (Some(json), None) = (lines.next(), lines.next()) else {
-        return Tokens::None;
-    };
-    let Ok(Value::Object(members)) = Value::parse(json) else {
-        return Tokens::None;
-    };
-    if let Some(total) = members.get("usage").and_then(total) {
-        return Tokens::Total(total);
-    }
-    let Some(Value::Array(choices)) = members.get("choices") else {
-        return Tokens::None;
-    };
-    let has_content = |choice: &Value| {
-        let Value::Object(choice) = choice else {
-            return false;
-        };
-        let Some(Value::Object(delta)) = choice.get("delta") else {
-            return false;
-        };
-        matches!(delta.get("content"), Some(Value::String(text)) if !text.is_empty())
-    };
-    match choices.iter().any(has_content) {
-        true => Tokens::Some,
-        false => Tokens::None,
-    }
-}
-
-/// The tokens that a `usage` member reports: all of them, or those of input and output.
-fn total(usage: &Value) -> Option<u64> {
-    let Value::Object(usage) = usage else {
-        return None;
-    };
-    let number = |name: &str| match usage.get(name) {
-        Some(Value::Number(number)) => {
-            let number = number.as_integer()?;
-            u64::try_from(number).ok()
-        }
-        _ => None,
-    };
-    let both = |one: &str, two: &str| Some(number(one)?.saturating_add(number(two).unwrap_or(0)));
-    number("total_tokens")
-        .or_else(|| both("prompt_tokens", "completion_tokens"))
-        .or_else(|| both("input_tokens", "output_tokens"))
-}
-
-/// The tokens that a whole JSON answer reports.
-pub(crate) fn tokens_of(json: &[u8]) -> Option<u64> {
-    match Value::parse(json) {
-        Ok(Value::Object(members)) => members.get("usage").and_then(total),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

@@ -37,6 +37,7 @@ mod metered;
 mod note;
 mod price;
 mod shadow;
+mod used;
 
 use std::{
     future::Future,
@@ -53,7 +54,7 @@ use tower_service::Service;
 pub(crate) use self::{
     future::{Fields, credential_lines, refusal},
     layer::path_and_query,
-    metered::tokens_of,
+    used::tokens_of,
 };
 pub use body::{BrokenOff, Prefixed, ReadBody, RequestBody, ResponseBody};
 pub use future::{may_be_paid, presents_credential, remove_credentials};

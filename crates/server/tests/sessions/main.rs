@@ -8,10 +8,12 @@
 
 mod chaos;
 mod common;
+mod fractions;
 mod funding;
 mod http_layer;
 mod keys;
 mod metered;
 mod refusals;
+mod reported;
 mod serving;
 mod settling;

@@ -15,13 +15,14 @@ use stiver_core::Timestamp;
 use stiver_wal::Inconsistent;
 
 use super::{
-    Apply, ChannelCommand, ChannelEvent, ChannelReply, ChannelSeen, ChannelUsage, ChannelWork,
-    Conclude, Keep, Keys, NewChannel, Present, Presented, Record, SpendAnswer, SpendKey, Take,
-    Taken,
+    Apply, Carried, ChannelCommand, ChannelEvent, ChannelReply, ChannelSeen, ChannelUsage,
+    ChannelWork, Conclude, Keep, Keys, Left, NewChannel, Present, Presented, Record, SpendAnswer,
+    SpendKey, Take, Taken,
 };
 use crate::limits::{
-    ARTEFACT_BYTES_MAX, CHANNEL_DETAILS_BYTES_MAX, ENDED_CHANNEL_RETAIN_MS, FREED_PER_EVENT_MAX,
-    PROOF_BYTES_MAX, RECORD_BYTES_MAX, SPEND_RECEIPT_BYTES_MAX,
+    ARTEFACT_BYTES_MAX, CARRIED_METERS_MAX, CHANNEL_DETAILS_BYTES_MAX, ENDED_CHANNEL_RETAIN_MS,
+    FREED_PER_EVENT_MAX, METER_NAME_BYTES_MAX, PROOF_BYTES_MAX, RECORD_BYTES_MAX,
+    SPEND_RECEIPT_BYTES_MAX,
 };
 use crate::rules::TooLarge;
 
@@ -87,6 +88,12 @@ impl ChannelReader {
     /// Phase and figures of a channel: cheaper than [`ChannelReader::read`].
     pub fn channel(&self, id: &ChannelId) -> Option<Channel> {
         Some(self.0.read(id).get(id)?.channel())
+    }
+
+    /// What the meters of a channel carry.
+    pub fn carried(&self, id: &ChannelId) -> Carried {
+        let shard = self.0.read(id);
+        shard.get(id).map(|it| it.carried()).unwrap_or_default()
     }
 
     /// How many channels are kept.
@@ -299,37 +306,63 @@ impl Channels {
     }
 
     fn conclude(&self, now: Timestamp, it: Conclude) -> Decided {
-        if let Some(Err(it)) = it.answer.as_deref().map(check_answer) {
+        let sizes = it.answer.as_deref().map_or(Ok(()), check_answer);
+        if let Err(it) = sizes.and_then(|()| check_left(&it.left)) {
             return too_large(&it);
         }
         let Some(mut channel) = self.channel(&it.id, now) else {
             return (ChannelReply::Absent, None);
         };
-        let op = match it.spend {
-            0 => Op::Release {
+        let before = self.reader.carried(&it.id);
+        let mut carried = before.clone();
+        carried.add(&it.left, CARRIED_METERS_MAX);
+        // A fraction that makes a whole base unit is taken, as far as it is authorised: with what
+        // was served, so that what failed takes nothing.
+        let served = it.spend > 0 || !it.left.is_empty();
+        let figures = channel.figures();
+        let room = it.from_reserved.saturating_add(figures.available());
+        let room = room.saturating_sub(it.spend);
+        let more = u128::from(carried.owed).min(if served { room } else { 0 });
+        carried.owed = carried
+            .owed
+            .saturating_sub(u64::try_from(more).unwrap_or(u64::MAX));
+        let spent = it.spend.saturating_add(more);
+        let op = match spent {
+            0 if it.from_reserved == 0 => None,
+            0 => Some(Op::Release {
                 amount: it.from_reserved,
-            },
-            amount => Op::Spend {
+            }),
+            amount => Some(Op::Spend {
                 amount,
                 from_reserved: it.from_reserved,
                 authority: Authority::Established,
+            }),
+        };
+        let change = match op {
+            None => None,
+            Some(op) => match step(&mut channel, &it.rules, &op, now) {
+                Err(refusal) => return refused(refusal, channel),
+                Ok(change) => change,
             },
         };
-        match step(&mut channel, &it.rules, &op, now) {
-            Err(refusal) => refused(refusal, channel),
-            Ok(change) => {
-                let answer = it.key.zip(it.answer).filter(|(key, answer)| {
-                    it.spend > 0 && self.keys.takes_answer(key, &it.id, answer, now)
-                });
-                let event = change.map(|change| ChannelEvent::Concluded {
-                    id: it.id,
-                    change,
-                    key: it.key,
-                    answer: answer.map(|(_, answer)| answer),
-                });
-                (ChannelReply::Done(channel), event)
-            }
-        }
+        let told = (carried != before || !it.left.is_empty()).then(|| carried.clone());
+        let answer = it
+            .key
+            .zip(it.answer)
+            .filter(|(key, answer)| served && self.keys.takes_answer(key, &it.id, answer, now));
+        let event = (change.is_some() || told.is_some()).then_some(ChannelEvent::Concluded {
+            id: it.id,
+            change,
+            key: it.key,
+            answer: answer.map(|(_, answer)| answer),
+            carried: told,
+        });
+        let reply = ChannelReply::Concluded {
+            channel,
+            carried,
+            spent,
+        };
+        (reply, event)
     }
 
     fn apply(&self, now: Timestamp, it: Apply) -> Decided {
@@ -400,13 +433,10 @@ impl Channels {
                 change,
                 key,
                 answer,
+                carried,
                 ..
             } => {
-                self.change(id, |_, channel| follow(channel, &id, *change, now))?;
-                if let Some(key) = key {
-                    let spent = matches!(change, Change::Spent { .. });
-                    self.keys.conclude(key, spent);
-                }
+                self.concluded(id, now, (*change, carried.as_ref()), key.as_ref())?;
                 match (key, answer) {
                     (Some(key), Some(answer)) => self.keep_answer(&id, key, answer),
                     _ => Ok(()),
@@ -464,6 +494,27 @@ impl Channels {
         Ok(())
     }
 
+    fn concluded(
+        &mut self,
+        id: ChannelId,
+        now: Timestamp,
+        (change, carried): (Option<Change>, Option<&Carried>),
+        key: Option<&[u8; 32]>,
+    ) -> Result<(), Inconsistent> {
+        self.change(id, |record, channel| {
+            if let Some(carried) = carried {
+                record.set_carried(carried.clone());
+            }
+            change.map_or(Ok(()), |change| follow(channel, &id, change, now))
+        })?;
+        if let Some(key) = key {
+            // A request that cost a fraction was served, too.
+            let spent = matches!(change, Some(Change::Spent { .. })) || carried.is_some();
+            self.keys.conclude(key, spent);
+        }
+        Ok(())
+    }
+
     fn keep_answer(
         &mut self,
         id: &ChannelId,
@@ -472,7 +523,8 @@ impl Channels {
     ) -> Result<(), Inconsistent> {
         let channel = self.reader.channel(id);
         let channel = channel.ok_or_else(|| broken(id, "answers and is not there"))?;
-        self.keys.answered(key, answer, &channel);
+        let carried = self.reader.carried(id);
+        self.keys.answered(key, answer, (&channel, carried));
         Ok(())
     }
 
@@ -674,6 +726,12 @@ fn check_proof(proof: Option<&[u8]>) -> Result<(), TooLarge> {
 fn check_answer(answer: &SpendAnswer) -> Result<(), TooLarge> {
     let bytes = answer.receipt.len();
     at_most("receipt", bytes, SPEND_RECEIPT_BYTES_MAX)
+}
+
+fn check_left(left: &[Left]) -> Result<(), TooLarge> {
+    at_most("meters", left.len(), CARRIED_METERS_MAX)?;
+    let mut names = left.iter().map(|it| it.meter.len());
+    names.try_for_each(|bytes| at_most("meter", bytes, METER_NAME_BYTES_MAX))
 }
 
 fn check_work(work: &ChannelWork) -> Result<(), TooLarge> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use stiver_channel::{Change, ChannelId};
 
-use super::{Settling, SpendAnswer, SpendKey};
+use super::{Carried, Settling, SpendAnswer, SpendKey};
 
 /// One fact about one channel. The log's time is the time of each change in it.
 #[derive(Clone, PartialEq, Eq)]
@@ -36,12 +36,14 @@ pub enum ChannelEvent {
     Concluded {
         /// Which.
         id: ChannelId,
-        /// [`Change::Spent`] or [`Change::Released`]
-        change: Change,
+        /// [`Change::Spent`] or [`Change::Released`]; `None` when only fractions were served.
+        change: Option<Change>,
         /// The key under which it was reserved.
         key: Option<[u8; 32]>,
         /// What is kept under the key.
         answer: Option<Arc<SpendAnswer>>,
+        /// What the channel's meters carry from now on; `None`: as before.
+        carried: Option<Carried>,
     },
     /// What was answered under a key is kept.
     Kept {

@@ -15,7 +15,7 @@ use stiver_channel::{Channel, ChannelId};
 use stiver_core::Timestamp;
 use stiver_wal::Inconsistent;
 
-use super::{KeptAnswer, SpendAnswer, SpendKey};
+use super::{Carried, KeptAnswer, SpendAnswer, SpendKey};
 use crate::limits::{
     CHANNEL_ANSWERS_BYTES_MAX, CHANNEL_KEYS_MAX, FREED_PER_EVENT_MAX, SPEND_ANSWER_BYTES_MAX,
     SPEND_ANSWERS_BYTES_MAX, SPEND_KEY_RETAIN_MS, SPEND_KEY_SURE_MS, SPEND_KEYS_FEW,
@@ -245,7 +245,7 @@ impl Keys {
         &mut self,
         key: &[u8; 32],
         answer: &Arc<SpendAnswer>,
-        channel: &Channel,
+        (channel, carried): (&Channel, Carried),
     ) {
         let Some(it) = self.known.get_mut(key) else {
             return;
@@ -255,6 +255,7 @@ impl Keys {
             answer: Arc::clone(answer),
             accepted: channel.figures().accepted,
             spent: channel.figures().spent,
+            carried,
         }));
         self.edit(id, |share| {
             share.answered.insert(number);

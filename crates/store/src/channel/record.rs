@@ -3,7 +3,7 @@
 use stiver_channel::{Channel, ChannelId, Figures, Phase, Voucher};
 use stiver_core::Timestamp;
 
-use super::{ChannelSeen, Settling};
+use super::{Carried, ChannelSeen, Left, Settling};
 
 /// What is kept of one channel.
 pub(crate) struct Record {
@@ -19,6 +19,13 @@ pub(crate) struct Record {
 struct Extra {
     settling: Option<Settling>,
     outcome: Option<Box<[u8]>>,
+    carried: Carried,
+}
+
+impl Extra {
+    fn is_empty(&self) -> bool {
+        self.settling.is_none() && self.outcome.is_none() && self.carried.is_empty()
+    }
 }
 
 /// Phase and figures. Nearly all figures fit 64 bits, and nearly all phases say nothing more than
@@ -173,11 +180,24 @@ impl Record {
         if outcome.is_some() {
             self.extra.get_or_insert_default().outcome = outcome;
         }
-        if self
-            .extra
-            .as_ref()
-            .is_some_and(|it| it.settling.is_none() && it.outcome.is_none())
-        {
+        self.tidy();
+    }
+
+    /// What the channel's meters carry.
+    pub(crate) fn carried(&self) -> Carried {
+        let extra = self.extra.as_ref();
+        extra.map_or_else(Carried::default, |it| it.carried.clone())
+    }
+
+    pub(crate) fn set_carried(&mut self, carried: Carried) {
+        if self.extra.is_some() || !carried.is_empty() {
+            self.extra.get_or_insert_default().carried = carried;
+        }
+        self.tidy();
+    }
+
+    fn tidy(&mut self) {
+        if self.extra.as_deref().is_some_and(Extra::is_empty) {
             self.extra = None;
         }
     }
@@ -198,6 +218,7 @@ impl Record {
             details: self.details().into(),
             settling: self.settling().cloned(),
             outcome: self.outcome().map(Into::into),
+            carried: self.carried(),
         }
     }
 
@@ -210,7 +231,10 @@ impl Record {
         let extra = self.extra.as_ref().map_or(0, |extra| {
             let settling = extra.settling.as_ref().map_or(0, |it| it.artefact.len());
             let outcome = extra.outcome.as_ref().map_or(0, |it| it.len());
-            size_of::<Extra>() + settling + outcome + 3 * HEAP_OVERHEAD_BYTES
+            let meters = extra.carried.meters.iter();
+            let carried = meters.map(|it| size_of::<Left>() + it.meter.len() + HEAP_OVERHEAD_BYTES);
+            let carried: usize = carried.sum();
+            size_of::<Extra>() + settling + outcome + carried + 3 * HEAP_OVERHEAD_BYTES
         });
         let bytes = PLACE_BYTES
             + size_of::<Self>()

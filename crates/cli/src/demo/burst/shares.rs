@@ -214,6 +214,7 @@ async fn keep(
             from_reserved: price,
             key: None,
             answer: None,
+            left: Vec::new(),
         };
         store.channel(ChannelCommand::Conclude(conclude)).await?;
     }

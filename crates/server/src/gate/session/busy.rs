@@ -312,6 +312,7 @@ impl Submitted {
                     from_reserved: amount,
                     key: present.key.map(|it| it.key),
                     answer: None,
+                    left: Vec::new(),
                 },
             }),
             Take::Nothing | Take::Spend(_) => None,

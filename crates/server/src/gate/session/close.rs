@@ -17,7 +17,9 @@ use stiver_method::{
     artefact::Artefact,
     session::{ChannelMoved, Ended, SettleRequest},
 };
-use stiver_store::{Apply, ChannelCommand, ChannelReply, ChannelSeen, ChannelWork, Settling};
+use stiver_store::{
+    Apply, Carried, ChannelCommand, ChannelReply, ChannelSeen, ChannelWork, Settling,
+};
 
 use super::{
     super::{Gate, log},
@@ -314,6 +316,7 @@ impl Gate {
             challenge_id,
             figures: channel.figures(),
             units: None,
+            carried: &Carried::default(),
             at: moved.at,
             more: &moved.receipt,
         };

@@ -2,9 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use stiver_channel::Channel;
+use stiver_channel::{
+    Channel,
+    meter::{Carry, Price},
+};
 use stiver_env::Clock;
-use stiver_store::{ChannelCommand, ChannelReply, Conclude, Keep, SpendAnswer, StoreError};
+use stiver_store::{
+    Carried, ChannelCommand, ChannelReply, Conclude, Keep, Left, SpendAnswer, StoreError,
+};
 
 use super::{
     super::{Gate, log},
@@ -19,8 +24,14 @@ use crate::{
     grant::{Delivered, PayeeFailure, ResponseHead},
     outcome::{Paid, Refused},
     record::SpendReceipt,
-    session::Metered,
+    session::{
+        Metered,
+        usage::{Reported, UsageReporter},
+    },
 };
+
+/// The meter of requests.
+const REQUEST: &str = "request";
 
 /// The right to run a handler once, for a request that a session pays for.
 ///
@@ -32,9 +43,19 @@ pub struct SessionGrant {
     busy: Arc<Busy>,
     paid: Paid,
     bought: Bought,
+    carried: Carried,
     begun: Duration,
-    /// The meters, and the window that is held.
-    metered: Option<Metered>,
+    by: Counted,
+}
+
+/// How the request is charged.
+enum Counted {
+    /// What is held is what it costs.
+    Whole,
+    /// A price that is no whole number of base units. `keeps`: it is paid though the handler fails.
+    Fraction { price: Price, keeps: bool },
+    /// By meters: the window is held.
+    Metered(Box<(Metered, Reported)>),
 }
 
 /// What a voucher has bought.
@@ -73,24 +94,43 @@ impl SessionGrant {
             busy,
             paid,
             bought,
+            carried: Carried::default(),
             begun,
-            metered: None,
+            by: Counted::Whole,
         }
     }
 
-    pub(super) fn by_meters(mut self, metered: Option<Metered>) -> Self {
-        self.metered = metered;
+    pub(super) fn by_meters(mut self, metered: Metered) -> Self {
+        let units = metered.tab.meters().map(|meter| meter.unit().clone());
+        let reported = Reported::new(units.collect());
+        self.by = Counted::Metered(Box::new((metered, reported)));
         self
+    }
+
+    pub(super) fn by_fraction(mut self, price: Price, keeps: bool) -> Self {
+        self.by = Counted::Fraction { price, keeps };
+        self
+    }
+
+    /// By what a handler reports what it used, when that is metered.
+    pub(crate) fn reporter(&self) -> Option<UsageReporter> {
+        match &self.by {
+            Counted::Metered(it) => Some(it.1.reporter()),
+            Counted::Whole | Counted::Fraction { .. } => None,
+        }
     }
 
     /// True when what is delivered is counted: the response is to go through its meters.
     pub(crate) fn is_metered(&self) -> bool {
-        self.metered.is_some()
+        matches!(self.by, Counted::Metered(_))
     }
 
     /// The account of a metered response, in the grant's place.
     pub(crate) fn into_metering(mut self) -> Option<Metering> {
-        let metered = self.metered.take()?;
+        let metered = match std::mem::replace(&mut self.by, Counted::Whole) {
+            Counted::Metered(metered) => *metered,
+            Counted::Whole | Counted::Fraction { .. } => return None,
+        };
         let (paid, channel) = (self.paid.clone(), self.bought.channel.clone());
         let reserved = self.bought.held.take();
         let key = (self.bought.running.take(), channel);
@@ -122,7 +162,7 @@ impl SessionGrant {
     /// [`SESSION_ANSWER_BYTES_MAX`](crate::limits::SESSION_ANSWER_BYTES_MAX) and only as long as
     /// the client need not wait for it, and give it to [`SessionGrant::deliver`].
     pub fn wants_body(&self) -> bool {
-        self.bought.running.as_ref().is_some_and(Running::keeps) && self.metered.is_none()
+        self.bought.running.as_ref().is_some_and(Running::keeps) && !self.is_metered()
     }
 
     /// The clock of its gate.
@@ -152,8 +192,8 @@ impl SessionGrant {
         head: ResponseHead<'_>,
         body: Option<&[u8]>,
     ) -> Result<Delivered, Refused> {
-        let told = match self.take(head, body).await {
-            Ok(told) => told,
+        let (told, amount) = match self.take(head, body).await {
+            Ok(taken) => taken,
             Err(error) => {
                 log(&error);
                 let refused = error.refused();
@@ -162,9 +202,11 @@ impl SessionGrant {
             }
         };
         let now = self.gate.inner.env.clock.monotonic();
-        if self.metered.is_none() && !self.bought.again {
+        if !self.is_metered() && !self.bought.again {
+            let mut payment = payment(&self.paid);
+            payment.amount = self.busy.channel.currency.units(amount);
             self.gate.tell(|| Event::Settled {
-                payment: payment(&self.paid),
+                payment,
                 by: By::Request,
                 latency: Duration::ZERO,
             });
@@ -177,40 +219,37 @@ impl SessionGrant {
         if head.status >= 400 {
             return Ok(Delivered { receipt: None });
         }
-        let figures = self.bought.channel.figures();
+        let figures = (self.bought.channel.figures(), &self.carried);
         let receipt = receipt::served(&self.busy, &told, figures).await;
         Ok(Delivered {
             receipt: Some(receipt),
         })
     }
 
-    /// Spends what is reserved, and keeps the answer with it.
+    /// Spends what is reserved, and keeps the answer with it. How much was spent, too.
     async fn take(
         &mut self,
         head: ResponseHead<'_>,
         body: Option<&[u8]>,
-    ) -> Result<SpendReceipt, GateError> {
+    ) -> Result<(SpendReceipt, u128), GateError> {
         let mut told = SpendReceipt {
             challenge_id: self.paid.challenge_id.as_ref().to_owned(),
             at: self.gate.now(),
             figures: None,
         };
-        let Some(held) = self.bought.held else {
+        if self.bought.held.is_none() {
             // It was spent before: the figures are those of that write.
             told.figures = Some(keyed::told(&self.bought.channel));
+            let channels = self.gate.sessions()?.store.channels();
+            self.carried = channels.carried(&self.busy.id);
             if let (Some(key), Some(answer)) = (self.bought.key(), self.answer(head, body, &told)) {
                 self.keep(key, answer).await;
             }
-            return Ok(told);
-        };
+            return Ok((told, self.paid.amount.units()));
+        }
         let answer = self.answer(head, body, &told);
-        // What is metered and goes past its meters has delivered nothing that was counted.
-        let spend = match self.metered {
-            Some(_) => 0,
-            None => held,
-        };
-        self.bought.channel = self.conclude(spend, answer).await?;
-        Ok(told)
+        let spent = self.conclude(true, answer).await?;
+        Ok((told, spent))
     }
 
     /// What is kept of an answer.
@@ -251,10 +290,14 @@ impl SessionGrant {
                 GateError::DeliveryFailed
             }
             None => GateError::DeliveryKept,
-            Some(_) => match self.conclude(0, None).await {
-                Ok(_) => GateError::DeliveryVoided,
-                Err(error) => error,
-            },
+            Some(_) => {
+                let keeps = matches!(self.by, Counted::Fraction { keeps: true, .. });
+                match self.conclude(keeps, None).await {
+                    Ok(_) if keeps => GateError::DeliveryKept,
+                    Ok(_) => GateError::DeliveryVoided,
+                    Err(error) => error,
+                }
+            }
         };
         log(&error);
         let refused = error.refused();
@@ -264,19 +307,35 @@ impl SessionGrant {
 
     /// Ends the reservation. Not repeated: what is reserved and never ended is free at the next
     /// start.
+    ///
+    /// What was spent, when the request was `served`.
     async fn conclude(
         &mut self,
-        spend: u128,
+        served: bool,
         answer: Option<Arc<SpendAnswer>>,
-    ) -> Result<Channel, GateError> {
+    ) -> Result<u128, GateError> {
         let Some(from_reserved) = self.bought.held.take() else {
-            return Ok(self.bought.channel.clone());
+            return Ok(0);
+        };
+        let (spend, left) = match &self.by {
+            _ if !served => (0, Vec::new()),
+            Counted::Whole => (from_reserved, Vec::new()),
+            // What is metered and goes past its meters has delivered nothing that was counted.
+            Counted::Metered(_) => (0, Vec::new()),
+            Counted::Fraction { price, .. } => charged(price)?,
         };
         let store = &self.gate.sessions()?.store;
         let mut conclude = ended(&self.busy, spend, from_reserved, self.bought.key());
-        conclude.answer = answer;
+        (conclude.answer, conclude.left) = (answer, left);
         match store.channel(ChannelCommand::Conclude(conclude)).await {
-            Ok(ChannelReply::Done(channel)) => Ok(channel),
+            Ok(ChannelReply::Concluded {
+                channel,
+                carried,
+                spent,
+            }) => {
+                (self.bought.channel, self.carried) = (channel, carried);
+                Ok(spent)
+            }
             Ok(_) => Err(GateError::JournalOutOfStep),
             Err(error) => Err(GateError::JournalLost(error)),
         }
@@ -303,6 +362,17 @@ impl Drop for SessionGrant {
     }
 }
 
+/// What one request costs: whole base units, and what is left over for the next.
+fn charged(price: &Price) -> Result<(u128, Vec<Left>), GateError> {
+    let metered = price.charge(1, Carry::default());
+    let metered = metered.map_err(|_| GateError::Misconfigured)?;
+    let left = Left {
+        meter: REQUEST.into(),
+        carry: metered.carry,
+    };
+    Ok((metered.units, vec![left]))
+}
+
 fn ended(busy: &Busy, spend: u128, from_reserved: u128, key: Option<[u8; 32]>) -> Conclude {
     Conclude {
         id: busy.id,
@@ -311,6 +381,7 @@ fn ended(busy: &Busy, spend: u128, from_reserved: u128, key: Option<[u8; 32]>) -
         from_reserved,
         key,
         answer: None,
+        left: Vec::new(),
     }
 }
 

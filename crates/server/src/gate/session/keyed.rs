@@ -158,7 +158,7 @@ impl Gate {
         let response = Arc::clone(&kept.answer.response);
         let receipt = match response.status {
             400.. => None,
-            _ => Some(receipt::served(busy, &told, figures).await),
+            _ => Some(receipt::served(busy, &told, (figures, &kept.carried)).await),
         };
         tracing::debug!(channel = %busy.id, "an answer is told again");
         Ok(Outcome::Replay(Replay { response, receipt }))

@@ -8,10 +8,13 @@ use std::{sync::Arc, time::Duration};
 
 use stiver_channel::{
     Channel, Op, Phase, Refusal,
-    meter::{Meter, Price, Reading, Tab, Total, Unit},
+    meter::{Meter, Price, Quantity, Tab, Total, Unit},
 };
+use stiver_core::json::Value;
 use stiver_method::session::UnitPrice;
-use stiver_store::{Apply, ChannelCommand, ChannelReply, Conclude, Present, Take, Taken};
+use stiver_store::{
+    Apply, Carried, ChannelCommand, ChannelReply, Conclude, Left, Present, Take, Taken,
+};
 
 use super::{
     super::{Gate, Place, log},
@@ -25,7 +28,10 @@ use crate::{
     error::GateError,
     events::{By, Event},
     outcome::Paid,
-    session::{Metered, Patience},
+    session::{
+        Metered, Patience,
+        usage::{Each, Reported, UsageSource},
+    },
 };
 
 /// What was counted since it was charged last.
@@ -34,7 +40,8 @@ pub(crate) struct Counts {
     pub(crate) requests: u64,
     pub(crate) bytes: u64,
     pub(crate) events: u64,
-    pub(crate) tokens: u64,
+    /// Of what is reported, meter by meter.
+    pub(crate) reported: Each,
 }
 
 /// What a stream has to wait for.
@@ -56,7 +63,9 @@ pub(crate) enum Refill {
 pub(crate) fn tab(prices: &[UnitPrice]) -> Option<Tab> {
     let meters = prices.iter().enumerate().map(|(at, price)| {
         let unit: Unit = price.unit.as_deref().unwrap_or("request").parse().ok()?;
-        let each = Price::new(price.amount.units(), price.per).ok()?;
+        // Meters count whole steps: some units are many.
+        let per = price.per.checked_mul(unit.steps())?;
+        let each = Price::new(price.amount.units(), per).ok()?;
         Meter::new(&format!("m{at}"), unit, each).ok()
     });
     let meters: Option<Vec<Meter>> = meters.collect();
@@ -76,14 +85,20 @@ pub(crate) struct Metering {
     reserved: u128,
     /// Of what is reserved: charged for.
     used: u128,
-    /// Steps of the first meter.
-    units: u64,
+    /// Steps that were charged, meter by meter.
+    units: Each,
+    /// What the handler reports.
+    pub(crate) reported: Reported,
+    sources: Arc<[Option<UsageSource>]>,
+    carried: Carried,
     /// Until when time was charged for.
     charged_until: Duration,
     channel: Channel,
     /// All that was charged.
     charged: u128,
     begun: Duration,
+    /// What the meters carry was given to the channel.
+    ended: bool,
     /// Counted in [`Gate::at_work`] while it runs.
     _place: Option<Place>,
     /// While it runs, nobody else is served under its key.
@@ -93,7 +108,7 @@ pub(crate) struct Metering {
 /// What a piece costs, to be charged once it leaves.
 pub(crate) struct Cost {
     total: Total,
-    first: u64,
+    quantities: Each,
     until: Duration,
 }
 
@@ -102,7 +117,7 @@ impl Metering {
         gate: Gate,
         busy: Arc<Busy>,
         paid: Paid,
-        metered: Metered,
+        (metered, reported): (Metered, Reported),
         (running, channel): (Option<Running>, Channel),
     ) -> Self {
         let key = running.as_ref().map(Running::key);
@@ -118,11 +133,15 @@ impl Metering {
             patience: metered.patience,
             reserved: metered.window,
             used: 0,
-            units: 0,
+            units: Each::default(),
+            reported,
+            sources: metered.sources,
+            carried: Carried::default(),
             charged_until,
             channel,
             charged: 0,
             begun: charged_until,
+            ended: false,
             _place: place,
             _running: running,
         }
@@ -143,9 +162,41 @@ impl Metering {
         &self.paid
     }
 
+    /// What is counted, meter by meter, with where an upstream reports it.
+    pub(crate) fn meters(&self) -> impl Iterator<Item = (&Unit, Option<&UsageSource>)> {
+        let sources = self.sources.iter().map(Option::as_ref);
+        self.tab.meters().map(Meter::unit).zip(sources)
+    }
+
     /// Whether tokens are counted.
+    #[cfg(feature = "websocket")]
     pub(crate) fn counts_tokens(&self) -> bool {
         self.tab.meters().any(|meter| *meter.unit() == Unit::Token)
+    }
+
+    /// What is reported and not charged for yet, with so many tokens more.
+    #[cfg(feature = "websocket")]
+    pub(crate) fn with_tokens(&self, tokens: u64) -> Each {
+        let told = self.reported.due();
+        let mut open = Each::default();
+        let charged = told.iter().zip(self.units);
+        for (meter, (open, (told, charged))) in self.tab.meters().zip(open.iter_mut().zip(charged))
+        {
+            let tokens = match meter.unit() {
+                Unit::Token => tokens,
+                _ => 0,
+            };
+            *open = told.saturating_sub(charged).max(tokens);
+        }
+        open
+    }
+
+    /// Whether what is used is read in the body.
+    pub(crate) fn reads_body(&self) -> bool {
+        self.meters().any(|(unit, source)| match source {
+            Some(source) => source.reads_body(),
+            None => *unit == Unit::Token,
+        })
     }
 
     /// Whether time is counted: then it passes without anything being delivered too.
@@ -168,44 +219,32 @@ impl Metering {
         let now = self.gate.inner.env.clock.monotonic();
         let passed = now.saturating_sub(self.charged_until);
         let mut until = self.charged_until;
-        let ids: Vec<(String, u64)> = self
-            .tab
-            .meters()
-            .map(|meter| {
-                let quantity = match meter.unit() {
-                    Unit::Request => counts.requests,
-                    Unit::Byte => counts.bytes,
-                    Unit::Token => counts.tokens,
-                    Unit::Second => {
-                        until =
-                            until.max(self.charged_until + Duration::from_secs(passed.as_secs()));
-                        passed.as_secs()
-                    }
-                    Unit::Millisecond => {
-                        until = now;
-                        u64::try_from(passed.as_millis()).unwrap_or(u64::MAX)
-                    }
-                    unit if unit.as_str() == "event" => counts.events,
-                    _ => 0,
-                };
-                (meter.id().to_owned(), quantity)
-            })
-            .collect();
-        let readings: Vec<Reading<'_>> = ids
-            .iter()
-            .map(|(meter, quantity)| Reading {
-                meter,
-                quantity: *quantity,
-            })
-            .collect();
-        let total = self.tab.charge(&readings).map_err(|error| {
+        let mut quantities = Each::default();
+        let slots = quantities.iter_mut().zip(counts.reported);
+        for (meter, (quantity, reported)) in self.tab.meters().zip(slots) {
+            *quantity = match meter.unit() {
+                Unit::Request => counts.requests,
+                Unit::Byte => counts.bytes,
+                Unit::Second => {
+                    let whole = Duration::from_secs(passed.as_secs());
+                    until = until.max(self.charged_until.saturating_add(whole));
+                    passed.as_secs()
+                }
+                Unit::Millisecond => {
+                    until = now;
+                    u64::try_from(passed.as_millis()).unwrap_or(u64::MAX)
+                }
+                unit if unit.as_str() == "event" => counts.events,
+                _ => reported,
+            };
+        }
+        let total = self.tab.charge_each(&quantities).map_err(|error| {
             tracing::error!(%error, "a metered response costs more than can be");
             GateError::Misconfigured
         })?;
-        let first = ids.first().map_or(0, |(_, quantity)| *quantity);
         Ok(Cost {
             total,
-            first,
+            quantities,
             until,
         })
     }
@@ -223,7 +262,9 @@ impl Metering {
             .saturating_add(cost.total.units)
             .min(self.reserved);
         self.charged = self.charged.saturating_add(cost.total.units);
-        self.units = self.units.saturating_add(cost.first);
+        for (units, more) in self.units.iter_mut().zip(cost.quantities) {
+            *units = units.saturating_add(more);
+        }
         self.charged_until = cost.until;
     }
 
@@ -232,7 +273,7 @@ impl Metering {
     /// # Errors
     /// [`GateError`]: the channel serves no more, or the store is gone.
     pub(crate) async fn refill(&mut self, cost: &Cost) -> Result<Refill, GateError> {
-        self.conclude().await?;
+        self.conclude(false).await?;
         let least = cost.total.units;
         let wanted = self.window.max(least);
         let figures = self.channel.figures();
@@ -307,9 +348,11 @@ impl Metering {
         !channel.is_some_and(|it| matches!(it.phase(), Phase::Active | Phase::Paused { .. }))
     }
 
-    /// Spends what was charged, and frees what was not.
-    async fn conclude(&mut self) -> Result<(), GateError> {
-        let Some(command) = self.ending() else {
+    /// Spends what was charged, and frees what was not. `last`: what the meters carry goes to the
+    /// channel.
+    async fn conclude(&mut self, last: bool) -> Result<(), GateError> {
+        let spend = self.used;
+        let Some(command) = self.ending(last) else {
             return Ok(());
         };
         let store = Arc::clone(&self.gate.sessions()?.store);
@@ -318,8 +361,15 @@ impl Metering {
             .await
             .map_err(GateError::JournalLost)?
         {
-            ChannelReply::Done(channel) => {
-                self.channel = channel;
+            ChannelReply::Concluded {
+                channel,
+                carried,
+                spent,
+            } => {
+                (self.channel, self.carried) = (channel, carried);
+                // With what other requests have left over.
+                let more = spent.saturating_sub(spend);
+                self.charged = self.charged.saturating_add(more);
                 Ok(())
             }
             _ => Err(GateError::JournalOutOfStep),
@@ -327,14 +377,18 @@ impl Metering {
     }
 
     /// The command that ends what is reserved. From then on nothing is.
-    fn ending(&mut self) -> Option<ChannelCommand> {
+    fn ending(&mut self, last: bool) -> Option<ChannelCommand> {
         let (spend, from_reserved) = (self.used, self.reserved);
         (self.used, self.reserved) = (0, 0);
+        let left = match last {
+            true => self.left(),
+            false => Vec::new(),
+        };
         let key = match spend {
             0 => self.key,
             _ => self.key.take(),
         };
-        (from_reserved > 0).then(|| {
+        (from_reserved > 0 || !left.is_empty()).then(|| {
             ChannelCommand::Conclude(Conclude {
                 id: self.busy.id,
                 rules: self.busy.rules,
@@ -342,14 +396,30 @@ impl Metering {
                 from_reserved,
                 key,
                 answer: None,
+                left,
             })
         })
+    }
+
+    /// What the meters carry, once: it is the channel's from then on.
+    fn left(&mut self) -> Vec<Left> {
+        if std::mem::replace(&mut self.ended, true) {
+            return Vec::new();
+        }
+        let units = self.tab.meters().map(|meter| meter.unit().as_str());
+        let carries = self.tab.carries().map(|(_, carry)| carry);
+        let left = units.zip(carries).filter(|(_, carry)| carry.parts() > 0);
+        left.map(|(unit, carry)| Left {
+            meter: unit.into(),
+            carry,
+        })
+        .collect()
     }
 
     /// Ends the account: spends what was charged, frees the rest. The receipt, as a field value
     /// and as JSON; `None` when the store gave no answer.
     pub(crate) async fn end(&mut self) -> Option<(Arc<str>, String)> {
-        if let Err(error) = self.conclude().await {
+        if let Err(error) = self.conclude(true).await {
             log(&error);
             return None;
         }
@@ -369,13 +439,28 @@ impl Metering {
         Some(self.receipt(true).await)
     }
 
+    /// How much was delivered: a count, or, of several meters, a count for each unit.
+    fn units_told(&self) -> Value {
+        let units = self.tab.meters().map(Meter::unit).zip(self.units);
+        let mut told = units.map(|(unit, steps)| {
+            let count = Quantity::of_steps(steps, unit).to_string();
+            (unit.as_str().to_owned(), Value::String(count))
+        });
+        let first = told.next();
+        let Some(second) = told.next() else {
+            return first.map_or(Value::Null, |(_, count)| count);
+        };
+        Value::Object(first.into_iter().chain([second]).chain(told).collect())
+    }
+
     /// The channel as it stands now.
     pub(crate) async fn receipt(&self, sealed: bool) -> (Arc<str>, String) {
         let receipt = receipt::Session {
             busy: &self.busy,
             challenge_id: &self.paid.challenge_id,
             figures: self.channel.figures(),
-            units: Some(self.units),
+            units: Some(self.units_told()),
+            carried: &self.carried,
             at: self.gate.now(),
             more: &[],
         };
@@ -385,7 +470,9 @@ impl Metering {
 
 impl Drop for Metering {
     fn drop(&mut self) {
-        let Some(command) = self.ending() else { return };
+        let Some(command) = self.ending(true) else {
+            return;
+        };
         let Ok(sessions) = self.gate.sessions() else {
             return;
         };

@@ -252,19 +252,12 @@ impl Gate {
         (voucher, opened): (Voucher, bool),
         key: Option<Key>,
     ) -> Result<Outcome, GateError> {
-        let (cost, metered) = match &offer.charging {
-            Charging::PerRequest(cost) => (*cost, None),
-            Charging::Metered(metered) => (metered.window, Some(metered.clone())),
-        };
         let cumulative = voucher.cumulative;
-        let take = match (offer.on_failure, &metered) {
-            (SessionFailure::Keep, None) => Take::Spend(cost),
-            _ => Take::Reserve(cost),
-        };
+        let (cost, take, metered) = taking(offer)?;
         // What is delivered by the meter is not delivered again.
         let key = key.map(|key| match metered {
-            Some(_) => Key { reruns: 0, ..key },
-            None => key,
+            true => Key { reruns: 0, ..key },
+            false => key,
         });
         let running = match key.map(|key| Running::begin(busy, key)).transpose() {
             Ok(running) => running,
@@ -295,15 +288,19 @@ impl Gate {
                     channel: it.channel,
                 };
                 let grant = SessionGrant::new(self.clone(), Arc::clone(busy), paid, bought);
-                Ok(Outcome::Session(Box::new(grant.by_meters(metered))))
+                let grant = match &offer.charging {
+                    Charging::Metered(metered) => grant.by_meters(metered.clone()),
+                    Charging::PerRequest(price) if price.per() > 1 => {
+                        let keeps = offer.on_failure == SessionFailure::Keep;
+                        grant.by_fraction(*price, keeps)
+                    }
+                    Charging::PerRequest(_) => grant,
+                };
+                Ok(Outcome::Session(Box::new(grant)))
             }
             Taken::Nothing => Err(GateError::JournalOutOfStep),
             Taken::Kept(kept) => self.answered_before(busy, &kept).await,
-            Taken::Before => Err(SessionRefused::charged(
-                busy,
-                &it.channel,
-                metered.is_some(),
-            )),
+            Taken::Before => Err(SessionRefused::charged(busy, &it.channel, metered)),
             // The state, and nothing else: it buys nothing.
             Taken::Refused(Refusal::Insufficient { .. } | Refusal::Published { .. })
                 if !it.raised && !opened =>
@@ -345,13 +342,29 @@ impl Gate {
             busy,
             challenge_id: id,
             figures: channel.figures(),
-            units: Some(0),
+            units: Some(receipt::count(0)),
+            carried: &self.sessions()?.store.channels().carried(&busy.id),
             at: self.now(),
             more: &[(receipt::DELIVERED.to_owned(), Value::Bool(false))],
         };
         let receipt = receipt.print(sealed).await;
         Ok(Outcome::Acknowledge(Acknowledged { status, receipt }))
     }
+}
+
+/// What a request of an offer takes before it is served, and whether more is counted then.
+fn taking(offer: &SessionOffer) -> Result<(u128, Take, bool), GateError> {
+    let price = match &offer.charging {
+        Charging::Metered(it) => return Ok((it.window, Take::Reserve(it.window), true)),
+        Charging::PerRequest(price) => price,
+    };
+    // The most that one can cost, whatever is carried.
+    let cost = price.most(1).map_err(|_| GateError::Misconfigured)?;
+    let take = match offer.on_failure == SessionFailure::Keep && price.per() == 1 {
+        true => Take::Spend(cost),
+        false => Take::Reserve(cost),
+    };
+    Ok((cost, take, false))
 }
 
 /// True for a request that brings a voucher and asks for nothing: `HEAD`, or a `POST` without a

@@ -9,6 +9,8 @@ use stiver_core::{
     name::{ChallengeId, IntentName},
 };
 
+use stiver_store::Carried;
+
 use super::busy::Busy;
 use crate::record::SpendReceipt;
 
@@ -22,10 +24,28 @@ pub(crate) struct Session<'a> {
     pub(crate) challenge_id: &'a str,
     pub(crate) figures: Figures,
     /// How many units were delivered, where they are counted.
-    pub(crate) units: Option<u64>,
+    pub(crate) units: Option<Value>,
+    /// What the channel's meters carry.
+    pub(crate) carried: &'a Carried,
     pub(crate) at: Timestamp,
     /// Members of a movement.
     pub(crate) more: &'a [(String, Value)],
+}
+
+/// A count of units.
+pub(crate) fn count(units: u64) -> Value {
+    Value::String(units.to_string())
+}
+
+/// What is carried: for each unit a fraction of a base unit, such as `2/5`. What is owed beyond
+/// them is `owed`.
+fn told(carried: &Carried) -> Value {
+    let fractions = carried.meters.iter().map(|it| {
+        let fraction = format!("{}/{}", it.carry.parts(), it.carry.of());
+        (it.meter.to_string(), Value::String(fraction))
+    });
+    let owed = (carried.owed > 0).then(|| ("owed".to_owned(), count(carried.owed)));
+    Value::Object(fractions.chain(owed).collect())
 }
 
 impl Session<'_> {
@@ -54,8 +74,11 @@ impl Session<'_> {
         put("channelId", busy.text.clone());
         put("acceptedCumulative", figures.accepted.to_string());
         put("spent", figures.spent.to_string());
-        if let Some(units) = self.units {
-            put("units", units.to_string());
+        if let Some(units) = &self.units {
+            extra.insert("units".to_owned(), units.clone());
+        }
+        if !self.carried.is_empty() {
+            extra.insert("carried".to_owned(), told(self.carried));
         }
         let mut receipt = Receipt {
             method: busy.method.name().clone(),
@@ -73,12 +96,17 @@ impl Session<'_> {
 }
 
 /// The receipt of a request that was served: the same bytes whenever it is told.
-pub(super) async fn served(busy: &Busy, told: &SpendReceipt, figures: Figures) -> Arc<str> {
+pub(super) async fn served(
+    busy: &Busy,
+    told: &SpendReceipt,
+    (figures, carried): (Figures, &Carried),
+) -> Arc<str> {
     let receipt = Session {
         busy,
         challenge_id: &told.challenge_id,
         figures,
-        units: Some(1),
+        units: Some(count(1)),
+        carried,
         at: told.at,
         more: &[],
     };

@@ -80,7 +80,7 @@ impl Gate {
         let paid = paid(busy, credential, (metered.window, cumulative, None));
         let bought = Bought::nothing(it.channel);
         let grant = SessionGrant::new(self.clone(), Arc::clone(busy), paid, bought);
-        let grant = grant.by_meters(Some(metered.clone()));
+        let grant = grant.by_meters(metered.clone());
         Ok(Outcome::Session(Box::new(grant)))
     }
 }

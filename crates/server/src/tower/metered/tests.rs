@@ -30,21 +30,6 @@ fn events_are_cut_where_they_end_however_they_come() {
 }
 
 #[test]
-fn tokens_are_told_by_content_and_by_usage() {
-    let event = |json: &str| tokens(format!("data: {json}\n\n").as_bytes());
-    let content = r#"{"choices":[{"delta":{"content":"Hi"}}]}"#;
-    assert_eq!(event(content), Tokens::Some);
-    let role = r#"{"choices":[{"delta":{"role":"assistant","content":""}}],"usage":null}"#;
-    assert_eq!(event(role), Tokens::None);
-    let usage = r#"{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":4}}"#;
-    assert_eq!(event(usage), Tokens::Total(7));
-    let total = r#"{"usage":{"total_tokens":9,"prompt_tokens":3}}"#;
-    assert_eq!(event(total), Tokens::Total(9));
-    let other = r#"{"usage":{"input_tokens":1,"output_tokens":2}}"#;
-    assert_eq!(event(other), Tokens::Total(3));
-    for nothing in ["[DONE]", "7", r#"{"usage":{"total_tokens":-1}}"#, "{"] {
-        assert_eq!(event(nothing), Tokens::None, "{nothing}");
-    }
-    assert_eq!(tokens_of(total.as_bytes()), Some(9));
+fn the_end_of_a_stream_is_told_from_other_events() {
     assert!(is_done(b"data: [DONE]\n\n") && !is_done(b"data: x\n\n"));
 }

@@ -5,14 +5,15 @@
 use std::sync::Arc;
 
 use minicbor::data::Type;
-use stiver_channel::{Change, Channel, ChannelId, Figures, Phase};
+use stiver_channel::{Change, Channel, ChannelId, Figures, Phase, meter::Carry};
 
 use super::{
     Read, Reader, Writer, Written, array, claim, decode, fixed, instant, length, list, maybe,
     maybe_bytes, tag, unknown,
 };
 use crate::channel::{
-    ChannelEvent, ChannelWork, Channels, KeptAnswer, Keyed, Record, Settling, SpendAnswer, SpendKey,
+    Carried, ChannelEvent, ChannelWork, Channels, KeptAnswer, Keyed, Left, Record, Settling,
+    SpendAnswer, SpendKey,
 };
 
 const OPENED: u8 = 5;
@@ -62,18 +63,18 @@ pub(super) fn write_event(w: &mut Writer<'_>, event: &ChannelEvent) -> Written {
             change,
             key,
             answer,
+            carried,
         } => {
-            match answer {
-                None => w.array(4)?.u8(CONCLUDED)?,
-                Some(_) => w.array(5)?.u8(CONCLUDED_WITH_ANSWER)?,
-            };
+            // One item less where nothing is carried: so it was before fractions were.
+            let items = 4 + u64::from(answer.is_some()) + u64::from(carried.is_some());
+            w.array(items)?.u8(match answer {
+                None => CONCLUDED,
+                Some(_) => CONCLUDED_WITH_ANSWER,
+            })?;
             w.bytes(&id.0)?;
-            write_change(w, change)?;
+            maybe_change(w, change.as_ref())?;
             maybe_bytes(w, key.as_ref().map(|it| &it[..]))?;
-            match answer {
-                None => Ok(()),
-                Some(answer) => write_answer(w, answer),
-            }
+            write_kept(w, answer.as_deref(), carried.as_ref())
         }
         ChannelEvent::Kept { id, key, answer } => {
             w.array(4)?.u8(KEPT)?.bytes(&id.0)?.bytes(key)?;
@@ -117,17 +118,25 @@ pub(super) fn read_event(r: &mut Reader<'_>, tag: (u8, u64)) -> Read<Option<Chan
                 })
             })?,
         },
-        (CONCLUDED, 3) => ChannelEvent::Concluded {
+        (CONCLUDED, items @ (3 | 4)) => ChannelEvent::Concluded {
             id: id(r)?,
-            change: read_change(r)?,
+            change: maybe(r, read_change)?,
             key: maybe(r, fixed)?,
             answer: None,
+            carried: match items {
+                3 => None,
+                _ => Some(read_carried(r)?),
+            },
         },
-        (CONCLUDED_WITH_ANSWER, 4) => ChannelEvent::Concluded {
+        (CONCLUDED_WITH_ANSWER, items @ (4 | 5)) => ChannelEvent::Concluded {
             id: id(r)?,
-            change: read_change(r)?,
+            change: maybe(r, read_change)?,
             key: maybe(r, fixed)?,
             answer: Some(Arc::new(read_answer(r)?)),
+            carried: match items {
+                4 => None,
+                _ => Some(read_carried(r)?),
+            },
         },
         (KEPT, 3) => ChannelEvent::Kept {
             id: id(r)?,
@@ -163,10 +172,13 @@ pub(super) fn write_all(w: &mut Writer<'_>, channels: &Channels) -> Written {
         match &keyed.kept {
             None => w.null()?.ok()?,
             Some(kept) => {
-                w.array(3)?;
+                w.array(3 + u64::from(!kept.carried.is_empty()))?;
                 write_units(w, kept.accepted)?;
                 write_units(w, kept.spent)?;
                 write_answer(w, &kept.answer)?;
+                if !kept.carried.is_empty() {
+                    write_carried(w, &kept.carried)?;
+                }
             }
         }
     }
@@ -199,15 +211,34 @@ fn read_key(r: &mut Reader<'_>) -> Read<([u8; 32], Keyed)> {
     if items == 7 {
         keyed.runs = r.u32()?;
         keyed.kept = maybe(r, |r| {
-            array(r, 3)?;
+            // Three items where nothing is carried.
+            let items = r.array()?;
+            if !matches!(items, Some(3 | 4)) {
+                return Err(decode::Error::message("not an array of 3 or 4"));
+            }
             Ok(Box::new(KeptAnswer {
                 accepted: units(r)?,
                 spent: units(r)?,
                 answer: Arc::new(read_answer(r)?),
+                carried: match items {
+                    Some(4) => read_carried(r)?,
+                    _ => Carried::default(),
+                },
             }))
         })?;
     }
     Ok((key, keyed))
+}
+
+fn write_kept(
+    w: &mut Writer<'_>,
+    answer: Option<&SpendAnswer>,
+    carried: Option<&Carried>,
+) -> Written {
+    if let Some(answer) = answer {
+        write_answer(w, answer)?;
+    }
+    carried.map_or(Ok(()), |carried| write_carried(w, carried))
 }
 
 /// Two items: what prints the receipt, and the response.
@@ -227,7 +258,9 @@ fn read_answer(r: &mut Reader<'_>) -> Read<SpendAnswer> {
 
 fn write_record(w: &mut Writer<'_>, id: &ChannelId, record: &Record) -> Written {
     let channel = record.channel();
-    w.array(13)?.bytes(&id.0)?;
+    let carried = record.carried();
+    // Thirteen items where nothing is carried: so it was before fractions were.
+    w.array(13 + u64::from(!carried.is_empty()))?.bytes(&id.0)?;
     write_phase(w, channel.phase())?;
     let it = channel.figures();
     for figure in [
@@ -247,11 +280,18 @@ fn write_record(w: &mut Writer<'_>, id: &ChannelId, record: &Record) -> Written 
         None => w.null()?.ok()?,
         Some(settling) => write_settling(w, settling)?,
     }
-    maybe_bytes(w, record.outcome())
+    maybe_bytes(w, record.outcome())?;
+    match carried.is_empty() {
+        true => Ok(()),
+        false => write_carried(w, &carried),
+    }
 }
 
 fn read_record(r: &mut Reader<'_>) -> Read<(ChannelId, Record)> {
-    array(r, 13)?;
+    let items = r.array()?;
+    if !matches!(items, Some(13 | 14)) {
+        return Err(decode::Error::message("not an array of 13 or 14"));
+    }
     let id = id(r)?;
     let phase = read_phase(r)?;
     let figures = Figures {
@@ -272,7 +312,32 @@ fn read_record(r: &mut Reader<'_>) -> Read<(ChannelId, Record)> {
     if let Some(outcome) = maybe(r, boxed)? {
         record.set_outcome(outcome);
     }
+    if items == Some(14) {
+        record.set_carried(read_carried(r)?);
+    }
     Ok((id, record))
+}
+
+fn write_carried(w: &mut Writer<'_>, carried: &Carried) -> Written {
+    w.array(2)?.u64(carried.owed)?;
+    w.array(length(carried.meters.len()))?;
+    for it in &carried.meters {
+        w.array(3)?.str(&it.meter)?;
+        w.u64(it.carry.parts())?.u64(it.carry.of())?;
+    }
+    Ok(())
+}
+
+fn read_carried(r: &mut Reader<'_>) -> Read<Carried> {
+    array(r, 2)?;
+    let owed = r.u64()?;
+    let meters = list(r, |r| {
+        array(r, 3)?;
+        let meter = r.str()?.into();
+        let carry = Carry::restore(r.u64()?, r.u64()?).map_err(decode::Error::message)?;
+        Ok(Left { meter, carry })
+    })?;
+    Ok(Carried { owed, meters })
 }
 
 fn write_phase(w: &mut Writer<'_>, phase: Phase) -> Written {
