@@ -533,7 +533,7 @@ impl PaymentClient {
         &self.inside.parts
     }
 
-    fn env(&self) -> &Env {
+    pub(crate) fn env(&self) -> &Env {
         &self.inside.parts.env
     }
 

@@ -41,7 +41,8 @@
 //! }
 //! ```
 //!
-//! Feature: `reqwest`, the wrapper around reqwest with rustls.
+//! Features: `reqwest`, the wrapper around reqwest with rustls; `websocket`, the `socket` module
+//! over it.
 #![forbid(unsafe_code)]
 
 mod body;
@@ -60,6 +61,8 @@ mod paying;
 pub mod pins;
 pub mod policy;
 pub mod session;
+#[cfg(feature = "websocket")]
+pub mod socket;
 
 pub use body::WatchedBody;
 pub use client::{

@@ -36,6 +36,9 @@ use crate::{
 pub struct PayingClient {
     http: reqwest::Client,
     local: reqwest::Client,
+    /// Only HTTP/1.1 can leave HTTP.
+    #[cfg(feature = "websocket")]
+    sockets: reqwest::Client,
     payments: PaymentClient,
     no_tls: Option<Arc<str>>,
 }
@@ -89,9 +92,16 @@ impl PayingClient {
             Ok(http) => (http, None),
             Err(error) => (local.clone(), Some(Arc::from(words(&error)))),
         };
+        #[cfg(feature = "websocket")]
+        let sockets = match &no_tls {
+            None => settled().http1_only().build().map_err(BuildError)?,
+            Some(_) => local.clone(),
+        };
         Ok(Self {
             http,
             local,
+            #[cfg(feature = "websocket")]
+            sockets,
             payments,
             no_tls,
         })
@@ -129,6 +139,8 @@ impl PayingClient {
         HttpExchange {
             http: self.http.clone(),
             local: self.local.clone(),
+            #[cfg(feature = "websocket")]
+            sockets: self.sockets.clone(),
             no_tls: self.no_tls.clone(),
         }
     }
@@ -156,7 +168,22 @@ fn is_distrusted(error: &reqwest::Error) -> bool {
 pub struct HttpExchange {
     http: reqwest::Client,
     local: reqwest::Client,
+    #[cfg(feature = "websocket")]
+    sockets: reqwest::Client,
     no_tls: Option<Arc<str>>,
+}
+
+#[cfg(feature = "websocket")]
+impl HttpExchange {
+    /// Sends a request that asks to leave HTTP.
+    pub(crate) async fn upgrade(
+        &self,
+        request: http::Request<Bytes>,
+    ) -> Result<reqwest::Response, BoxError> {
+        let mut exchange = self.clone();
+        exchange.http = self.sockets.clone();
+        Exchange::send(&mut exchange, request).await
+    }
 }
 
 impl Exchange for HttpExchange {

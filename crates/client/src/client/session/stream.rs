@@ -154,6 +154,26 @@ impl SessionStream {
             }));
     }
 
+    /// Counts a message of a socket.
+    #[cfg(feature = "websocket")]
+    pub(crate) fn message(&mut self, bytes: usize) {
+        let bytes = u128::try_from(bytes).unwrap_or(u128::MAX);
+        self.got.bytes = self.got.bytes.saturating_add(bytes);
+        self.got.events = self.got.events.saturating_add(1);
+    }
+
+    /// The payee of a socket asks for a voucher.
+    #[cfg(feature = "websocket")]
+    pub(crate) fn needs(&mut self, need: NeedVoucher) {
+        self.said.push_back(Said::Need(need, self.got));
+    }
+
+    /// The payee of a socket tells the last receipt, as JSON.
+    #[cfg(feature = "websocket")]
+    pub(crate) fn receipt(&mut self, json: Vec<u8>) {
+        self.said.push_back(Said::Receipt(json));
+    }
+
     /// Takes the trailers of the body.
     pub(crate) fn trailers(&mut self, trailers: &HeaderMap) {
         if self.is_plain {
