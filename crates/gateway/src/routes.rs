@@ -48,6 +48,9 @@ struct Entry {
     pattern: Pattern,
     methods: Vec<String>,
     found: Found,
+    /// Where sessions pay: what a `HEAD` finds that no route takes. It brings a voucher to a
+    /// stream that another method asked for, and is never handed on.
+    updates: Option<Found>,
 }
 
 /// How a gateway is paid.
@@ -179,6 +182,13 @@ impl Routes {
                     },
                 },
             });
+            let updates = match &route.access {
+                Access::Priced(priced) if priced.session.is_some() => {
+                    let route = policy_for_updates(config, priced, methods)?;
+                    Some(Found::Priced(Arc::clone(&serving), Arc::new(route)))
+                }
+                _ => None,
+            };
             let found = match &route.access {
                 Access::Free => Found::Free(serving),
                 Access::Denied => Found::Denied,
@@ -196,6 +206,7 @@ impl Routes {
                 pattern: route.pattern.clone(),
                 methods,
                 found,
+                updates,
             });
         }
         Ok(Self {
@@ -253,12 +264,17 @@ impl Routes {
     }
 
     /// The first route that matches a method and a normal path. A route for `GET` serves `HEAD`
-    /// too.
+    /// too, and one that sessions pay takes their vouchers by it.
     pub(crate) fn find(&self, method: &str, path: &str) -> Found {
-        self.routes
-            .iter()
-            .find(|entry| entry.takes(method) && entry.pattern.matches(path))
-            .map_or(Found::None, |entry| entry.found.clone())
+        let mut here = self.routes.iter().filter(|it| it.pattern.matches(path));
+        if let Some(entry) = here.clone().find(|entry| entry.takes(method)) {
+            return entry.found.clone();
+        }
+        let updates = match method {
+            "HEAD" => here.find_map(|entry| entry.updates.clone()),
+            _ => None,
+        };
+        updates.unwrap_or(Found::None)
     }
 }
 
@@ -320,6 +336,17 @@ fn unshadowed(
             Ok(PricedRoute::computed(policy, quota, computed, hook))
         }
     }
+}
+
+/// What a route asks of a request that only brings a voucher: nothing but a session, for the
+/// request itself is never served.
+fn policy_for_updates(
+    config: &Config,
+    priced: &Priced,
+    methods: &Methods,
+) -> Result<PricedRoute, RoutesError> {
+    let policy = policy(config, priced, methods, None)?;
+    Ok(PricedRoute::fixed(policy, None))
 }
 
 /// What a priced route asks and promises, at this price for single payments.

@@ -26,6 +26,7 @@ use crate::common::{
 const ROUTES: &str = r#"
 [[route]]
 path = "/v1/chat/completions"
+methods = ["POST"]
 price = "0.0000015 USD per token"
 
 [route.session]

@@ -1,6 +1,7 @@
 //! Routes that sessions pay for, request by request.
 
-use http::StatusCode;
+use bytes::Bytes;
+use http::{Request, StatusCode};
 use stiver_core::problem::ProblemKind;
 use stiver_method::session::VoucherScheme;
 
@@ -28,6 +29,13 @@ min_voucher = "0.0005 USD"
 path = "/v1/kept"
 price = "0.001 USD"
 on_failure = "keep"
+
+[route.session]
+
+[[route]]
+path = "/v1/order"
+methods = ["POST"]
+price = "0.001 USD"
 
 [route.session]
 "#;
@@ -98,6 +106,37 @@ async fn a_session_pays_for_what_was_served_and_the_rest_comes_back() {
         assert_eq!(kind, ProblemKind::SessionChannelFinalized);
     }
     assert_eq!(world.upstream.seen().len(), 10);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_route_for_one_method_takes_vouchers_by_head_and_hands_no_head_on() {
+    let world = world().await;
+    let head = || Request::head("/v1/order").body(Bytes::new()).unwrap();
+    let reply = world.ask(head()).await;
+    assert_eq!(reply.status, StatusCode::PAYMENT_REQUIRED, "{reply:?}");
+    let asks = reply.headers.get_all("www-authenticate").iter();
+    let asks: Vec<_> = asks.map(|line| line.to_str().unwrap()).collect();
+    assert!(
+        asks.iter().all(|line| !line.contains("\"charge\"")),
+        "nothing is sold by it: {asks:?}"
+    );
+    let mut session = Session::prepare(&world, post("/v1/order", ""), DEPOSIT, None).await;
+    let reply = session.ask(&world, post("/v1/order", "{}"), PRICE).await;
+    assert_eq!(reply.status, StatusCode::OK, "{reply:?}");
+    let served = world.upstream.seen().len();
+    let update = session.pay(3 * PRICE).await;
+    let reply = world.ask(paid(head(), &update)).await;
+    assert_eq!(reply.status, StatusCode::NO_CONTENT, "{reply:?}");
+    let receipt = reply.receipt().unwrap();
+    assert_eq!(figure(&receipt, "acceptedCumulative"), 3 * PRICE);
+    assert_eq!(figure(&receipt, "spent"), PRICE);
+    assert_eq!(world.upstream.seen().len(), served);
+    let reply = world.ask(get("/v1/order")).await;
+    assert_eq!(
+        reply.status,
+        StatusCode::NOT_FOUND,
+        "other methods find nothing"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
