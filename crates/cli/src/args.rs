@@ -156,6 +156,31 @@ pub(crate) enum Command {
     /// The sensor of the demo: a small HTTP API.
     #[command(hide = true)]
     DemoSensor,
+    /// The buyer of the demo: it may be killed.
+    #[command(hide = true)]
+    DemoBuyer(DemoBuyer),
+}
+
+/// `stiver demo-buyer`
+#[derive(Debug, Args)]
+pub(crate) struct DemoBuyer {
+    /// The stream.
+    pub(crate) url: String,
+    /// The folder of wallets.
+    #[arg(long)]
+    pub(crate) home: PathBuf,
+    /// How many events it wants.
+    #[arg(long)]
+    pub(crate) readings: u64,
+    /// What it sets aside, base units.
+    #[arg(long)]
+    pub(crate) deposit: u128,
+    /// How far it signs ahead, base units.
+    #[arg(long)]
+    pub(crate) ahead: u128,
+    /// What a word of its hash chain is worth, base units.
+    #[arg(long)]
+    pub(crate) step: u128,
 }
 
 /// `stiver demo`

@@ -72,6 +72,7 @@ async fn run(command: Command, output: Output) -> Result<(), Failure> {
         Command::Man(args) => commands::about::man(&args, output),
         Command::Completions { shell } => commands::about::completions(shell),
         Command::DemoSensor => demo::sensor::run().await,
+        Command::DemoBuyer(args) => demo::buyer::run(&args, &env).await,
     }
 }
 

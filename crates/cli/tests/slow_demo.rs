@@ -52,3 +52,17 @@ fn a_burst_measures_vouchers_and_ticks_and_takes_what_was_signed() {
         }
     }
 }
+
+#[test]
+fn a_killed_buyer_of_readings_goes_on_with_its_session_and_the_books_match() {
+    let facts = play("sensor");
+    assert!(number(&facts, "readings_before") >= 40);
+    assert!(number(&facts, "readings_after") >= 40);
+}
+
+#[test]
+fn a_models_answer_is_paid_by_the_token_that_it_reports() {
+    let facts = play("tokens");
+    assert!(number(&facts, "tokens") > number(&facts, "chunks"));
+    assert!(number(&facts, "vouchers") > 1);
+}

@@ -1,13 +1,17 @@
 //! `stiver demo`: scenes with real processes on this machine.
 
 mod burst;
+pub(crate) mod buyer;
 mod cpu;
 mod crash;
 mod paywall;
+mod readings;
 mod scene;
 pub(crate) mod sensor;
 mod shopper;
 mod stage;
+mod subscriber;
+mod tokens;
 
 use anyhow::anyhow;
 use serde_json::{Value, json};
@@ -24,7 +28,13 @@ use crate::{
 };
 
 /// The scenes, in the order they are played.
-const SCENES: [Scene; 3] = [paywall::SCENE, crash::SCENE, burst::SCENE];
+const SCENES: [Scene; 5] = [
+    paywall::SCENE,
+    crash::SCENE,
+    burst::SCENE,
+    readings::SCENE,
+    tokens::SCENE,
+];
 
 /// Plays the scenes that were asked for.
 pub(crate) async fn run(args: &Demo, env: &Env, output: Output) -> Result<(), Failure> {

@@ -108,6 +108,11 @@ impl Report {
         Ok(self.output.line(&format!("    {mark} {text}"))?)
     }
 
+    /// A line on a terminal that the next one replaces.
+    pub(crate) fn live(&self, text: &str) -> Result<(), Failure> {
+        Ok(self.output.progress(&format!("    {text}"))?)
+    }
+
     /// Shows on a terminal how far something is, while it runs.
     pub(crate) async fn watching<T>(
         &self,

@@ -162,6 +162,11 @@ impl Stage {
         Ok(())
     }
 
+    /// This program, as the stage's processes are started.
+    pub(crate) fn command(&self) -> Command {
+        program(&self.program)
+    }
+
     /// Runs `stiver --json ARGS` and reads the object that it prints. A failure is an error.
     pub(crate) async fn stiver<I, A>(&self, args: I) -> Result<Value, Failure>
     where

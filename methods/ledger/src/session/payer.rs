@@ -93,6 +93,8 @@ pub struct LedgerSessionPayer {
     name: MethodName,
     account: AccountId,
     receipt_keys: BTreeMap<LedgerId, DidKey>,
+    /// The kind of voucher where an opening names none.
+    scheme: Option<VoucherScheme>,
     config: LedgerSessionPayerConfig,
 }
 
@@ -108,8 +110,17 @@ impl LedgerSessionPayer {
                 .account
                 .unwrap_or_else(|| AccountId::of_first_key(&key)),
             receipt_keys: BTreeMap::new(),
+            scheme: None,
             config,
         }
+    }
+
+    /// Makes vouchers of this kind, where an opening does not name one: a payee that does not take
+    /// it is not paid.
+    #[must_use]
+    pub fn with_scheme(mut self, scheme: VoucherScheme) -> Self {
+        self.scheme = Some(scheme);
+        self
     }
 
     /// Knows the key that signs a ledger's receipts: a challenge that names another is refused, and
@@ -260,7 +271,7 @@ impl LedgerSessionPayer {
                 asked.currency.code()
             )));
         }
-        let step = Self::choose(&asked, open.scheme)?;
+        let step = Self::choose(&asked, open.scheme.or(self.scheme))?;
         let chain = step.map(|step| Self::chain(open, step)).transpose()?;
         let currency = code(&asked.currency)
             .ok_or_else(|| Unpayable::Malformed("the currency has no valid code".to_owned()))?;

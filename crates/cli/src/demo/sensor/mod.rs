@@ -1,5 +1,8 @@
 //! The demo's own API: a sensor that knows nothing of payments.
 
+mod chat;
+mod feed;
+
 use std::{
     io::Write,
     net::{Ipv4Addr, SocketAddr},
@@ -7,16 +10,21 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use axum::{
     Json, Router,
     extract::State,
+    response::Response,
     routing::{get, post},
 };
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
+
+/// How long a live reading takes: twenty come in a second.
+const READING_PACE: Duration = Duration::from_millis(50);
 
 /// What the sensor counts: how often each of its handlers ran.
 #[derive(Default)]
@@ -43,6 +51,8 @@ fn router() -> Router {
     Router::new()
         .route("/v1/temperature", get(temperature))
         .route("/v1/free", get(temperature))
+        .route("/v1/live", get(live))
+        .route("/v1/chat/completions", post(chat::answer))
         .route("/v1/history", get(history))
         .route("/v1/calibrate", post(calibrate))
         .route("/stats", get(stats))
@@ -52,6 +62,15 @@ fn router() -> Router {
 async fn temperature(State(counters): State<Arc<Counters>>) -> Json<Value> {
     let reading = counters.temperature.fetch_add(1, Ordering::Relaxed) + 1;
     Json(json!({"reading": reading, "milli_celsius": 21_000 + reading % 997}))
+}
+
+/// Readings at a pace, as long as somebody reads them.
+async fn live(State(counters): State<Arc<Counters>>) -> Response {
+    feed::events(READING_PACE, move || {
+        let reading = counters.temperature.fetch_add(1, Ordering::Relaxed) + 1;
+        let reading = json!({"reading": reading, "milli_celsius": 21_000 + reading % 997});
+        Some(reading.to_string())
+    })
 }
 
 async fn history(State(counters): State<Arc<Counters>>) -> Json<Value> {

@@ -1,0 +1,148 @@
+//! A payer of streams inside of the demo: the client library with a wallet's sessions.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use anyhow::{Context, anyhow};
+use bytes::Bytes;
+use http::Request;
+use stiver_client::{
+    Options, Parts, PayingClient, PaymentClient,
+    events::{Event, Observer},
+    policy::MaxAmount,
+    session::{Session, SessionLimits, SessionParts},
+};
+use stiver_core::Timestamp;
+use stiver_env::Env;
+use stiver_method::{payer::Payer, session::VoucherScheme};
+use stiver_wallet::{Home, WalletName};
+
+use crate::{
+    commands::{get::Connect, sessions::failure},
+    failure::Failure,
+    payer::{bound_account, ledger_payer, ledger_session_payer},
+};
+
+/// A payer of streams.
+pub(crate) struct Subscriber {
+    client: PayingClient,
+    seen: Arc<Seen>,
+}
+
+/// The session as the journal has it.
+#[derive(Default)]
+struct Seen(Mutex<Option<Session>>);
+
+impl Observer<Event> for Seen {
+    fn observe(&self, _: Timestamp, event: &Event) {
+        if let Event::Session { session, .. } = event {
+            let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            *last = Some((**session).clone());
+        }
+    }
+}
+
+/// An event stream that is read.
+pub(crate) struct Reading {
+    response: reqwest::Response,
+    held: Vec<u8>,
+}
+
+impl Subscriber {
+    /// Opens the wallet of a folder; it must have joined a ledger. `scheme` is how its vouchers are
+    /// made, where that is not left to the method.
+    pub(crate) async fn new(
+        home: PathBuf,
+        limits: SessionLimits,
+        scheme: Option<VoucherScheme>,
+        env: &Env,
+    ) -> Result<Self, Failure> {
+        let home = Home::new(home, env.clone());
+        let wallet = home.wallet(&WalletName::new("default")?)?;
+        let account = bound_account(&wallet)?;
+        let connect = Connect::default();
+        let payer: Arc<dyn Payer> = Arc::new(ledger_payer(&wallet, &account, &connect, env)?);
+        let parts = Parts {
+            env: env.clone(),
+            payers: vec![payer],
+            policy: Arc::new(MaxAmount::new(limits.max_session.clone())),
+            outbox: Arc::new(wallet.outbox().await?),
+            pins: Arc::new(home.pins()?),
+            options: Options::default(),
+        };
+        let seen = Arc::new(Seen::default());
+        let payer = ledger_session_payer(&wallet, &account, &connect, env)?;
+        let payer = match scheme {
+            Some(scheme) => payer.with_scheme(scheme),
+            None => payer,
+        };
+        let sessions = SessionParts {
+            payers: vec![Arc::new(payer)],
+            journal: Arc::new(wallet.sessions().await?),
+            limits,
+        };
+        let payments = PaymentClient::with_events(parts, vec![seen.clone()]);
+        Ok(Self {
+            client: PayingClient::new(payments.with_sessions(sessions))?,
+            seen,
+        })
+    }
+
+    /// Asks for a stream.
+    pub(crate) async fn ask(&self, request: Request<Bytes>) -> Result<Reading, Failure> {
+        let answer = self.client.call(request).await.map_err(failure)?;
+        let status = answer.response.status();
+        if !status.is_success() {
+            return Err(anyhow!("the stream was answered {status}").into());
+        }
+        Ok(Reading {
+            response: answer.response,
+            held: Vec::new(),
+        })
+    }
+
+    /// The session, as it stands in the journal.
+    pub(crate) fn session(&self) -> Option<Session> {
+        let last = self.seen.0.lock().unwrap_or_else(PoisonError::into_inner);
+        last.clone()
+    }
+
+    /// Closes the session: what was used is taken, and the rest comes back.
+    pub(crate) async fn close(&self) -> Result<Session, Failure> {
+        let open = self.client.payments().sessions().await.map_err(failure)?;
+        let open = open.iter().find(|session| !session.state.is_final());
+        let id = open.context("there is no open session")?.id;
+        let exchange = self.client.exchange();
+        let closed = self.client.payments().close_session(id, &exchange).await;
+        let closed = closed.map_err(failure)?;
+        let _ = self.client.payments().close().await;
+        Ok(closed)
+    }
+}
+
+impl Reading {
+    /// The data of the next event; `None` at the end.
+    pub(crate) async fn next(&mut self) -> Result<Option<String>, Failure> {
+        loop {
+            if let Some(end) = self.held.windows(2).position(|two| two == b"\n\n") {
+                let event: Vec<u8> = self.held.drain(..end + 2).collect();
+                let event = String::from_utf8_lossy(&event);
+                let data: Vec<&str> = event
+                    .lines()
+                    .filter_map(|line| line.strip_prefix("data:"))
+                    .map(str::trim_start)
+                    .collect();
+                if !data.is_empty() {
+                    return Ok(Some(data.join("\n")));
+                }
+                continue;
+            }
+            match self.response.chunk().await? {
+                Some(bytes) => self.held.extend_from_slice(&bytes),
+                None => return Ok(None),
+            }
+        }
+    }
+}
