@@ -170,6 +170,9 @@ pub(crate) fn advice(failure: &SessionFailure) -> (FailureKind, String) {
                 stiver_client::session::OverLimit::Request { .. } => {
                     "allow it with a higher --max-amount"
                 }
+                stiver_client::session::OverLimit::Price { .. } => {
+                    "pay elsewhere, or allow a higher price"
+                }
                 _ => {
                     "allow it with a higher --max-session, or close the session first: `stiver \
                      sessions close`"

@@ -2,6 +2,7 @@
 //! payee refuses, as far as this side's own record allows.
 
 mod end;
+mod own;
 mod stream;
 mod work;
 
@@ -29,7 +30,7 @@ use crate::{
     origin::RealmClaim,
     outbox::Terms,
     session::{
-        SessionParts, SessionState, SessionStep, SessionTerms, Told,
+        OwnMeter, SessionParts, SessionState, SessionStep, SessionTerms, Told,
         lease::{Scope, SessionOffer, Sessions},
         policy::request_cost,
     },
@@ -82,6 +83,17 @@ impl PaymentClient {
     #[must_use]
     pub fn with_sessions(mut self, parts: SessionParts) -> Self {
         self.sessions = Some(Arc::new(Sessions::new(parts)));
+        self
+    }
+
+    /// Believes an instrument of the payer's own of what it measures, whatever the payee counts.
+    /// Call it after [`PaymentClient::with_sessions`], before the client is cloned; without
+    /// sessions it changes nothing.
+    #[must_use]
+    pub fn with_own_meter(mut self, meter: Arc<dyn OwnMeter>) -> Self {
+        if let Some(sessions) = self.sessions.as_mut().and_then(Arc::get_mut) {
+            sessions.own_meter = Some(meter);
+        }
         self
     }
 
@@ -211,7 +223,7 @@ impl PaymentClient {
     ) -> Result<Within<E::Response>, CallError> {
         let cost = request_cost(&offer.view.prices);
         let mut work = Work::begin(self, sessions, (id, outgoing), offer, exchange.side()).await?;
-        work.allow_request(cost.unwrap_or(0))?;
+        work.make_ready(cost).await?;
         let mut agree = cost.unwrap_or(0);
         let mut least = 0;
         let mut refused = None;

@@ -14,7 +14,7 @@ use stiver_core::challenge::Challenge;
 use stiver_method::session::{PayerSession, SessionView, VoucherSigner};
 
 use super::{
-    Session, SessionId, SessionJournal, SessionJournalError, SessionLimits, SessionState,
+    OwnMeter, Session, SessionId, SessionJournal, SessionJournalError, SessionLimits, SessionState,
     SessionTerms,
 };
 use crate::{Origin, lane::lock, limits};
@@ -84,6 +84,8 @@ struct Lot {
 /// All channels of a client.
 pub(crate) struct Sessions {
     pub(crate) parts: SessionParts,
+    /// What the payer measures with an instrument of its own.
+    pub(crate) own_meter: Option<Arc<dyn OwnMeter>>,
     lots: Mutex<Vec<(SessionTerms, Arc<Lot>)>>,
     scopes: Mutex<HashMap<Scope, SessionOffer>>,
     /// Opening one channel after the other: so what is set aside is counted right.
@@ -95,6 +97,7 @@ impl Sessions {
     pub(crate) fn new(parts: SessionParts) -> Self {
         Self {
             parts,
+            own_meter: None,
             lots: Mutex::default(),
             scopes: Mutex::default(),
             opening: AsyncMutex::default(),

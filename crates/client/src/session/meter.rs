@@ -1,6 +1,7 @@
 //! What this side measures of a stream by itself. A payee's count is compared with it where both
 //! count the same thing.
 
+use http::Uri;
 use stiver_core::Timestamp;
 use stiver_method::session::UnitPrice;
 
@@ -16,6 +17,22 @@ pub(crate) struct Delivered {
     /// Events that are no payment's.
     pub(crate) events: u128,
 }
+
+/// An instrument of the payer's own, such as the energy meter of a car. What it says of a unit
+/// takes the place of what this client would count, so that a payee that counts more is not signed
+/// for beyond the window: see
+/// [`PaymentClient::with_own_meter`](crate::PaymentClient::with_own_meter).
+pub trait OwnMeter: Send + Sync {
+    /// How much of a unit a request has been delivered so far, in thousandths of the unit: Wh where
+    /// the unit is `kWh`. `None` for what it does not measure.
+    ///
+    /// It never falls while the request runs. It is asked whenever a voucher is due, and must not
+    /// wait.
+    fn thousandths(&self, url: &Uri, unit: &str) -> Option<u128>;
+}
+
+/// Thousandths in a unit.
+const THOUSANDTHS: u64 = 1_000;
 
 /// How a unit is measured here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,10 +77,22 @@ pub(crate) fn counts_time(prices: &[UnitPrice]) -> bool {
 }
 
 /// What a request has cost so far by this side's own measure, rounded up; `None` where one of the
-/// units cannot be measured here.
-pub(crate) fn measured(prices: &[UnitPrice], got: Delivered, now: Timestamp) -> Option<u128> {
+/// units cannot be measured here. What `own` tells comes first.
+pub(crate) fn measured(
+    prices: &[UnitPrice],
+    got: Delivered,
+    now: Timestamp,
+    own: impl Fn(&str) -> Option<u128>,
+) -> Option<u128> {
     let elapsed = u128::from(now.as_millis().saturating_sub(got.since.as_millis()));
     prices.iter().try_fold(0_u128, |sum, price| {
+        if let Some(thousandths) = price.unit.as_deref().and_then(&own) {
+            let fine = UnitPrice {
+                per: price.per.saturating_mul(THOUSANDTHS),
+                ..price.clone()
+            };
+            return Some(sum.saturating_add(cost_of(&fine, thousandths)));
+        }
         let quantity = match Unit::of(price)? {
             Unit::Request => 1,
             Unit::Byte => got.bytes,
@@ -99,7 +128,7 @@ mod tests {
             events: 3,
         };
         let now = Timestamp::from_millis(3_500);
-        let cost = |price| measured(&[price], got, now);
+        let cost = |price| measured(&[price], got, now, |_| None);
         assert_eq!(cost(price(10, 1, "second")), Some(30));
         assert_eq!(cost(price(1, 1, "ms")), Some(2_501));
         assert_eq!(cost(price(1, 1_000, "byte")), Some(3));
@@ -108,6 +137,23 @@ mod tests {
         assert_eq!(cost(price(9, 1, "request")), Some(9));
         assert_eq!(cost(price(9, 1, "token")), None);
         let two = [price(10, 1, "second"), price(2, 1, "reading")];
-        assert_eq!(measured(&two, got, now), Some(38));
+        assert_eq!(measured(&two, got, now, |_| None), Some(38));
+    }
+
+    #[test]
+    fn what_an_instrument_of_ones_own_says_comes_first() {
+        let got = Delivered {
+            since: Timestamp::from_millis(0),
+            bytes: 0,
+            events: 105,
+        };
+        let now = Timestamp::from_millis(1_999);
+        let watt_hours = |unit: &str| (unit == "kWh").then_some(1_500);
+        let prices = [price(400, 1, "kWh"), price(10, 1, "second")];
+        assert_eq!(measured(&prices, got, now, watt_hours), Some(620));
+        assert_eq!(measured(&prices, got, now, |_| None), None);
+        let tenth = |unit: &str| (unit == "reading").then_some(100);
+        let readings = [price(10, 4, "reading")];
+        assert_eq!(measured(&readings, got, now, tenth), Some(1), "rounded up");
     }
 }

@@ -34,6 +34,7 @@ pub use machine::{
     FINAL_SESSIONS_KEPT, IN_FLIGHT_MAX, LIVE_SESSIONS_MAX, LiveSession, SessionCommand,
     SessionEvent, SessionMachine, SessionRefusal, SessionReply,
 };
+pub use meter::OwnMeter;
 pub use policy::{ChannelPlan, OverLimit, SessionLimits};
 pub use record::{
     Bounds, ChannelRecord, Session, SessionId, SessionIdError, SessionSecrets, SessionState,

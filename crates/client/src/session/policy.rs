@@ -29,6 +29,9 @@ pub struct SessionLimits {
     /// How far what is signed may be ahead of what was delivered, and so the most that a payee can
     /// take for nothing. `None`: a [`limits::AHEAD_PART`]th of the deposit.
     pub sign_ahead: Option<Amount>,
+    /// The most that a unit may cost, for the units that are named here. A request at a higher
+    /// price is not paid for, in an open channel neither: prices change from request to request.
+    pub max_prices: Vec<UnitPrice>,
     /// Most channels to one payee at once: requests that go on at the same time need one each.
     /// [`limits::CHANNELS_PER_PAYEE`] by default.
     pub channels_per_payee: usize,
@@ -45,6 +48,7 @@ impl SessionLimits {
             deposit: None,
             max_request: None,
             sign_ahead: None,
+            max_prices: Vec::new(),
             channels_per_payee: limits::CHANNELS_PER_PAYEE,
             keep_events: false,
         }
@@ -61,6 +65,13 @@ impl SessionLimits {
     #[must_use]
     pub fn with_max_request(mut self, max_request: Amount) -> Self {
         self.max_request = Some(max_request);
+        self
+    }
+
+    /// Pays at most this for a unit.
+    #[must_use]
+    pub fn with_max_price(mut self, price: UnitPrice) -> Self {
+        self.max_prices.push(price);
         self
     }
 
@@ -116,6 +127,36 @@ impl SessionLimits {
             grain: 1,
         };
         Ok(ChannelPlan { deposit, bounds })
+    }
+
+    /// Whether requests may be paid for at these prices.
+    ///
+    /// # Errors
+    ///
+    /// [`OverLimit::Price`], or [`OverLimit::Currency`] where the limit is in another currency.
+    pub fn allows_prices(&self, prices: &[UnitPrice]) -> Result<(), OverLimit> {
+        for price in prices {
+            let limits = self.max_prices.iter();
+            for limit in limits.filter(|limit| limit.unit == price.unit) {
+                if limit.amount.currency() != price.amount.currency() {
+                    let code = price.amount.currency().code().to_owned();
+                    return Err(OverLimit::Currency(code));
+                }
+                let units = |one: &UnitPrice, other: &UnitPrice| {
+                    one.amount.units().checked_mul(other.per.into())
+                };
+                // A price that is beyond 128 bits is beyond any limit.
+                let within = units(price, limit)
+                    .is_some_and(|asked| units(limit, price).is_none_or(|most| asked <= most));
+                if !within {
+                    return Err(OverLimit::Price {
+                        asked: price_text(price),
+                        limit: price_text(limit),
+                    });
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Whether one request may cost so much in all.
@@ -178,12 +219,29 @@ pub enum OverLimit {
         /// The limit.
         limit: Amount,
     },
+    /// The limit of a price.
+    #[error("the price is {asked}, and the limit is {limit}")]
+    Price {
+        /// What is asked.
+        asked: String,
+        /// The limit.
+        limit: String,
+    },
     /// No limit is set for the currency.
     #[error("no limit for sessions is set in the currency {0}")]
     Currency(String),
     /// The challenge has no price.
     #[error("the challenge has no price")]
     NoPrice,
+}
+
+/// A price in words.
+fn price_text(price: &UnitPrice) -> String {
+    let unit = price.unit.as_deref().unwrap_or(REQUEST);
+    match price.per {
+        1 => format!("{} per {unit}", price.amount),
+        per => format!("{} per {per} {unit}", price.amount),
+    }
 }
 
 /// The first price.
@@ -250,6 +308,33 @@ mod tests {
         assert_eq!(plan(&own, Some(700)), 300);
         // A deposit that buys nothing is of no use.
         assert_eq!(plan(&limits, Some(3)), 10);
+    }
+
+    #[test]
+    fn a_price_above_its_limit_is_refused_whatever_it_is_counted_by() {
+        let price = |units, per, unit: &str| UnitPrice {
+            amount: usd().units(units),
+            per,
+            unit: Some(unit.to_owned()),
+        };
+        let limits = SessionLimits::new(usd().units(1)).with_max_price(price(500, 1_000, "Wh"));
+        let allows = |asked| {
+            limits
+                .allows_prices(&[price(9, 1, "second"), asked])
+                .is_ok()
+        };
+        assert!(allows(price(500, 1_000, "Wh")));
+        assert!(allows(price(1, 2, "Wh")), "the same");
+        assert!(!allows(price(501, 1_000, "Wh")));
+        assert!(!allows(price(1, 1, "Wh")));
+        assert!(!allows(price(u128::MAX, 1, "Wh")), "beyond 128 bits");
+        assert!(
+            allows(price(u128::MAX, 1, "token")),
+            "no limit is set for it"
+        );
+        let refused = limits.allows_prices(&[price(1, 1, "Wh")]).unwrap_err();
+        let text = "the price is 0.000001 USD per Wh, and the limit is 0.0005 USD per 1000 Wh";
+        assert_eq!(refused.to_string(), text);
     }
 
     #[test]

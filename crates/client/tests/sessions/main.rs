@@ -11,7 +11,10 @@ mod channels;
 mod feed;
 mod streams;
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use bytes::Bytes;
 use channels::{Act, Broken, GRACE_MS, Payee, PlainPayer, Rail};
@@ -23,10 +26,11 @@ use stiver_client::{
     outbox::MemoryOutbox,
     pins::MemoryPins,
     policy::{self, Policy},
-    session::{MemorySessions, Session, SessionLimits, SessionParts, SessionState},
+    session::{MemorySessions, OwnMeter, Session, SessionLimits, SessionParts, SessionState},
 };
 use stiver_core::problem::ProblemKind;
 use stiver_env::Env;
+use stiver_method::session::UnitPrice;
 use stiver_testkit::{fixtures, simulation::Simulation};
 use tower_layer::Layer;
 use tower_service::Service;
@@ -66,14 +70,17 @@ fn client(
     })
 }
 
+fn allow() -> Arc<dyn Policy> {
+    Arc::new(policy::dangerous_allow_any_amount())
+}
+
 impl World {
     fn new(limits: SessionLimits) -> Self {
         Self::seeded(1, limits)
     }
 
     fn seeded(seed: u64, limits: SessionLimits) -> Self {
-        let policy: Arc<dyn Policy> = Arc::new(policy::dangerous_allow_any_amount());
-        Self::with_policy(seed, limits, policy)
+        Self::with_policy(seed, limits, allow())
     }
 
     fn with_policy(seed: u64, limits: SessionLimits, policy: Arc<dyn Policy>) -> Self {
@@ -543,6 +550,129 @@ fn a_payee_that_counts_every_reading_twice_is_stopped_within_the_window() {
     assert!(read >= 3, "{read}");
     let note = world.session().note.unwrap();
     assert!(note.contains("own record"), "{note}");
+}
+
+#[test]
+fn a_stream_whose_program_was_killed_counts_all_that_was_signed_and_its_channel_goes_on() {
+    let ahead = || limits(10_000).with_sign_ahead(fixtures::micro_usd(40));
+    let world = streaming(ahead(), "reading", 1_000);
+    let mut service = PayLayer::new(world.client.clone()).layer(world.payee.clone());
+    let request = || Request::get(URL).body(Full::<Bytes>::default()).unwrap();
+    let response = world.simulation.block_on(service.call(request())).unwrap();
+    let mut body = response.into_body();
+    world.simulation.block_on(async {
+        for _ in 0..7 {
+            body.frame().await.unwrap().unwrap();
+        }
+    });
+    // Killed: nothing of it runs any more, and its last line in the journal stays.
+    let _never_dropped = std::mem::ManuallyDrop::new(body);
+    let before = world.session();
+    assert_eq!(before.in_flight.len(), 1);
+    assert!(before.agreed < before.signed, "{before:?}");
+    world.payee.shop().events = Some(12);
+    let env = world.simulation.env();
+    let client = client(&env, &world.rail, &world.journal, (ahead(), allow()));
+    let mut service = PayLayer::new(client).layer(world.payee.clone());
+    let response = world.simulation.block_on(service.call(request())).unwrap();
+    let body = world.simulation.block_on(response.into_body().collect());
+    let body = String::from_utf8(body.unwrap().to_bytes().to_vec()).unwrap();
+    assert_eq!(body.matches("data: reading").count(), 12);
+    let after = world.session();
+    assert_eq!(after.id, before.id);
+    assert!(after.in_flight.is_empty(), "{after:?}");
+    assert!(after.agreed >= before.signed + 120 - 40, "{after:?}");
+    assert!(after.agreed <= before.signed + 120, "{after:?}");
+}
+
+/// An instrument that counts what its reader was handed, and knows what it is worth.
+#[derive(Default)]
+struct Cable(AtomicU64);
+
+impl OwnMeter for Cable {
+    fn thousandths(&self, _: &http::Uri, unit: &str) -> Option<u128> {
+        (unit == "kWh").then(|| u128::from(self.0.load(Ordering::Relaxed)))
+    }
+}
+
+/// Reads until the stream stands still; gives how many events came.
+fn read_with(world: &World, cable: &Arc<Cable>, watt_hours: u64) -> u128 {
+    let parts = (
+        limits(10_000).with_sign_ahead(fixtures::micro_usd(40)),
+        allow(),
+    );
+    let env = world.simulation.env();
+    let client = client(&env, &world.rail, &world.journal, parts);
+    let client = client.with_own_meter(cable.clone());
+    let mut service = PayLayer::new(client).layer(world.payee.clone());
+    let request = Request::get(URL).body(Full::<Bytes>::default()).unwrap();
+    let response = world.simulation.block_on(service.call(request)).unwrap();
+    let clock = world.simulation.env().clock;
+    let mut body = response.into_body();
+    world.simulation.block_on(async {
+        let mut read = 0_u128;
+        loop {
+            let wait = clock.sleep(std::time::Duration::from_secs(60));
+            match futures_util::future::select(Box::pin(body.frame()), wait).await {
+                futures_util::future::Either::Left((Some(Ok(_)), _)) => read += 1,
+                _ => return read,
+            }
+            cable.0.fetch_add(watt_hours, Ordering::Relaxed);
+        }
+    })
+}
+
+#[test]
+fn an_instrument_of_ones_own_lets_a_stream_go_on_and_stops_a_payee_that_counts_more() {
+    let honest = streaming(limits(10_000), "kWh", 50);
+    let read = read_with(&honest, &Arc::new(Cable::default()), 1_000);
+    assert_eq!(read, 50);
+    assert_eq!(honest.session().agreed, 500);
+    // It sells a kilowatt-hour with each event, and half of it flows.
+    let liar = streaming(limits(10_000), "kWh", 1_000);
+    let cable = Arc::new(Cable::default());
+    let read = read_with(&liar, &cable, 500);
+    assert!((3..20).contains(&read), "{read}");
+    let flowed = u128::from(cable.0.load(Ordering::Relaxed));
+    let accepted = liar.payee.accepted();
+    assert!(
+        accepted <= flowed * 10 / 1_000 + 10 + 40,
+        "{flowed} Wh, {accepted} signed"
+    );
+    let note = liar.session().note.unwrap();
+    assert!(note.contains("own record"), "{note}");
+}
+
+#[test]
+fn a_price_above_its_limit_is_not_paid_in_an_open_channel_either() {
+    let cap = UnitPrice {
+        amount: fixtures::micro_usd(12),
+        per: 1,
+        unit: Some("reading".to_owned()),
+    };
+    let limits = || limits(10_000).with_max_price(cap.clone());
+    let world = streaming(limits(), "reading", 5);
+    // Each is a program of its own, that remembers no price.
+    let buy = |price| {
+        world.payee.shop().price = price;
+        world.payee.shop().events = Some(5);
+        let env = world.simulation.env();
+        let client = client(&env, &world.rail, &world.journal, (limits(), allow()));
+        let mut service = PayLayer::new(client).layer(world.payee.clone());
+        let request = Request::get(URL).body(Full::<Bytes>::default()).unwrap();
+        let response = world.simulation.block_on(service.call(request));
+        let read =
+            |it: http::Response<_>| world.simulation.block_on(BodyExt::collect(it.into_body()));
+        response.map(|response| read(response).is_ok())
+    };
+    assert!(buy(10).unwrap());
+    let before = world.session();
+    let error = buy(13).unwrap_err();
+    assert!(error.to_string().contains("the price is"), "{error}");
+    let after = world.session();
+    assert_eq!((after.signed, after.agreed), (before.signed, before.agreed));
+    assert!(buy(12).unwrap(), "a lower one is paid again");
+    assert_eq!(world.session().id, before.id);
 }
 
 #[test]

@@ -24,7 +24,7 @@ pub use report::{StreamEnd, Streamed};
 use super::Work;
 use crate::session::{
     Told,
-    meter::{Delivered, counts_events, counts_time, measured},
+    meter::{Delivered, counts_events, counts_time},
     sse::{Events, NeedVoucher, PaymentEvent},
 };
 use paying::Paying;
@@ -106,7 +106,7 @@ impl SessionStream {
         };
         let prices = &work.offer.view.prices;
         let events = |price: &UnitPrice| price.unit.as_deref().is_some_and(counts_events);
-        !prices.iter().any(events) && measured(prices, none, work.since).is_some()
+        !prices.iter().any(events) && work.measured(none, work.since).is_some()
     }
 
     fn new(work: Work, told: (Option<Told>, Option<String>), plain: Plain) -> Self {

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     CallError, SessionFailure, limits,
-    session::{SessionState, SessionStep, Told, meter::measured},
+    session::{SessionState, SessionStep, Told},
 };
 
 /// The receipt, in the trailers of a body without events.
@@ -125,9 +125,8 @@ impl Paying {
 
     /// What a plain body has cost beyond what was agreed for it, after `more_ms` milliseconds.
     fn beyond(&self, got: Delivered, more_ms: u64) -> u128 {
-        let prices = &self.work.offer.view.prices;
         let now = self.work.client.now().plus_millis(more_ms);
-        let measured = measured(prices, got, now).unwrap_or(0);
+        let measured = self.work.measured(got, now).unwrap_or(0);
         let session = self.work.lease.session.as_ref();
         let own = session.and_then(|it| it.in_flight.get(&self.work.id));
         measured.saturating_sub(own.copied().unwrap_or(0))
@@ -191,8 +190,7 @@ impl Paying {
     /// What is agreed for the stream now, on top of what was before: what this side measured, where
     /// it can measure; else what was signed before, provided that something came for it.
     fn cost(&self, got: Delivered, asked: u128, own: u128) -> u128 {
-        let prices = &self.work.offer.view.prices;
-        if let Some(measured) = measured(prices, got, self.work.client.now()) {
+        if let Some(measured) = self.work.measured(got, self.work.client.now()) {
             return measured.min(asked).saturating_sub(own);
         }
         let session = self.work.lease.session.as_ref();
@@ -257,8 +255,7 @@ impl Paying {
         if self.work.state().is_none_or(SessionState::is_final) {
             return Ok(());
         }
-        let prices = &self.work.offer.view.prices;
-        let measured = measured(prices, got, self.work.client.now());
+        let measured = self.work.measured(got, self.work.client.now());
         let session = self.work.session()?;
         let own = session.in_flight.get(&self.work.id).copied().unwrap_or(0);
         let others = session.agreed.saturating_sub(own);
