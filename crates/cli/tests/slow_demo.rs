@@ -66,3 +66,10 @@ fn a_models_answer_is_paid_by_the_token_that_it_reports() {
     assert!(number(&facts, "tokens") > number(&facts, "chunks"));
     assert!(number(&facts, "vouchers") > 1);
 }
+
+#[test]
+fn a_car_pays_two_meters_under_its_cap_and_a_fast_one_within_its_window() {
+    let facts = play("charger");
+    assert!(number(&facts, "fast_sold_wh") > number(&facts, "fast_flowed_wh"));
+    assert!(facts["refused"].as_str().unwrap().contains("the price is"));
+}

@@ -16,7 +16,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::subscriber::Subscriber;
+use super::subscriber::{Subscriber, Ways};
 use crate::{args::DemoBuyer, failure::Failure};
 
 /// How long it may say nothing.
@@ -60,8 +60,11 @@ impl Said {
 pub(crate) async fn run(args: &DemoBuyer, env: &Env) -> Result<(), Failure> {
     let usd = Currency::new("usd", 6)?;
     let limits = SessionLimits::new(usd.units(args.deposit)).with_sign_ahead(usd.units(args.ahead));
-    let scheme = VoucherScheme::HashChain { step: args.step };
-    let subscriber = Subscriber::new(args.home.clone(), limits, Some(scheme), env).await?;
+    let ways = Ways {
+        scheme: Some(VoucherScheme::HashChain { step: args.step }),
+        ..Ways::default()
+    };
+    let subscriber = Subscriber::new(args.home.clone(), limits, ways, env).await?;
     let begun = env.clock.monotonic();
     let request = Request::get(&args.url).body(Bytes::new())?;
     let mut stream = subscriber.ask(request).await?;

@@ -2,6 +2,7 @@
 
 mod burst;
 pub(crate) mod buyer;
+mod charger;
 mod cpu;
 mod crash;
 mod paywall;
@@ -28,12 +29,13 @@ use crate::{
 };
 
 /// The scenes, in the order they are played.
-const SCENES: [Scene; 5] = [
+const SCENES: [Scene; 6] = [
     paywall::SCENE,
     crash::SCENE,
     burst::SCENE,
     readings::SCENE,
     tokens::SCENE,
+    charger::SCENE,
 ];
 
 /// Plays the scenes that were asked for.

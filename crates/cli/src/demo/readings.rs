@@ -21,17 +21,17 @@ const ROUTES: &str = r#"
 path = "/v1/live"
 methods = ["GET"]
 prices = ["0.00001 USD per event", "0.00002 USD per second"]
-session = { window = "0.0001 USD", suggested_deposit = "0.01 USD" }
+session = { window = "0.00004 USD", suggested_deposit = "0.01 USD" }
 "#;
 
 /// What a reading and a second cost, and what may be served before it is spent, base units.
 const READING: u64 = 10;
 const SECOND: u64 = 20;
-const WINDOW: u64 = 100;
+const WINDOW: u64 = 40;
 /// What the wallet is given, what is set aside of it, and how far ahead is signed, base units.
 const FUNDS: u128 = 1_000_000;
 const DEPOSIT: u64 = 10_000;
-const AHEAD: u64 = 200;
+const AHEAD: u64 = 80;
 /// Readings before the buyer is killed, and after that.
 const FIRST: u64 = 40;
 const SECOND_RUN: u64 = 40;

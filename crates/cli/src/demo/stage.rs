@@ -141,6 +141,16 @@ impl Stage {
         Ok(())
     }
 
+    /// Gives the running gateway other routes.
+    pub(crate) async fn reprice(&self, routes: &str) -> Result<(), Failure> {
+        self.replace_routes(routes)?;
+        let config = self.config_file();
+        let args = [OsStr::new("reload"), OsStr::new("--config")];
+        self.stiver(args.into_iter().chain([config.as_os_str()]))
+            .await?;
+        Ok(())
+    }
+
     /// Starts the gateway and waits until it listens.
     pub(crate) async fn start_gateway(&mut self) -> Result<(), Failure> {
         let config = self.config_file();

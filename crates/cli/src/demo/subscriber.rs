@@ -9,10 +9,10 @@ use anyhow::{Context, anyhow};
 use bytes::Bytes;
 use http::Request;
 use stiver_client::{
-    Options, Parts, PayingClient, PaymentClient,
+    Options, Parts, PayingClient, PaymentClient, Streamed,
     events::{Event, Observer},
     policy::MaxAmount,
-    session::{Session, SessionLimits, SessionParts},
+    session::{OwnMeter, Session, SessionLimits, SessionParts},
 };
 use stiver_core::Timestamp;
 use stiver_env::Env;
@@ -29,6 +29,15 @@ use crate::{
 pub(crate) struct Subscriber {
     client: PayingClient,
     seen: Arc<Seen>,
+}
+
+/// How it pays, where that is not left to the client.
+#[derive(Default)]
+pub(crate) struct Ways {
+    /// How vouchers are made.
+    pub(crate) scheme: Option<VoucherScheme>,
+    /// An instrument of its own.
+    pub(crate) meter: Option<Arc<dyn OwnMeter>>,
 }
 
 /// The session as the journal has it.
@@ -48,15 +57,15 @@ impl Observer<Event> for Seen {
 pub(crate) struct Reading {
     response: reqwest::Response,
     held: Vec<u8>,
+    streamed: Option<Streamed>,
 }
 
 impl Subscriber {
-    /// Opens the wallet of a folder; it must have joined a ledger. `scheme` is how its vouchers are
-    /// made, where that is not left to the method.
+    /// Opens the wallet of a folder; it must have joined a ledger.
     pub(crate) async fn new(
         home: PathBuf,
         limits: SessionLimits,
-        scheme: Option<VoucherScheme>,
+        ways: Ways,
         env: &Env,
     ) -> Result<Self, Failure> {
         let home = Home::new(home, env.clone());
@@ -74,7 +83,7 @@ impl Subscriber {
         };
         let seen = Arc::new(Seen::default());
         let payer = ledger_session_payer(&wallet, &account, &connect, env)?;
-        let payer = match scheme {
+        let payer = match ways.scheme {
             Some(scheme) => payer.with_scheme(scheme),
             None => payer,
         };
@@ -84,8 +93,13 @@ impl Subscriber {
             limits,
         };
         let payments = PaymentClient::with_events(parts, vec![seen.clone()]);
+        let payments = payments.with_sessions(sessions);
+        let payments = match ways.meter {
+            Some(meter) => payments.with_own_meter(meter),
+            None => payments,
+        };
         Ok(Self {
-            client: PayingClient::new(payments.with_sessions(sessions))?,
+            client: PayingClient::new(payments)?,
             seen,
         })
     }
@@ -100,6 +114,7 @@ impl Subscriber {
         Ok(Reading {
             response: answer.response,
             held: Vec::new(),
+            streamed: answer.payment.and_then(|payment| payment.streamed),
         })
     }
 
@@ -123,6 +138,11 @@ impl Subscriber {
 }
 
 impl Reading {
+    /// Why it is paid no further, once it is not.
+    pub(crate) fn unpaid(&self) -> Option<String> {
+        self.streamed.as_ref().and_then(|it| it.end().unpaid)
+    }
+
     /// The data of the next event; `None` at the end.
     pub(crate) async fn next(&mut self) -> Result<Option<String>, Failure> {
         loop {

@@ -10,7 +10,7 @@ use super::{
     paywall::{balance, dollars, text},
     scene::{Played, Report, Scene},
     stage::{Stage, StageDirector},
-    subscriber::Subscriber,
+    subscriber::{Subscriber, Ways},
 };
 use crate::failure::Failure;
 
@@ -62,7 +62,7 @@ async fn play(director: &StageDirector, report: &mut Report) -> Result<(), Failu
         .await?;
     let usd = Currency::new("usd", 6)?;
     let limits = SessionLimits::new(usd.units(DEPOSIT)).with_sign_ahead(usd.units(AHEAD));
-    let subscriber = Subscriber::new(stage.wallet_home(), limits, None, env).await?;
+    let subscriber = Subscriber::new(stage.wallet_home(), limits, Ways::default(), env).await?;
     report.act("The answer, paid while it comes")?;
     report.fact("per_token", "a token costs", dollars(TOKEN))?;
     report.fact("per_ms", "a millisecond", "0.00000003 USD")?;

@@ -83,7 +83,8 @@ fn demo_lists_its_scenes() {
     let done = at_home(&["demo", "--list"]).ends_with(0);
     let names = done.out.lines().filter_map(|line| line.split(' ').next());
     let names: Vec<&str> = names.collect();
-    assert_eq!(names, ["paywall", "crash", "burst", "sensor", "tokens"]);
+    let scenes = ["paywall", "crash", "burst", "sensor", "tokens", "charger"];
+    assert_eq!(names, scenes);
     let told = at_home(&["--json", "demo", "--list"]).ends_with(0).json();
     assert_eq!(told["scenes"][0]["name"], "paywall");
     assert!(told["scenes"][1]["about"].is_string());

@@ -1,5 +1,6 @@
 //! The demo's own API: a sensor that knows nothing of payments.
 
+mod charger;
 mod chat;
 mod feed;
 
@@ -52,6 +53,7 @@ fn router() -> Router {
         .route("/v1/temperature", get(temperature))
         .route("/v1/free", get(temperature))
         .route("/v1/live", get(live))
+        .route("/v1/charge/{post}/{steps}/{segment}", get(charger::segment))
         .route("/v1/chat/completions", post(chat::answer))
         .route("/v1/history", get(history))
         .route("/v1/calibrate", post(calibrate))
