@@ -230,7 +230,8 @@ impl Channel {
         self.figures
     }
 
-    /// When a payer last did something with it: what an idle close is measured from.
+    /// When a payer last did something with it, which an idle close is measured from; of a channel
+    /// that has ended, when it did.
     #[must_use]
     pub fn active_at(&self) -> Timestamp {
         self.active_at

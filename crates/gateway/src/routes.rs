@@ -433,6 +433,12 @@ fn session_offer(
     if let Some(deposit) = &session.suggested_deposit {
         offer = offer.suggested_deposit(deposit.clone());
     }
+    if let Some(least) = &session.deposit_min {
+        offer = offer.deposit_min(least.units());
+    }
+    if let Some(most) = &session.deposit_max {
+        offer = offer.deposit_max(most.units());
+    }
     Ok(offer)
 }
 

@@ -231,12 +231,14 @@ impl Gateway {
         let sessions = config.sessions;
         let schedule = SettleSchedule {
             unsettled_max: sessions.settle_after_units.map(u128::from),
+            count_max: sessions.settle_after_requests,
             quiet: sessions.settle_quiet,
             idle: sessions.idle_close,
-            watch: true,
+            // Often enough to see a forced close in the first half of its grace.
+            watch: Some(sessions.grace / 4),
         };
-        // Often enough to see a forced close in the first half of its grace.
-        let pause = (sessions.grace / 4).clamp(SETTLE_PAUSE_MIN, SETTLE_PAUSE_MAX);
+        // Each pass asks for a part of the channels.
+        let pause = (sessions.grace / 32).clamp(SETTLE_PAUSE_MIN, SETTLE_PAUSE_MAX);
         let (gate, clock) = (gate.clone(), Arc::clone(&self.env.clock));
         let ended = self.task(async move {
             let passes = async {

@@ -68,6 +68,24 @@ pub enum GateError {
     /// A session's voucher, channel or challenge is not good for this.
     #[error("{}", .0.detail)]
     Session(Box<SessionRefused>),
+    /// A channel is opened with less than the route asks for.
+    #[error(
+        "the deposit is {deposit} base units and at least {least} are asked: nothing was taken"
+    )]
+    DepositTooSmall {
+        /// What was to be put in.
+        deposit: u128,
+        /// The least.
+        least: u128,
+    },
+    /// A channel is opened with more than the route takes.
+    #[error("the deposit is {deposit} base units and at most {most} are held: nothing was taken")]
+    DepositTooLarge {
+        /// What was to be put in.
+        deposit: u128,
+        /// The most.
+        most: u128,
+    },
     /// One channel presents more vouchers than it may.
     #[error("too many vouchers of this channel: wait, or sign for more at once")]
     VoucherRate,
@@ -261,6 +279,8 @@ impl GateError {
                 kind @ (Kind::Internal | Kind::AnswerNotKept) => no(kind),
                 kind => pay(kind),
             },
+            Self::DepositTooSmall { .. } => pay(Kind::PaymentInsufficient),
+            Self::DepositTooLarge { .. } => pay(Kind::VerificationFailed),
             Self::TooManyKeys { wait_ms } => {
                 let seconds = u32::try_from(wait_ms.div_ceil(1_000)).unwrap_or(u32::MAX);
                 again(Kind::TooManyRequests, seconds.max(RETRY_AFTER_SECONDS))

@@ -47,8 +47,9 @@ pub use usage::{ReportError, UsageReporter, UsageSource};
 
 pub use crate::gate::session::{
     SessionRefused,
-    close::{CloseReport, Closed, SettleSchedule},
+    close::Closed,
     grant::SessionGrant,
+    schedule::{CloseReport, SettleSchedule},
 };
 
 use crate::{
@@ -66,6 +67,8 @@ pub struct SessionOffer {
     pub(crate) on_failure: SessionFailure,
     pub(crate) suggested_deposit: Option<Amount>,
     pub(crate) min_voucher_delta: u128,
+    pub(crate) deposit_min: u128,
+    pub(crate) deposit_max: Option<u128>,
     /// The request of its challenges, where the method always asks the same.
     pub(crate) quoted: Arc<OnceLock<EncodedObject>>,
 }
@@ -211,6 +214,8 @@ impl SessionOffer {
             on_failure: SessionFailure::Release,
             suggested_deposit: None,
             min_voucher_delta: 0,
+            deposit_min: 0,
+            deposit_max: None,
             quoted: Arc::default(),
         })
     }
@@ -230,6 +235,42 @@ impl SessionOffer {
         self.suggested_deposit = Some(deposit);
         self.quoted = Arc::default();
         self
+    }
+
+    /// The least that a channel is opened with, base units: below it the opening is refused, before
+    /// anything moves. Each channel costs a movement of money and a place in the store. It is
+    /// suggested where less would be.
+    #[must_use]
+    pub fn deposit_min(mut self, units: u128) -> Self {
+        self.deposit_min = units;
+        let suggested = self.suggested_deposit.as_ref().map_or(0, Amount::units);
+        match suggested < units {
+            true => self.suggests(units),
+            false => self,
+        }
+    }
+
+    /// The most that a channel is opened with, base units: above it the opening is refused, before
+    /// anything moves. It says nothing of what the payer adds later.
+    #[must_use]
+    pub fn deposit_max(mut self, units: u128) -> Self {
+        self.deposit_max = Some(units);
+        let suggested = self.suggested_deposit.as_ref().map_or(0, Amount::units);
+        match suggested > units {
+            true => self.suggests(units),
+            false => self,
+        }
+    }
+
+    fn suggests(self, units: u128) -> Self {
+        match self
+            .prices
+            .first()
+            .map(|price| price.amount.currency().units(units))
+        {
+            Some(deposit) => self.suggested_deposit(deposit),
+            None => self,
+        }
     }
 
     /// The least by which a voucher must exceed the one before it, base units. A channel keeps the
@@ -335,5 +376,6 @@ pub(crate) struct Sessions {
     pub(crate) store: Arc<dyn stiver_store::ChannelStore>,
     pub(crate) methods: Vec<Arc<dyn PayeeSession>>,
     pub(crate) busy: crate::gate::session::busy::BusyChannels,
+    pub(crate) watched: crate::gate::session::schedule::Watched,
     pub(crate) limits: SessionLimits,
 }

@@ -342,6 +342,18 @@ impl fmt::Debug for ChannelSeen {
     }
 }
 
+/// What a channel is chosen by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Glance {
+    /// Phase and figures.
+    pub channel: Channel,
+    /// Whether a settlement is under way.
+    pub settling: bool,
+    /// How often something was spent since the last settlement: once for each request, or for each
+    /// window of a metered response.
+    pub spends: u32,
+}
+
 /// What a store answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

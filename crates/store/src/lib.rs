@@ -80,8 +80,8 @@ use stiver_env::BoxFuture;
 
 pub use channel::{
     Apply, Carried, ChannelCommand, ChannelReader, ChannelReply, ChannelSeen, ChannelStore,
-    ChannelUsage, ChannelWork, Conclude, Keep, KeptAnswer, Left, NewChannel, Present, Presented,
-    Settling, SpendAnswer, SpendKey, Take, Taken,
+    ChannelUsage, ChannelWork, Conclude, Glance, Keep, KeptAnswer, Left, NewChannel, Present,
+    Presented, Settling, SpendAnswer, SpendKey, Take, Taken,
 };
 pub use claim::{Claim, ClaimState, Delivery, SecretBytes, StoredResponse};
 pub use command::{Advance, Command, NewClaim, Reply};

@@ -11,7 +11,7 @@ impl Channel {
     pub fn apply(&mut self, event: &Event) -> Result<(), Broken> {
         let mut next = self.clone();
         next.change(&event.change)?;
-        if is_payers(&event.change) {
+        if is_payers(&event.change) || next.phase.name().is_final() {
             next.active_at = next.active_at.max(event.at);
         }
         next.check()?;

@@ -186,6 +186,10 @@ fn sessions(row: &Sessions) -> Value {
             "settle_after_units",
             row.settle_after_units.and_then(number),
         ),
+        (
+            "settle_after_requests",
+            row.settle_after_requests.and_then(number),
+        ),
         ("channels_max", number(row.channels_max)),
         ("vouchers_per_second", number(row.vouchers_per_second)),
     ])
@@ -360,6 +364,8 @@ fn session(row: &Session) -> Value {
     table([
         ("window", row.window.as_ref().and_then(text)),
         ("suggested_deposit", suggested.and_then(text)),
+        ("deposit_min", row.deposit_min.as_ref().and_then(text)),
+        ("deposit_max", row.deposit_max.as_ref().and_then(text)),
         ("min_voucher", step.and_then(text)),
         ("pause_s", metered(seconds(row.pause))),
         ("stall_s", metered(seconds(row.stall))),

@@ -242,6 +242,7 @@ static SESSIONS: Table = Table {
         key("idle_close_s", "idle_close_s = 86400"),
         key("settle_quiet_s", "settle_quiet_s = 600"),
         key("settle_after_units", "settle_after_units = 1000000"),
+        key("settle_after_requests", "settle_after_requests = 1000"),
         key("channels_max", "channels_max = 1000000"),
         key("vouchers_per_second", "vouchers_per_second = 1000"),
     ],
@@ -302,6 +303,8 @@ static SESSION: Table = Table {
     keys: &[
         key("window", "window = \"0.01 USD\""),
         key("suggested_deposit", "suggested_deposit = \"1 USD\""),
+        key("deposit_min", "deposit_min = \"0.10 USD\""),
+        key("deposit_max", "deposit_max = \"100 USD\""),
         key("min_voucher", "min_voucher = \"0.0001 USD\""),
         key("pause_s", "pause_s = 60"),
         key("stall_s", "stall_s = 60"),

@@ -29,6 +29,10 @@ pub struct Session {
     pub window: Option<Amount>,
     /// The deposit that challenges suggest.
     pub suggested_deposit: Option<Amount>,
+    /// The least that a channel is opened with.
+    pub deposit_min: Option<Amount>,
+    /// The most that a channel is opened with.
+    pub deposit_max: Option<Amount>,
     /// The least by which a voucher must exceed the one before it; zero for none.
     pub min_voucher: Amount,
     /// How long a metered answer waits for a voucher.
@@ -130,6 +134,8 @@ pub(super) fn resolve(
     };
     let window = session.and_then(|session| session.window.as_ref());
     let suggested = session.and_then(|session| session.suggested_deposit.as_ref());
+    let least = session.and_then(|session| session.deposit_min.as_ref());
+    let most = session.and_then(|session| session.deposit_max.as_ref());
     let step = session.and_then(|session| session.min_voucher.as_ref());
     let step = given("min_voucher", step)?;
     let waits = |key: &str, value: Option<&Spanned<u64>>, default: u64| {
@@ -142,10 +148,23 @@ pub(super) fn resolve(
         stall: waits("stall_s", stall, STALL_MS_MAX)?,
         window: given("window", window)?,
         suggested_deposit: given("suggested_deposit", suggested)?,
+        deposit_min: given("deposit_min", least)?,
+        deposit_max: given("deposit_max", most)?,
         min_voucher: step.unwrap_or_else(|| currency.units(0)),
         meters,
     };
-    match (resolved.per_request(), window) {
+    in_order(source, &resolved, (least, most, suggested))?;
+    has_window(source, &resolved, (window, offset))?;
+    Ok(resolved)
+}
+
+/// What is counted while it is served needs a window, and a price per request has none.
+fn has_window(
+    source: &Source<'_>,
+    session: &Session,
+    (window, offset): (Option<&Spanned<String>>, usize),
+) -> Result<(), ConfigError> {
+    match (session.per_request(), window) {
         (Some(_), Some(window)) => {
             let problem = "window is for what is counted while it is served: a price per request \
                            is reserved as a whole";
@@ -156,9 +175,37 @@ pub(super) fn resolve(
                            window = \"0.01 USD\" in [route.session]";
             Err(source.error(offset, problem))
         }
-        _ => Ok(resolved),
+        _ => Ok(()),
     }
 }
+
+/// The bounds of a deposit, and what is suggested, must not contradict each other.
+fn in_order(
+    source: &Source<'_>,
+    session: &Session,
+    (least, most, suggested): Deposits<'_>,
+) -> Result<(), ConfigError> {
+    let units = |amount: &Option<Amount>| amount.as_ref().map(Amount::units);
+    let lower = units(&session.deposit_min).unwrap_or(0);
+    let upper = units(&session.deposit_max).unwrap_or(u128::MAX);
+    let wished = units(&session.suggested_deposit);
+    match (most.or(least), suggested) {
+        (Some(bound), _) if lower > upper => {
+            Err(source.at(bound, "deposit_min is above deposit_max"))
+        }
+        (_, Some(place)) if wished.is_some_and(|it| it < lower || it > upper) => Err(source.at(
+            place,
+            "suggested_deposit is not within deposit_min and deposit_max",
+        )),
+        _ => Ok(()),
+    }
+}
+
+type Deposits<'a> = (
+    Option<&'a Spanned<String>>,
+    Option<&'a Spanned<String>>,
+    Option<&'a Spanned<String>>,
+);
 
 /// One price. The unit of one without a unit is the request.
 fn meter(

@@ -27,6 +27,8 @@ pub struct Sessions {
     pub settle_quiet: Option<Duration>,
     /// What a channel has earned is taken when it is this much, base units of its currency.
     pub settle_after_units: Option<u64>,
+    /// What a channel has earned is taken when something was taken in it so often.
+    pub settle_after_requests: Option<u32>,
     /// Most channels that have not ended.
     pub channels_max: u64,
     /// Most vouchers of one channel in a second.
@@ -63,6 +65,14 @@ pub(super) fn resolve(source: &Source<'_>, wire: &wire::Sessions) -> Result<Sess
             Some(_) => {
                 let range = (1, i64::MAX.unsigned_abs());
                 Some(source.bounded("settle_after_units", units, 1, range)?)
+            }
+        },
+        settle_after_requests: match &wire.settle_after_requests {
+            None => None,
+            requests => {
+                let range = (1, u32::MAX.into());
+                let most = source.bounded("settle_after_requests", requests.as_ref(), 1, range)?;
+                u32::try_from(most).ok()
             }
         },
         channels_max: source.bounded(

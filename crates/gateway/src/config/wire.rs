@@ -173,6 +173,7 @@ pub(super) struct Sessions {
     pub(super) idle_close_s: Given<u64>,
     pub(super) settle_quiet_s: Given<u64>,
     pub(super) settle_after_units: Given<u64>,
+    pub(super) settle_after_requests: Given<u64>,
     pub(super) channels_max: Given<u64>,
     pub(super) vouchers_per_second: Given<u64>,
 }
@@ -220,6 +221,8 @@ pub(super) struct FreeQuota {
 pub(super) struct Session {
     pub(super) window: Given<String>,
     pub(super) suggested_deposit: Given<String>,
+    pub(super) deposit_min: Given<String>,
+    pub(super) deposit_max: Given<String>,
     pub(super) min_voucher: Given<String>,
     pub(super) pause_s: Given<u64>,
     pub(super) stall_s: Given<u64>,

@@ -2,13 +2,14 @@
 
 use std::{cell::Cell, sync::Arc, time::Duration};
 
-use stiver_channel::{Channel, Figures};
+use stiver_channel::Figures;
 use stiver_core::Currency;
 use stiver_env::Env;
 use stiver_ledger::Ledger;
 use stiver_server::{Gate, gate::Exposure};
 use stiver_store::{
-    ChannelReader, ChannelStore, Command, EmbeddedStore, Limits as StoreLimits, Reply, Store, Usage,
+    ChannelReader, ChannelStore, Command, EmbeddedStore, Glance, Limits as StoreLimits, Reply,
+    Store, Usage,
 };
 use stiver_wal::Health;
 use tokio::sync::{Semaphore, watch};
@@ -154,7 +155,8 @@ impl Watched {
 /// The figures of all open channels together.
 fn sums(channels: &ChannelReader) -> Figures {
     let sums = Cell::new(Figures::default());
-    let add = |channel: &Channel, _: bool| {
+    let add = |it: &Glance| {
+        let channel = &it.channel;
         if !channel.phase().name().is_final() {
             let (mut sum, one) = (sums.get(), channel.figures());
             sum.deposit = sum.deposit.saturating_add(one.deposit);

@@ -13,7 +13,12 @@ use stiver_method::{
 };
 use stiver_store::{ChannelStore, Store};
 
-use super::{Count, Gate, Inner, lease::Leases, nonce::Nonces, session::busy::BusyChannels};
+use super::{
+    Count, Gate, Inner,
+    lease::Leases,
+    nonce::Nonces,
+    session::{busy::BusyChannels, schedule::Watched},
+};
 use crate::{
     events::Event,
     route::{Offer, Route, RouteError},
@@ -122,6 +127,7 @@ impl GateBuilder {
         let sessions = self.channels.map(|store| Sessions {
             store,
             methods: self.session_methods,
+            watched: Watched::default(),
             busy: BusyChannels::new(self.session_limits.busy_channels_max),
             limits: self.session_limits,
         });

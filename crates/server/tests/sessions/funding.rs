@@ -250,3 +250,29 @@ fn what_funded_a_channel_is_no_payment_to_be_given_back() {
     let page = world.run(async move { gate.payments(Some(&after), 1).await });
     assert_eq!(page.unwrap().next, None);
 }
+
+#[test]
+fn a_deposit_outside_of_what_the_route_takes_is_refused_before_anything_moves() {
+    let world = World::new(40);
+    let offer = world.offer().deposit_min(500).deposit_max(2_000);
+    let route = Arc::new(stiver_server::Route::for_sessions(vec![offer]).unwrap());
+    let asks = world.send_to(get(None), &route).refused();
+    let challenge = asks.challenges[0].clone();
+    let too_little = ProblemKind::PaymentInsufficient;
+    let too_much = ProblemKind::VerificationFailed;
+    for (deposit, kind, bound) in [(499, too_little, "500"), (2_001, too_much, "2000")] {
+        let open = world.payer.open(&challenge, &usd(deposit), COST);
+        let refused = world.send_to(get(open), &route).refused();
+        assert_eq!(refused.problem.kind, kind);
+        assert!(refused.problem.detail.contains(bound), "{refused:?}");
+        assert_eq!(refused.challenges.len(), 1);
+        assert_eq!((world.escrow.channels(), world.escrow.executions()), (0, 0));
+    }
+    // The challenge is as good as it was.
+    for (n, deposit) in [(2, 500), (3, 2_000)] {
+        let payer = EscrowPayer::new(n);
+        let challenge = world.send_to(get(None), &route).refused().challenges[0].clone();
+        let open = payer.open(&challenge, &usd(deposit), COST);
+        world.send_to(get(open), &route).served();
+    }
+}

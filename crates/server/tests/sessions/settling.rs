@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use stiver_channel::PhaseName;
 use stiver_core::problem::ProblemKind;
-use stiver_server::session::SettleSchedule;
-use stiver_store::ChannelStore as _;
-use stiver_testkit::escrow::Does;
+use stiver_server::{limits::CLOSE_DRAIN_MS, session::SettleSchedule};
+use stiver_store::{ChannelStore as _, limits::ENDED_CHANNEL_RETAIN_MS};
+use stiver_testkit::escrow::{Does, EscrowPayer};
 
 use crate::common::{COST, DEPOSIT, World, get, member};
 
@@ -112,7 +112,7 @@ fn a_forced_close_is_seen_and_what_is_owed_is_taken_in_time() {
     world.escrow.force_close(&id, soon);
     let gate = world.gate.clone();
     let watch = SettleSchedule {
-        watch: true,
+        watch: Some(Duration::from_secs(60)),
         ..SettleSchedule::default()
     };
     let report = world.run(async move { gate.settle_due(&watch).await });
@@ -155,4 +155,139 @@ fn a_settlement_that_is_cut_off_anywhere_takes_what_was_earned_once() {
         assert_eq!(phase(&world), PhaseName::Closed, "cut {cut}");
         assert_eq!(world.captured(), COST * 2, "cut {cut}");
     }
+}
+
+#[test]
+fn a_schedule_settles_what_was_charged_often_also_after_a_restart() {
+    let mut world = World::new(6);
+    let challenge = world.open();
+    let often = SettleSchedule {
+        count_max: Some(3),
+        ..SettleSchedule::default()
+    };
+    let pass = |world: &World| {
+        let gate = world.gate.clone();
+        world.run(async move { gate.settle_due(&often).await })
+    };
+    world
+        .send(get(world.payer.voucher(&challenge, 20)))
+        .served();
+    assert_eq!(pass(&world).seen, 0, "twice so far");
+    // A voucher that buys nothing is not counted, and the count survives.
+    let ahead = get(world.payer.voucher(&challenge, 100)).method("HEAD");
+    world.send(ahead.clone()).state();
+    world.restart();
+    assert_eq!(pass(&world).seen, 0);
+    world.send(ahead.method("GET")).served();
+    assert_eq!(pass(&world).settled, 1);
+    assert_eq!((world.captured(), world.figures().settled), (30, 30));
+    world
+        .send(get(world.payer.voucher(&challenge, 100)))
+        .served();
+    assert_eq!(pass(&world).seen, 0, "it is counted anew");
+}
+
+/// Opens so many channels.
+fn payers(world: &World, count: u8) -> Vec<EscrowPayer> {
+    let payers: Vec<EscrowPayer> = (10..10 + count).map(EscrowPayer::new).collect();
+    for payer in &payers {
+        let open = payer.open(&world.challenge(), &crate::common::usd(DEPOSIT), COST);
+        world.send(get(open)).served();
+    }
+    payers
+}
+
+#[test]
+fn the_rail_is_asked_for_a_part_of_the_channels_in_each_pass_and_for_all_in_time() {
+    let world = World::new(7);
+    let payers = payers(&world, 12);
+    let watch = SettleSchedule {
+        watch: Some(Duration::from_secs(60)),
+        ..SettleSchedule::default()
+    };
+    let pass = || {
+        let gate = world.gate.clone();
+        world.run(async move { gate.settle_due(&watch).await })
+    };
+    assert_eq!(pass().watched, 12, "the first pass knows of none");
+    assert_eq!(pass().watched, 0, "no time has passed");
+    let soon = world.sim.env().clock.now().plus_millis(900_000);
+    for payer in &payers {
+        world.escrow.force_close(&payer.channel(), soon);
+    }
+    let mut closed = 0;
+    for _ in 0..4 {
+        world.sim.run_for(Duration::from_secs(15));
+        let report = pass();
+        assert!(report.watched <= 3, "{report:?}");
+        closed += report.closed;
+    }
+    assert_eq!(closed, 12, "all within the minute");
+    for payer in payers {
+        assert_eq!(world.escrow.truth(&payer.channel()).unwrap().settled, COST);
+    }
+}
+
+#[test]
+fn closes_that_wait_for_what_is_being_served_do_not_wait_for_each_other() {
+    let world = World::new(8);
+    let payers = payers(&world, 6);
+    // Each channel is being served, and its handler never ends.
+    let mut served = Vec::new();
+    for payer in &payers {
+        let voucher = payer.voucher(&world.challenge(), COST * 2);
+        let (gate, route) = (world.gate.clone(), world.route());
+        served.push(world.start(async move {
+            let lines = [voucher.as_bytes()];
+            let request = stiver_server::Request {
+                method: "GET",
+                target: "/reading",
+                authorization: &lines,
+                accept_payment: &[],
+                accept_language: &[],
+                idempotency_key: &[],
+                body: stiver_server::BodyState::None,
+            };
+            let outcome = gate.admit_at(&request, &route).await;
+            std::future::pending::<()>().await;
+            drop(outcome);
+        }));
+    }
+    world.sim.run_until_idle();
+    world.sim.run_for(Duration::from_secs(3600));
+    let idle = SettleSchedule {
+        idle: Some(Duration::from_secs(3600)),
+        ..SettleSchedule::default()
+    };
+    let (gate, clock) = (world.gate.clone(), world.sim.env().clock);
+    let (report, took) = world.run(async move {
+        let begun = clock.monotonic();
+        let report = gate.settle_due(&idle).await;
+        (report, clock.monotonic().saturating_sub(begun))
+    });
+    assert_eq!((report.seen, report.left), (6, 6));
+    assert!(took < Duration::from_millis(CLOSE_DRAIN_MS * 2), "{took:?}");
+}
+
+#[test]
+fn a_channel_that_has_ended_is_remembered_from_its_end_on() {
+    let mut world = World::new(9);
+    let challenge = world.open();
+    // Nobody uses it for a month, and then it is closed.
+    world
+        .sim
+        .run_for(Duration::from_millis(ENDED_CHANNEL_RETAIN_MS));
+    let close = world.payer.close(&challenge, COST);
+    let (_, receipt) = world.send(get(close.clone())).state();
+    world
+        .sim
+        .run_for(Duration::from_millis(ENDED_CHANNEL_RETAIN_MS - 1_000));
+    world.restart();
+    let (status, again) = world.send(get(close.clone())).state();
+    assert_eq!((status, again), (200, receipt));
+    world.sim.run_for(Duration::from_secs(2));
+    // Something else happens, and it is forgotten.
+    payers(&world, 1);
+    let gone = world.send(get(close)).kind();
+    assert_eq!(gone, ProblemKind::SessionChannelNotFound);
 }

@@ -16,8 +16,8 @@ use stiver_wal::Inconsistent;
 
 use super::{
     Apply, Carried, ChannelCommand, ChannelEvent, ChannelReply, ChannelSeen, ChannelUsage,
-    ChannelWork, Conclude, Keep, Keys, Left, NewChannel, Present, Presented, Record, SpendAnswer,
-    SpendKey, Take, Taken,
+    ChannelWork, Conclude, Glance, Keep, Keys, Left, NewChannel, Present, Presented, Record,
+    SpendAnswer, SpendKey, Take, Taken,
 };
 use crate::limits::{
     ARTEFACT_BYTES_MAX, CARRIED_METERS_MAX, CHANNEL_DETAILS_BYTES_MAX, ENDED_CHANNEL_RETAIN_MS,
@@ -109,17 +109,11 @@ impl ChannelReader {
     }
 
     /// Visits every channel, in no order: the writer waits for a 256th of them at a time.
-    /// `wanted` decides by phase and figures whether a channel is visited.
-    pub fn select(
-        &self,
-        wanted: &dyn Fn(&Channel, bool) -> bool,
-        visit: &mut dyn FnMut(ChannelId),
-    ) {
+    /// `wanted` decides whether a channel is visited.
+    pub fn select(&self, wanted: &dyn Fn(&Glance) -> bool, visit: &mut dyn FnMut(ChannelId)) {
         for shard in &self.0.shards {
             let shard = shard.read().unwrap_or_else(PoisonError::into_inner);
-            let found = shard
-                .iter()
-                .filter(|(_, record)| wanted(&record.channel(), record.settling().is_some()));
+            let found = shard.iter().filter(|(_, record)| wanted(&record.glance()));
             let found: Vec<ChannelId> = found.map(|(id, _)| *id).collect();
             drop(shard);
             found.into_iter().for_each(&mut *visit);
@@ -540,7 +534,9 @@ impl Channels {
             .ok_or_else(|| broken(&id, "changes and is not there"))?;
         let (weight, mut channel) = (record.weight(), record.channel());
         let open = !channel.phase().name().is_final();
+        let before = channel.figures();
         change(record, &mut channel)?;
+        record.count(before, channel.figures());
         let ended = open && channel.phase().name().is_final();
         let until = retain_until(&channel);
         record.set_channel(channel);
@@ -592,7 +588,7 @@ impl Channels {
     /// Whether something was being served when the log was closed.
     pub(crate) fn in_service(&self) -> bool {
         let mut found = self.keys.any_pending();
-        let running = |it: &Channel, _: bool| is_running(it);
+        let running = |it: &Glance| is_running(&it.channel);
         self.reader.select(&running, &mut |_| found = true);
         found
     }
@@ -601,7 +597,7 @@ impl Channels {
     pub(crate) fn stop_service(&mut self, now: Timestamp) -> Result<(), Inconsistent> {
         self.keys.free_pending();
         let mut running = Vec::new();
-        let wanted = |it: &Channel, _: bool| is_running(it);
+        let wanted = |it: &Glance| is_running(&it.channel);
         self.reader.select(&wanted, &mut |id| running.push(id));
         for id in running {
             self.change(id, |_, channel| {
@@ -621,7 +617,7 @@ impl Channels {
     /// Every record, by id.
     pub(crate) fn each(&self, visit: &mut dyn FnMut(&ChannelId, &Record)) {
         let mut ids = Vec::new();
-        self.reader.select(&|_, _| true, &mut |id| ids.push(id));
+        self.reader.select(&|_| true, &mut |id| ids.push(id));
         ids.sort_unstable();
         for id in ids {
             if let Some(record) = self.reader.0.read(&id).get(&id) {

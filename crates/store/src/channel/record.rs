@@ -3,7 +3,7 @@
 use stiver_channel::{Channel, ChannelId, Figures, Phase, Voucher};
 use stiver_core::Timestamp;
 
-use super::{Carried, ChannelSeen, Left, Settling};
+use super::{Carried, ChannelSeen, Glance, Left, Settling};
 
 /// What is kept of one channel.
 pub(crate) struct Record {
@@ -11,6 +11,8 @@ pub(crate) struct Record {
     /// The proof of the highest voucher, and then the server's details: one allocation.
     bytes: Box<[u8]>,
     proof_bytes: u16,
+    /// How often something was spent since the last settlement.
+    spends: u32,
     extra: Option<Box<Extra>>,
 }
 
@@ -113,6 +115,7 @@ impl Record {
             packed: Packed::new(channel),
             bytes: details.into(),
             proof_bytes: 0,
+            spends: 0,
             extra: None,
         };
         if let Some(proof) = proof {
@@ -127,6 +130,31 @@ impl Record {
 
     pub(crate) fn set_channel(&mut self, channel: Channel) {
         self.packed = Packed::new(channel);
+    }
+
+    pub(crate) fn spends(&self) -> u32 {
+        self.spends
+    }
+
+    pub(crate) fn set_spends(&mut self, spends: u32) {
+        self.spends = spends;
+    }
+
+    /// Counts what happened between two states of the channel.
+    pub(crate) fn count(&mut self, before: Figures, after: Figures) {
+        if after.settled > before.settled {
+            self.spends = 0;
+        } else if after.spent > before.spent {
+            self.spends = self.spends.saturating_add(1);
+        }
+    }
+
+    pub(crate) fn glance(&self) -> Glance {
+        Glance {
+            channel: self.channel(),
+            settling: self.settling().is_some(),
+            spends: self.spends,
+        }
     }
 
     fn proof_end(&self) -> usize {

@@ -132,6 +132,22 @@ const BROKEN_SESSIONS: &[(&str, usize, &str)] = &[
         "of another currency",
     ),
     (
+        "price = \"1 USD\"\n[route.session]\ndeposit_min = \"2 USD\"\ndeposit_max = \"1 USD\"",
+        13,
+        "above deposit_max",
+    ),
+    (
+        "price = \"1 USD\"\n[route.session]\nsuggested_deposit = \"1 USD\"\n\
+         deposit_min = \"2 USD\"",
+        12,
+        "not within",
+    ),
+    (
+        "price = \"1 USD\"\n[route.session]\ndeposit_max = \"1 kwh\"",
+        12,
+        "of another currency",
+    ),
+    (
         "price = \"1 USD\"\n[route.session]\nmin_voucher = \"0 USD\"",
         12,
         "leave it out",
@@ -191,9 +207,11 @@ fn what_holds_for_all_channels_has_defaults() {
     assert_eq!(sessions.grace, Duration::from_secs(900));
     assert_eq!((sessions.idle_close, sessions.settle_quiet), (None, None));
     assert_eq!(sessions.settle_after_units, None);
+    assert_eq!(sessions.settle_after_requests, None);
     let full = parse(FULL).unwrap().sessions;
     assert!(!full.hash_chain);
     assert_eq!(full.idle_close, Some(Duration::from_secs(86_400)));
+    assert_eq!(full.settle_after_requests, Some(1_000));
     assert_eq!((full.channels_max, full.vouchers_per_second), (5000, 50));
 }
 

@@ -46,37 +46,6 @@ pub struct Closed {
     pub receipt: Arc<str>,
 }
 
-/// What one pass over the channels did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct CloseReport {
-    /// Settlements and closes that were found under way, or were begun.
-    pub seen: usize,
-    /// Those that were done.
-    pub settled: usize,
-    /// Channels that were closed.
-    pub closed: usize,
-    /// Those that wait: for the rail, or for what is being served.
-    pub left: usize,
-    /// Those that could not go on; the log says why.
-    pub errors: usize,
-}
-
-/// When a gate takes what it has earned, and when it gives up on a payer. Everything is off unless
-/// it is set.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct SettleSchedule {
-    /// Settles a channel in which at least this much is served and not settled, base units.
-    pub unsettled_max: Option<u128>,
-    /// Settles a channel in which anything is served and not settled, once nothing has happened in
-    /// it for so long.
-    pub quiet: Option<Duration>,
-    /// Closes a channel in which nothing has happened for so long.
-    pub idle: Option<Duration>,
-    /// Asks the rail for the state of every open channel, to see a payer's forced close in time.
-    pub watch: bool,
-}
-
 impl Gate {
     /// Closes a channel by the wish of its payer, who shows a voucher.
     pub(super) async fn close_asked(
@@ -154,7 +123,11 @@ impl Gate {
     }
 
     /// Goes on with a close that was begun and that nothing is reserved under.
-    async fn finish_close(&self, busy: &Busy, challenge_id: &str) -> Result<Closed, GateError> {
+    pub(super) async fn finish_close(
+        &self,
+        busy: &Busy,
+        challenge_id: &str,
+    ) -> Result<Closed, GateError> {
         let seen = self.seen(busy)?;
         if seen.channel.phase().name().is_final() {
             let receipt = ended_receipt(&seen).ok_or(GateError::JournalOutOfStep)?;
@@ -333,7 +306,7 @@ impl Gate {
     }
 
     /// Asks the rail how a channel is, and writes down what is news.
-    async fn learn(&self, busy: &Busy) -> Result<(), GateError> {
+    pub(super) async fn learn(&self, busy: &Busy) -> Result<(), GateError> {
         let Some(Ok(Some(state))) = self.in_time(busy.method.state(&busy.id)).await else {
             return Ok(());
         };
@@ -357,103 +330,6 @@ impl Gate {
             busy.changed.notify_waiters();
         }
         learnt.map(drop)
-    }
-
-    /// Finishes settlements and closes that a crash or a silent rail left behind.
-    pub async fn recover_channels(&self) -> CloseReport {
-        let mut report = CloseReport::default();
-        let Ok(sessions) = self.sessions() else {
-            return report;
-        };
-        let mut found = Vec::new();
-        let wanted = |channel: &Channel, settling: bool| {
-            settling || channel.phase().name() == PhaseName::Closing
-        };
-        let channels = sessions.store.channels();
-        channels.select(&wanted, &mut |id| found.push(id));
-        for id in found {
-            report.seen += 1;
-            self.count(&mut report, self.recover_channel(id).await);
-        }
-        report
-    }
-
-    async fn recover_channel(&self, id: ChannelId) -> Result<bool, GateError> {
-        let busy = self.busy(&id)?;
-        let seen = self.seen(&busy)?;
-        if seen.channel.phase().name() == PhaseName::Closing {
-            if seen.channel.figures().reserved > 0 {
-                return Err(GateError::InProgress);
-            }
-            return self.finish_close(&busy, "").await.map(|_| true);
-        }
-        self.settle_channel(id).await.map(|()| false)
-    }
-
-    /// One pass by a schedule: settles what is due, closes what is idle, and learns of forced
-    /// closes. Run it from time to time; together with [`Gate::recover_channels`].
-    pub async fn settle_due(&self, schedule: &SettleSchedule) -> CloseReport {
-        let mut report = CloseReport::default();
-        let Ok(sessions) = self.sessions() else {
-            return report;
-        };
-        let now = self.now();
-        let since = |after: Option<Duration>, channel: &Channel| {
-            let millis = after.map(|it| u64::try_from(it.as_millis()).unwrap_or(u64::MAX));
-            millis.is_some_and(|it| channel.active_at().plus_millis(it) <= now)
-        };
-        let idle = |channel: &Channel| since(schedule.idle, channel);
-        let due = |channel: &Channel| {
-            let unsettled = channel.figures().unsettled();
-            let much = schedule.unsettled_max.is_some_and(|it| unsettled >= it);
-            unsettled > 0 && (much || since(schedule.quiet, channel))
-        };
-        let suspended = |channel: &Channel| matches!(channel.phase(), Phase::Suspended { .. });
-        let mut found = Vec::new();
-        let wanted = |it: &Channel, _: bool| {
-            let open = !it.phase().name().is_final() && it.phase().name() != PhaseName::Closing;
-            open && (schedule.watch || idle(it) || due(it) || suspended(it))
-        };
-        let channels = sessions.store.channels();
-        channels.select(&wanted, &mut |id| found.push(id));
-        for id in found {
-            if schedule.watch
-                && let Ok(busy) = self.busy(&id)
-                && let Err(error) = self.learn(&busy).await
-            {
-                log(&error);
-            }
-            let Some(channel) = channels.channel(&id) else {
-                continue;
-            };
-            if channel.phase().name().is_final() {
-                continue;
-            }
-            // What is owed is taken before the payer can withdraw it.
-            if idle(&channel) || suspended(&channel) {
-                report.seen += 1;
-                let closed = self.close_channel(id).await.map(|_| true);
-                self.count(&mut report, closed);
-            } else if due(&channel) {
-                report.seen += 1;
-                let settled = self.settle_channel(id).await.map(|()| false);
-                self.count(&mut report, settled);
-            }
-        }
-        report
-    }
-
-    #[expect(clippy::unused_self, reason = "it reads as the other steps do")]
-    fn count(&self, report: &mut CloseReport, done: Result<bool, GateError>) {
-        match done {
-            Ok(true) => report.closed += 1,
-            Ok(false) => report.settled += 1,
-            Err(GateError::InProgress | GateError::OutcomeUnknown) => report.left += 1,
-            Err(error) => {
-                log(&error);
-                report.errors += 1;
-            }
-        }
     }
 
     /// All that is kept of a channel.

@@ -58,6 +58,14 @@ impl Gate {
         opening: Opening,
         now: Timestamp,
     ) -> Result<bool, GateError> {
+        let deposit = opening.deposit.units();
+        if deposit < offer.deposit_min {
+            let least = offer.deposit_min;
+            return Err(GateError::DepositTooSmall { deposit, least });
+        }
+        if let Some(most) = offer.deposit_max.filter(|most| deposit > *most) {
+            return Err(GateError::DepositTooLarge { deposit, most });
+        }
         let details = ChannelDetails {
             method: offer.method().as_str().to_owned(),
             currency: opening.deposit.currency().clone(),

@@ -12,6 +12,7 @@ mod keyed;
 pub(crate) mod metered;
 mod receipt;
 mod refusal;
+pub(crate) mod schedule;
 #[cfg(feature = "websocket")]
 pub(crate) mod socket;
 

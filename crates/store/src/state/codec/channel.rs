@@ -259,8 +259,13 @@ fn read_answer(r: &mut Reader<'_>) -> Read<SpendAnswer> {
 fn write_record(w: &mut Writer<'_>, id: &ChannelId, record: &Record) -> Written {
     let channel = record.channel();
     let carried = record.carried();
-    // Thirteen items where nothing is carried: so it was before fractions were.
-    w.array(13 + u64::from(!carried.is_empty()))?.bytes(&id.0)?;
+    // Thirteen items where nothing is carried, and nothing counted: so it was before.
+    let items = match (record.spends(), carried.is_empty()) {
+        (0, true) => 13,
+        (0, false) => 14,
+        _ => 15,
+    };
+    w.array(items)?.bytes(&id.0)?;
     write_phase(w, channel.phase())?;
     let it = channel.figures();
     for figure in [
@@ -281,17 +286,22 @@ fn write_record(w: &mut Writer<'_>, id: &ChannelId, record: &Record) -> Written 
         Some(settling) => write_settling(w, settling)?,
     }
     maybe_bytes(w, record.outcome())?;
-    match carried.is_empty() {
-        true => Ok(()),
-        false => write_carried(w, &carried),
+    match (items, carried.is_empty()) {
+        (13, _) => {}
+        (_, true) => w.null()?.ok()?,
+        (_, false) => write_carried(w, &carried)?,
     }
+    if items == 15 {
+        w.u32(record.spends())?;
+    }
+    Ok(())
 }
 
 fn read_record(r: &mut Reader<'_>) -> Read<(ChannelId, Record)> {
-    let items = r.array()?;
-    if !matches!(items, Some(13 | 14)) {
-        return Err(decode::Error::message("not an array of 13 or 14"));
-    }
+    let items = match r.array()? {
+        Some(items @ 13..=15) => items,
+        _ => return Err(decode::Error::message("a channel of another length")),
+    };
     let id = id(r)?;
     let phase = read_phase(r)?;
     let figures = Figures {
@@ -312,8 +322,13 @@ fn read_record(r: &mut Reader<'_>) -> Read<(ChannelId, Record)> {
     if let Some(outcome) = maybe(r, boxed)? {
         record.set_outcome(outcome);
     }
-    if items == Some(14) {
-        record.set_carried(read_carried(r)?);
+    if items >= 14
+        && let Some(carried) = maybe(r, read_carried)?
+    {
+        record.set_carried(carried);
+    }
+    if items == 15 {
+        record.set_spends(r.u32()?);
     }
     Ok((id, record))
 }
