@@ -108,7 +108,7 @@ pub const CLOSE_DRAIN_STEP_MS: u64 = 20;
 /// Most channels that are recovered, closed, settled or asked for at once, in a pass over all.
 pub const CLOSES_AT_ONCE_MAX: usize = 32;
 /// Most channels for which the rail is asked in one pass.
-pub const WATCHED_PER_PASS_MAX: usize = 4_096;
+pub const WATCHED_PER_PASS_MAX: usize = 65_536;
 /// How long a metered response waits for a voucher, milliseconds, unless its offer says otherwise.
 /// After that an event stream ends with its receipt, and another body breaks off.
 pub const PAUSE_MS_MAX: u64 = 60_000;

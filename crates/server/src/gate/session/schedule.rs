@@ -85,6 +85,12 @@ impl Watched {
         if share == 0 {
             return Vec::new();
         }
+        if share > WATCHED_PER_PASS_MAX {
+            tracing::warn!(
+                open,
+                "too many channels to ask the rail for each of them in time"
+            );
+        }
         let share = share.min(WATCHED_PER_PASS_MAX);
         place.at = Some(now);
         let turn = next_after(channels, place.last, share);
