@@ -41,7 +41,7 @@ const ALONE: usize = 200;
 /// What our log writes for one accept, bytes, about: so long is the write before a bare sync.
 const EVENT_BYTES: usize = 160;
 /// What one voucher pays for.
-const COST: u128 = 2;
+pub const COST: u128 = 2;
 /// More than all rounds take.
 const DEPOSIT: u128 = 1 << 40;
 

@@ -18,13 +18,18 @@ pub enum Goal {
     RatioMin(f64),
     /// The value itself, at most.
     ValueMax(f64),
+    /// The value itself, at least.
+    ValueMin(f64),
 }
 
 impl Goal {
     /// The bound.
     pub fn number(self) -> f64 {
         match self {
-            Self::RatioMax(bound) | Self::RatioMin(bound) | Self::ValueMax(bound) => bound,
+            Self::RatioMax(bound)
+            | Self::RatioMin(bound)
+            | Self::ValueMax(bound)
+            | Self::ValueMin(bound) => bound,
         }
     }
 
@@ -32,7 +37,7 @@ impl Goal {
     pub fn sense(self) -> &'static str {
         match self {
             Self::RatioMax(_) | Self::ValueMax(_) => "<=",
-            Self::RatioMin(_) => ">=",
+            Self::RatioMin(_) | Self::ValueMin(_) => ">=",
         }
     }
 }

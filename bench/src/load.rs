@@ -325,7 +325,11 @@ impl<'a> Answer<'a> {
             status: status.with_context(|| format!("no status in {head:?}"))?,
             head,
         };
-        let length = answer.field("content-length");
+        // Of an answer without content none is told.
+        let length = match answer.status {
+            204 => Some("0"),
+            _ => answer.field("content-length"),
+        };
         let length: usize = length
             .and_then(|length| length.parse().ok())
             .with_context(|| format!("no length in {head:?}"))?;
@@ -384,6 +388,8 @@ mod tests {
         let answer = Answer::parse(text).unwrap().unwrap();
         assert_eq!((answer.status, answer.field("x-a")), (402, Some("b")));
         assert!(Answer::parse(b"HTTP/1.1 200 OK\r\n\r\n").is_err());
+        let empty = Answer::parse(b"HTTP/1.1 204 No Content\r\n\r\n");
+        assert_eq!(empty.unwrap().unwrap().status, 204);
     }
 
     #[test]

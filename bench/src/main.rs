@@ -6,14 +6,20 @@
 #![forbid(unsafe_code)]
 
 mod accept;
+mod child;
 mod codec;
+mod cost;
+mod finality;
 mod goals;
 mod http;
 mod ledger;
 mod load;
 mod machine;
 mod measure;
+mod metered;
+mod million;
 mod paid;
+mod peers;
 mod proxy;
 mod report;
 mod rows;
@@ -45,6 +51,15 @@ struct Arguments {
     /// The `stiver` command, built for release.
     #[arg(long, value_name = "FILE")]
     stiver: Option<PathBuf>,
+    /// The folder that mppx was installed in.
+    #[arg(long, value_name = "FOLDER")]
+    mppx: Option<PathBuf>,
+    /// The program over the mpp crate.
+    #[arg(long, value_name = "FILE")]
+    mpp: Option<PathBuf>,
+    /// How much the longest metered stream carries, bytes.
+    #[arg(long, default_value_t = metered::STREAM_BYTES)]
+    stream_bytes: u64,
     /// Rounds of each comparison.
     #[arg(long, default_value_t = measure::ROUNDS)]
     rounds: usize,
@@ -57,6 +72,9 @@ struct Arguments {
     /// Is one of the servers that are measured.
     #[arg(long, value_name = "KIND", hide = true)]
     serve: Option<server::Kind>,
+    /// How many channels that server has.
+    #[arg(long, hide = true, default_value_t = 0)]
+    channels: u64,
     /// The folder of that server.
     #[arg(long, value_name = "FOLDER", hide = true, default_value = ".")]
     folder: PathBuf,
@@ -76,11 +94,18 @@ fn main() -> ExitCode {
 /// True when every goal holds.
 fn run(arguments: Arguments) -> Result<bool> {
     if let Some(kind) = arguments.serve {
-        server::serve(kind, &arguments.folder)?;
+        match kind {
+            server::Kind::Once => vouchers::once()?,
+            server::Kind::Channels => million::serve(&arguments.folder, arguments.channels)?,
+            _ => server::serve(kind, &arguments.folder)?,
+        }
         return Ok(true);
     }
     let setting = Setting {
         stiver: arguments.stiver,
+        mppx: arguments.mppx,
+        mpp: arguments.mpp,
+        stream_bytes: arguments.stream_bytes,
         rounds: arguments.rounds,
         rows: arguments.rows,
     };

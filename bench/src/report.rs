@@ -55,6 +55,7 @@ impl Report {
         let ok = match goal {
             None => true,
             Some(Goal::ValueMax(max)) => finding.value <= max,
+            Some(Goal::ValueMin(min)) => finding.value >= min,
             Some(Goal::RatioMax(max)) => ratio.is_some_and(|ratio| ratio <= max),
             Some(Goal::RatioMin(min)) => ratio.is_some_and(|ratio| ratio >= min),
         };

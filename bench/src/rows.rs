@@ -4,13 +4,22 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use crate::{accept, codec, http, ledger, paid, proxy, report::Finding, sessions, vouchers};
+use crate::{
+    accept, codec, cost, finality, http, ledger, metered, million, paid, peers, proxy,
+    report::Finding, sessions, vouchers,
+};
 
 /// What the measurements need from outside.
 #[derive(Debug, Clone)]
 pub struct Setting {
     /// The `stiver` command that was built for release.
     pub stiver: Option<PathBuf>,
+    /// The folder that mppx was installed in.
+    pub mppx: Option<PathBuf>,
+    /// The program over the mpp crate.
+    pub mpp: Option<PathBuf>,
+    /// How much the longest metered stream carries, bytes.
+    pub stream_bytes: u64,
     /// Rounds of each comparison.
     pub rounds: usize,
     /// Only rows whose name begins so; all when there is none.
@@ -81,6 +90,30 @@ pub const ALL: &[Group] = &[
         rows: &accept::ROWS,
         run: accept::run,
     },
+    Group {
+        rows: &million::ROWS,
+        run: million::run,
+    },
+    Group {
+        rows: &metered::ROWS,
+        run: metered::run,
+    },
+    Group {
+        rows: &peers::ROWS,
+        run: peers::run,
+    },
+    Group {
+        rows: &finality::ROWS,
+        run: finality::run,
+    },
+    Group {
+        rows: &cost::PAYMENT_ROWS,
+        run: cost::payments,
+    },
+    Group {
+        rows: &cost::ENERGY_ROWS,
+        run: cost::energy,
+    },
 ];
 
 #[cfg(test)]
@@ -99,6 +132,9 @@ mod tests {
     fn rows_inside_this_process_are_measured_and_named_as_listed() {
         let setting = Setting {
             stiver: None,
+            mppx: None,
+            mpp: None,
+            stream_bytes: 1 << 20,
             rounds: 1,
             rows: Vec::new(),
         };

@@ -63,6 +63,10 @@ pub enum Kind {
     Gate,
     /// axum behind a gate that takes sessions.
     Sessions,
+    /// A store with many channels, asked over its input.
+    Channels,
+    /// No server: what `callgrind` counts, once.
+    Once,
 }
 
 /// A server that runs. Killed when dropped.
@@ -142,6 +146,11 @@ impl Server {
         self.folder.as_ref().map(TempDir::path)
     }
 
+    /// Kills it with `SIGKILL`; gives the folder that it leaves.
+    pub fn kill(mut self) -> Option<TempDir> {
+        self.folder.take()
+    }
+
     /// The CPU time that it has taken so far, nanoseconds.
     pub fn cpu(&self) -> Result<f64> {
         measure::cpu_of_process(self.worker)
@@ -175,6 +184,7 @@ pub fn serve(kind: Kind, folder: &Path) -> Result<()> {
                 .route("/refused", get(async || ANSWER)),
             Kind::Gate => gated(folder).await?,
             Kind::Sessions => sessions::serve::app(folder).await?,
+            Kind::Channels | Kind::Once => bail!("it serves no HTTP"),
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         println!("listening on http://{}", listener.local_addr()?);

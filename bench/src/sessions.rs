@@ -6,7 +6,7 @@
 //! timed in that process, too.
 
 pub mod serve;
-mod signed;
+pub mod signed;
 
 use std::sync::Arc;
 
@@ -43,10 +43,10 @@ pub const ROWS: [&str; 5] = [
 /// Requests in flight: each connection has a channel of its own.
 pub const IN_FLIGHT: usize = 256;
 /// Requests of one connection in one round.
-const EACH: usize = 80;
+pub const EACH: usize = 80;
 
 /// A kind of session.
-struct Kinds {
+pub struct Kinds {
     row: &'static str,
     path: &'static str,
     scheme: Scheme,
@@ -59,7 +59,8 @@ enum Scheme {
     Secp256k1,
 }
 
-const KINDS: [Kinds; 5] = [
+/// Each kind, in the order of the rows.
+pub const KINDS: [Kinds; 5] = [
     Kinds {
         row: ROWS[0],
         path: "/kept",
@@ -104,7 +105,7 @@ pub fn run(setting: &Setting, found: &mut dyn FnMut(Finding)) -> Result<()> {
         let mut payers = Payers::open(&server, kind, rounds)?;
         let (mut deltas, mut recoveries) = (Vec::new(), Vec::new());
         for round in 0..=rounds {
-            let paid = payers.requests(kind.path)?;
+            let paid = payers.requests(kind)?;
             let free = on_path(&paid, "/free");
             let paid = side(&server, &mut load, &paid)?;
             let free = side(&server, &mut load, &free)?;
@@ -190,7 +191,7 @@ enum Signer {
 
 impl Payers {
     /// Opens the channels: each first voucher has bought a request.
-    fn open(server: &Server, kind: &Kinds, rounds: usize) -> Result<Self> {
+    pub fn open(server: &Server, kind: &Kinds, rounds: usize) -> Result<Self> {
         let requests = (rounds + 1) * EACH + 1;
         let deposit = COST * u128::try_from(requests)?;
         let env = stiver_env::native::env();
@@ -218,13 +219,36 @@ impl Payers {
         Ok(Self(payers.collect::<Result<_>>()?))
     }
 
+    /// The channels, and what each is signed up to.
+    pub fn signed(&self) -> impl Iterator<Item = (ChannelId, u128)> {
+        let channel = |payer: &Payer| match &payer.signer {
+            Signer::Ledger(_, signer) => signer.channel(),
+            Signer::Evm(_, channel) => *channel,
+        };
+        let payers = self.0.iter();
+        payers.map(move |payer| (channel(payer), payer.cumulative))
+    }
+
+    /// The requests that close the channels.
+    pub fn closings(&mut self, kind: &Kinds) -> Result<Vec<Vec<u8>>> {
+        let closing = |payer: &mut Payer| {
+            let Signer::Ledger(by, signer) = &mut payer.signer else {
+                anyhow::bail!("these channels close by themselves");
+            };
+            let voucher = pollster::block_on(signer.sign(payer.cumulative, None))?;
+            let payload = by.close(&voucher)?.payload;
+            Ok(request(&payer.challenge, kind.path, payload))
+        };
+        self.0.iter_mut().map(closing).collect()
+    }
+
     /// The requests of one round.
-    fn requests(&mut self, path: &str) -> Result<Queues> {
+    pub fn requests(&mut self, kind: &Kinds) -> Result<Queues> {
         let queue = |payer: &mut Payer| {
             let requests = (0..EACH).map(|_| {
                 payer.cumulative += COST;
                 let payload = payer.signer.spend(payer.cumulative)?;
-                Ok(request(&payer.challenge, path, payload))
+                Ok(request(&payer.challenge, kind.path, payload))
             });
             requests.collect::<Result<_>>()
         };

@@ -1,16 +1,20 @@
 //! `cargo xtask bench`: builds the command and the measurement for release, and measures.
 //!
 //! What measures is a workspace of its own, `bench/`: a database client and a rival SDK are
-//! nobody else's dependencies.
+//! nobody else's dependencies. The session servers of the reference SDKs are programs beside it, in
+//! `bench/peers/`.
 
 use std::{ffi::OsString, path::PathBuf, process::Command};
 
 use anyhow::Result;
 
-use crate::{run, workspace::Workspace};
+use crate::{peers, run, workspace::Workspace};
 
 /// The manifest of the measurement.
 pub(crate) const MANIFEST: &str = "bench/Cargo.toml";
+
+/// The program over the session server of the mpp crate.
+pub(crate) const MPP_MANIFEST: &str = "bench/peers/mpp/Cargo.toml";
 
 /// The document whose table `--write` makes anew.
 const DOCUMENT: &str = "docs/benchmarks.md";
@@ -27,6 +31,22 @@ pub(crate) struct Plan {
     pub(crate) list: bool,
 }
 
+impl Plan {
+    /// Whether the session servers of others are measured: they take minutes to build.
+    fn wants_peers(&self) -> bool {
+        let mut rows = self.rows.iter();
+        let wanted = |row: &OsString| PEERS.starts_with(&*row.to_string_lossy());
+        self.rows.is_empty() || rows.any(|row| wanted(row) || begins_with(row, PEERS))
+    }
+}
+
+fn begins_with(row: &OsString, prefix: &str) -> bool {
+    row.to_string_lossy().starts_with(prefix)
+}
+
+/// How the rows begin that need them.
+const PEERS: &str = "session-peer";
+
 /// Builds both for release and measures. Fails when a goal is missed.
 pub(crate) fn run(workspace: &Workspace, plan: &Plan) -> Result<()> {
     if !plan.list {
@@ -39,8 +59,14 @@ pub(crate) fn run(workspace: &Workspace, plan: &Plan) -> Result<()> {
     let release = workspace.target.join("release");
     let mut measure = Command::new(release.join("stiver-bench"));
     measure.arg("--stiver").arg(release.join("stiver"));
+    measure.current_dir(&workspace.root);
     if plan.list {
         measure.arg("--list");
+    } else if plan.wants_peers() {
+        let mut build = cargo_on(workspace, MPP_MANIFEST, "build");
+        run::succeed(build.arg("--release"))?;
+        measure.arg("--mpp").arg(release.join("stiver-bench-mpp"));
+        measure.arg("--mppx").arg(peers::install_mppx(workspace)?);
     }
     if let Some(json) = &plan.json {
         measure.arg("--json").arg(json);
@@ -59,8 +85,12 @@ pub(crate) fn test(workspace: &Workspace) -> Command {
 
 /// A cargo command on the measurement, built where everything is.
 fn cargo(workspace: &Workspace, command: &str) -> Command {
+    cargo_on(workspace, MANIFEST, command)
+}
+
+fn cargo_on(workspace: &Workspace, manifest: &str, command: &str) -> Command {
     let mut cargo = workspace.cargo();
-    cargo.args([command, "--locked", "--manifest-path", MANIFEST]);
+    cargo.args([command, "--locked", "--manifest-path", manifest]);
     cargo.arg("--target-dir").arg(&workspace.target);
     cargo
 }

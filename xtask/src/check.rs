@@ -55,6 +55,7 @@ fn fmt(workspace: &Workspace) -> Result<()> {
     )?;
     for manifest in [
         bench::MANIFEST,
+        bench::MPP_MANIFEST,
         "fuzz/Cargo.toml",
         "interop/mpp/Cargo.toml",
         "proofs/no-std/Cargo.toml",

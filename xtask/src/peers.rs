@@ -63,6 +63,11 @@ pub(crate) fn interop(workspace: &Workspace, write: bool) -> Result<()> {
     run::succeed(&mut test)
 }
 
+/// Installs mppx alone.
+pub(crate) fn install_mppx(workspace: &Workspace) -> Result<PathBuf> {
+    mppx(workspace, &workspace.root.join("interop/js"))
+}
+
 fn mppx(workspace: &Workspace, source: &Path) -> Result<PathBuf> {
     let lock = source.join("package-lock.json");
     once(workspace, "mppx", &lock, |folder| {

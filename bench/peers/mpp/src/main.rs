@@ -1,19 +1,21 @@
 //! The session server of the `mpp` crate, verifying vouchers in this process.
 //!
 //! What is timed is `SessionMethod::verify_session` of a credential that was parsed before: its
-//! payload is read, the channel found and checked, the voucher's EIP-712 signature verified and
-//! the voucher accepted, in the crate's own store in memory. Before that the method asks the chain
-//! about the channel, for each voucher. Its own seam for that is a provider: here one over a transport
-//! that answers at once, in this process, always the same. So of the chain only the crate's own
-//! work is counted, and no network.
+//! payload is read, the channel found and checked, the voucher's EIP-712 signature verified and the
+//! voucher accepted, in the crate's own store in memory. Before that the method asks the chain
+//! about the channel, for each voucher. The chain is at the URL that the program is given, asked
+//! over HTTP by the crate's own libraries; without a URL, a transport in this process answers at
+//! once.
 //!
-//! A line `THREADS VOUCHERS` on the input has each thread verify so many vouchers of a channel of
-//! its own; the answer is the wall time that took, and the CPU time, nanoseconds.
+//! A line `TASKS VOUCHERS` on the input has each task verify so many vouchers of a channel of its
+//! own; the answer is the wall time that took, nanoseconds. With the argument `answer` the program
+//! prints what a chain has to answer, and ends.
 
 use std::{
-    future::{Ready, ready},
+    future::ready,
     io::{BufRead as _, Write as _},
-    sync::{Arc, Barrier},
+    pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Instant,
 };
@@ -107,7 +109,7 @@ impl Chain {
 impl tower::Service<RequestPacket> for Chain {
     type Response = ResponsePacket;
     type Error = TransportError;
-    type Future = std::pin::Pin<Box<Ready<Result<ResponsePacket, TransportError>>>>;
+    type Future = Pin<Box<dyn Future<Output = Result<ResponsePacket, TransportError>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
         Poll::Ready(Ok(()))
@@ -135,10 +137,12 @@ struct Server {
 }
 
 impl Server {
-    async fn new() -> Result<Self> {
+    async fn new(chain: Option<&str>) -> Result<Self> {
         let signer = PrivateKeySigner::from_slice(&[9; 32])?;
-        let chain = Chain::new(signer.address())?;
-        let client = RpcClient::new(chain, true);
+        let client = match chain {
+            Some(url) => RpcClient::new_http(url.parse()?),
+            None => RpcClient::new(Chain::new(signer.address())?, true),
+        };
         let provider: Provider =
             ProviderBuilder::<_, _, TempoNetwork>::default().connect_client(client);
         let store = Arc::new(InMemoryChannelStore::new());
@@ -170,37 +174,30 @@ impl Server {
         })
     }
 
-    /// Verifies vouchers, each thread those of its own channel. Wall nanoseconds.
-    fn round(&self, threads: usize, vouchers: usize) -> Result<u128> {
-        ensure!(threads <= self.channels.len() && vouchers <= VOUCHERS);
+    /// Verifies vouchers, each task those of its own channel. Wall nanoseconds.
+    async fn round(self: &Arc<Self>, tasks: usize, vouchers: usize) -> Result<u128> {
+        ensure!(tasks <= self.channels.len() && vouchers <= VOUCHERS);
         for channel in &self.channels {
             self.store.insert(&channel.id, channel.state.clone());
         }
-        let together = Barrier::new(threads + 1);
-        let work = |channel: &Channel| -> Result<()> {
-            let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-            together.wait();
-            runtime.block_on(async {
-                for credential in channel.credentials.iter().take(vouchers) {
-                    let verified = self.method.verify_session(credential, &self.request);
-                    verified.await.map_err(|error| anyhow!("{error:?}"))?;
-                }
-                Ok(())
-            })
-        };
-        let work = &work;
-        std::thread::scope(|scope| {
-            let channels = self.channels.iter().take(threads);
-            let threads: Vec<_> = channels
-                .map(|channel| scope.spawn(move || work(channel)))
-                .collect();
-            together.wait();
-            let start = Instant::now();
-            for thread in threads {
-                thread.join().map_err(|_| anyhow!("a thread panicked"))??;
-            }
-            Ok(start.elapsed().as_nanos())
-        })
+        let start = Instant::now();
+        let tasks: Vec<_> = (0..tasks)
+            .map(|index| tokio::spawn(Arc::clone(self).verify(index, vouchers)))
+            .collect();
+        for task in tasks {
+            task.await??;
+        }
+        Ok(start.elapsed().as_nanos())
+    }
+
+    /// Verifies vouchers of one channel.
+    async fn verify(self: Arc<Self>, index: usize, vouchers: usize) -> Result<()> {
+        let channel = self.channels.get(index).context("no such channel")?;
+        for credential in channel.credentials.iter().take(vouchers) {
+            let verified = self.method.verify_session(credential, &self.request);
+            verified.await.map_err(|error| anyhow!("{error:?}"))?;
+        }
+        Ok(())
     }
 }
 
@@ -253,13 +250,23 @@ async fn channel(signer: &PrivateKeySigner, id: B256, request: &SessionRequest) 
 }
 
 fn main() -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-    let server = runtime.block_on(Server::new())?;
+    let chain = std::env::args().nth(1);
+    if chain.as_deref() == Some("answer") {
+        let signer = PrivateKeySigner::from_slice(&[9; 32])?;
+        println!("{}", Chain::new(signer.address())?.answer);
+        return Ok(());
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(CHANNELS)
+        .enable_all()
+        .build()?;
+    let server = Arc::new(runtime.block_on(Server::new(chain.as_deref()))?);
     println!("ready");
     for line in std::io::stdin().lock().lines() {
         let line = line?;
         let (threads, vouchers) = line.split_once(' ').context("two numbers are asked for")?;
-        let nanos = server.round(threads.parse()?, vouchers.parse()?)?;
+        let nanos = server.round(threads.parse()?, vouchers.parse()?);
+        let nanos = runtime.block_on(nanos)?;
         println!("{nanos}");
         std::io::stdout().flush()?;
     }

@@ -270,8 +270,8 @@ impl PayeeSession for LedgerSessionPayee {
     }
 
     fn decode(&self, presented: Presented<'_>) -> Result<SessionAction, Refusal> {
-        let asked = self.read(presented.challenge.params.request.object())?;
-        payload::read(&presented, &asked)
+        let request = presented.challenge.params.request.object();
+        payload::read(&presented, || self.read(request))
     }
 
     fn channel(&self, channel: ChannelId, terms: &[u8]) -> Result<PayeeChannel, Refusal> {

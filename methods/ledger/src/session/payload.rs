@@ -28,7 +28,13 @@ pub(super) const TRANSACTION: &str = "transaction";
 
 /// What a credential wants. Format first, then every field against the challenge, then expiry, then
 /// signatures.
-pub(super) fn read(presented: &Presented<'_>, asked: &Asked) -> Result<SessionAction, Refusal> {
+///
+/// What the challenge asked is read only where it matters: for an opening and a top-up. A voucher is
+/// good for its channel, whatever the challenge that it answers.
+pub(super) fn read(
+    presented: &Presented<'_>,
+    asked: impl FnOnce() -> Result<Asked, Refusal>,
+) -> Result<SessionAction, Refusal> {
     let payload: Payload = presented
         .payload
         .deserialize()
@@ -42,7 +48,7 @@ pub(super) fn read(presented: &Presented<'_>, asked: &Asked) -> Result<SessionAc
             };
             only(&payload, false)?;
             let signed = transaction(&payload)?;
-            open(presented, asked, channel, voucher, signed)
+            open(presented, &asked()?, channel, voucher, signed)
         }
         "topUp" => {
             if has_voucher(&payload) {
@@ -50,7 +56,7 @@ pub(super) fn read(presented: &Presented<'_>, asked: &Asked) -> Result<SessionAc
             }
             only(&payload, true)?;
             let signed = transaction(&payload)?;
-            top_up(presented, asked, channel, &payload, signed)
+            top_up(presented, &asked()?, channel, &payload, signed)
         }
         "voucher" => {
             spends(&payload)?;
