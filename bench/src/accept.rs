@@ -193,6 +193,7 @@ pub async fn accept(store: &EmbeddedStore, id: ChannelId, cumulative: u128) -> R
         }),
         take: Take::Spend(COST),
         key: None,
+        reruns: 0,
     };
     let reply = store.channel(ChannelCommand::Present(Box::new(present)));
     match reply.await? {

@@ -12,7 +12,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    task::Poll,
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -130,17 +130,27 @@ enum Woke<E> {
 }
 
 impl Stream {
-    /// Waits for whatever comes first.
+    /// Waits for whatever comes first. A body that has a piece ready is not waited for: nothing is
+    /// listened to, and no timer is set.
     async fn next<R>(&self, mut body: Pin<&mut R>) -> Woke<R::Error>
     where
         R: Body<Data = Bytes>,
     {
+        if self.to.is_closed() {
+            return Woke::Gone;
+        }
+        if self.account.is_fenced() {
+            return Woke::Changed;
+        }
+        if let Poll::Ready(piece) = now(|context| body.as_mut().poll_frame(context)).await {
+            return Woke::Piece(piece);
+        }
         let changed = self.account.busy.changed.notified();
         let (mut gone, mut changed) = (pin!(self.to.closed()), pin!(changed));
         let mut reported = pin!(self.account.reported.changed());
         let step = Duration::from_millis(TIME_STEP_MS);
-        let mut step = self.account.gate().env().clock.sleep(step);
         let by_time = self.account.counts_time();
+        let mut step = by_time.then(|| self.account.gate().env().clock.sleep(step));
         // Listens before it looks, so that no close is missed in between.
         changed.as_mut().enable();
         if self.account.is_fenced() {
@@ -159,10 +169,10 @@ impl Stream {
             if reported.as_mut().poll(context).is_ready() {
                 return Poll::Ready(Woke::Reported);
             }
-            if by_time && step.as_mut().poll(context).is_ready() {
-                return Poll::Ready(Woke::Step);
+            match &mut step {
+                Some(step) => step.as_mut().poll(context).map(|()| Woke::Step),
+                None => Poll::Pending,
             }
-            Poll::Pending
         })
         .await
     }
@@ -240,6 +250,12 @@ impl Stream {
 
     /// Waits until what is reserved covers these.
     async fn pay(&mut self, counts: Counts) -> Flow {
+        // Mostly it does, and nothing is listened to.
+        if let Ok(cost) = self.account.cost(counts)
+            && self.account.covers(&cost)
+        {
+            return Flow::On;
+        }
         let mut asked = None;
         loop {
             let busy = Arc::clone(&self.account.busy);
@@ -315,8 +331,12 @@ impl Stream {
     }
 
     async fn in_time<T>(&self, most: Duration, what: impl Future<Output = T>) -> Option<T> {
+        let mut what = pin!(what);
+        if let Poll::Ready(value) = now(|context| what.as_mut().poll(context)).await {
+            return Some(value);
+        }
         let end = self.account.gate().env().clock.sleep(most);
-        match select(pin!(what), end).await {
+        match select(what, end).await {
             Either::Left((value, _)) => Some(value),
             Either::Right(_) => None,
         }
@@ -374,6 +394,11 @@ impl Stream {
         }
         self.whole.store(true, Ordering::Release);
     }
+}
+
+/// Polls once: whether it is ready now.
+async fn now<T>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
+    poll_fn(|context| Poll::Ready(poll(context))).await
 }
 
 /// What has come of an event stream and is no whole event yet.
