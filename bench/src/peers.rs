@@ -65,8 +65,8 @@ pub fn run(setting: &Setting, found: &mut dyn FnMut(Finding)) -> Result<()> {
 
 const PER_CPU_SECOND: &str = "vouchers verified per second of CPU";
 
-/// The mpp crate: with a chain that it asks over HTTP, which answers from this process; and with one
-/// inside of its own, which costs it nearly nothing.
+/// The mpp crate: with a chain that it asks over HTTP, which answers from this process; and with
+/// one inside of its own, which costs it nearly nothing.
 fn mpp(setting: &Setting, ours: &Ours, found: &mut dyn FnMut(Finding)) -> Result<()> {
     let program = setting
         .mpp

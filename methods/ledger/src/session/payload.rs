@@ -29,8 +29,8 @@ pub(super) const TRANSACTION: &str = "transaction";
 /// What a credential wants. Format first, then every field against the challenge, then expiry, then
 /// signatures.
 ///
-/// What the challenge asked is read only where it matters: for an opening and a top-up. A voucher is
-/// good for its channel, whatever the challenge that it answers.
+/// What the challenge asked is read only where it matters: for an opening and a top-up. A voucher
+/// is good for its channel, whatever the challenge that it answers.
 pub(super) fn read(
     presented: &Presented<'_>,
     asked: impl FnOnce() -> Result<Asked, Refusal>,
