@@ -1,6 +1,6 @@
-//! How long a payment takes to be final: from the last byte of a credential sent to the first
-//! byte of an answer whose receipt survives `kill -9`. Open loop: requests leave by the clock, whether or
-//! not others were answered.
+//! How long a payment takes to be final: from the last byte of a credential sent to the first byte
+//! of an answer whose receipt survives `kill -9`. Open loop: requests leave by the clock, whether
+//! or not others were answered.
 
 use std::{net::SocketAddr, time::Duration};
 
