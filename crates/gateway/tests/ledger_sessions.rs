@@ -8,6 +8,7 @@
 
 use std::sync::Arc;
 
+use stiver_channel::{Voucher, voucher::chain::SKIP_MAX};
 use stiver_core::{Credential, Currency, Receipt, problem::ProblemKind};
 use stiver_ledger::{
     Ledger, LedgerConfig,
@@ -27,7 +28,7 @@ use stiver_method_ledger::{
 use stiver_server::{
     BodyState, Gate, Outcome, Pricing, Refused, Request, Route, session::SessionOffer,
 };
-use stiver_store::{EmbeddedStore, Limits};
+use stiver_store::{ChannelStore as _, EmbeddedStore, Limits};
 use stiver_testkit::{fixtures, simulation::Simulation};
 use zeroize::Zeroizing;
 
@@ -44,6 +45,7 @@ struct World {
     payer: LedgerSessionPayer,
     gate: Gate,
     route: Arc<Route>,
+    store: EmbeddedStore,
 }
 
 enum Answer {
@@ -85,7 +87,11 @@ async fn mint(ledger: &Ledger, to: u8) {
 
 impl World {
     fn new() -> Self {
-        let sim = Simulation::new(1);
+        Self::seeded(1)
+    }
+
+    fn seeded(seed: u64) -> Self {
+        let sim = Simulation::new(seed);
         let env = sim.env();
         let (ledger, store) = sim.block_on(async {
             let issuer = key(ISSUER).did();
@@ -109,7 +115,7 @@ impl World {
         let payer = payer.with_receipt_key(id, ledger.ledger().receipt_key());
         let (realm, keys) = (fixtures::realm(), fixtures::key_ring());
         let gate = Gate::builder(realm, keys, Arc::new(store.clone()), env)
-            .channels(Arc::new(store))
+            .channels(Arc::new(store.clone()))
             .session_method(payee.clone())
             .build()
             .unwrap();
@@ -121,6 +127,7 @@ impl World {
             payer,
             gate,
             route,
+            store,
         }
     }
 
@@ -158,7 +165,7 @@ impl World {
         }
     }
 
-    fn sign(&self, signer: &mut dyn VoucherSigner, cumulative: u128) -> stiver_channel::Voucher {
+    fn sign(&self, signer: &mut dyn VoucherSigner, cumulative: u128) -> Voucher {
         self.sim.block_on(signer.sign(cumulative, None)).unwrap()
     }
 
@@ -217,11 +224,7 @@ fn top_up_twice(world: &World, record: &[u8]) {
     assert_eq!(world.available(ALICE), START - DEPOSIT - 500);
 }
 
-fn told_where_it_stands(
-    world: &World,
-    challenge: &stiver_core::Challenge,
-    early: &stiver_channel::Voucher,
-) {
+fn told_where_it_stands(world: &World, challenge: &stiver_core::Challenge, early: &Voucher) {
     // One that has signed too little is told where the channel stands, by a fresh challenge.
     let answer = world.send(Some(&credential(
         challenge,
@@ -306,4 +309,86 @@ fn signed_vouchers_pay_from_the_opening_to_the_close_and_the_books_match() {
 #[test]
 fn a_hash_chain_pays_from_the_opening_to_the_close_and_the_books_match() {
     a_session(Some(VoucherScheme::HashChain { step: COST }));
+}
+
+/// What is refused by name, and moves nothing.
+fn refused(world: &World, challenge: &stiver_core::Challenge, voucher: &Voucher, says: &str) {
+    let seen = |world: &World| {
+        let channel = world.store.channels().channel(&voucher.channel);
+        (channel, world.available(ALICE), world.available(SHOP))
+    };
+    let before = seen(world);
+    let credential = credential(challenge, world.payer.spend(voucher).unwrap());
+    let Answer::Refused(refused) = world.send(Some(&credential)) else {
+        panic!("{says}");
+    };
+    let kind = refused.problem.kind;
+    assert_eq!(kind, ProblemKind::SessionInvalidSignature, "{says}");
+    let detail = refused.problem.detail;
+    assert!(detail.contains(says), "{detail}");
+    assert_eq!(seen(world), before, "{says}");
+}
+
+/// Opens a channel with a first voucher of one request.
+fn opened(world: &World, scheme: Option<VoucherScheme>) -> (stiver_core::Challenge, Signer) {
+    let challenge = world.challenge();
+    let open = OpenRequest {
+        challenge: &challenge,
+        deposit: &usd().units(100_000),
+        scheme,
+        call: CallKey::from_bytes([1; 16]),
+        entropy: Zeroizing::new([7; 32]),
+        now: world.sim.env().clock.now(),
+    };
+    let prepared = world.sim.block_on(world.payer.prepare_open(open)).unwrap();
+    let mut signer = world.payer.signer(&prepared.record).unwrap();
+    let first = world.sign(signer.as_mut(), COST);
+    let fund = world.payer.fund(&prepared.artefact, Some(&first));
+    let fund = credential(&challenge, world.sim.block_on(fund).unwrap());
+    assert!(matches!(world.send(Some(&fund)), Answer::Served(_)));
+    (challenge, signer)
+}
+
+type Signer = Box<dyn VoucherSigner>;
+
+#[test]
+fn a_forged_word_and_an_oversized_skip_are_refused_by_name_and_move_nothing() {
+    let world = World::new();
+    let chain = VoucherScheme::HashChain { step: COST };
+    let (challenge, mut signer) = opened(&world, Some(chain));
+    let good = world.sign(signer.as_mut(), COST * 2);
+    let mut forged = good.clone();
+    let last = forged.proof.len() - 1;
+    forged.proof[last] ^= 1;
+    refused(&world, &challenge, &forged, "word");
+    // The word of one step, said to be that of the next.
+    let mut claimed = good.clone();
+    claimed.proof[3] += 1;
+    claimed.cumulative += COST;
+    refused(&world, &challenge, &claimed, "word");
+    let mut dear = good.clone();
+    dear.cumulative += 1;
+    refused(&world, &challenge, &dear, "amount");
+    let far = world.sign(signer.as_mut(), COST * (u128::from(SKIP_MAX) + 3));
+    refused(&world, &challenge, &far, "skip");
+    // None of it spoils the chain.
+    let good = credential(&challenge, world.payer.spend(&good).unwrap());
+    assert!(matches!(world.send(Some(&good)), Answer::Served(_)));
+}
+
+#[test]
+fn a_voucher_of_another_channel_or_ledger_pays_for_nothing_here() {
+    let (world, elsewhere) = (World::new(), World::seeded(2));
+    let (challenge, mut signer) = opened(&world, None);
+    let (_, mut other) = opened(&elsewhere, None);
+    assert_ne!(world.ledger.ledger().id(), elsewhere.ledger.ledger().id());
+    let mut moved = elsewhere.sign(other.as_mut(), COST * 2);
+    let good = world.sign(signer.as_mut(), COST * 2);
+    moved.channel = good.channel;
+    refused(&world, &challenge, &moved, "");
+    let mut raised = good.clone();
+    raised.cumulative += COST;
+    refused(&world, &challenge, &raised, "");
+    let good = credential(&challenge, world.payer.spend(&good).unwrap());
+    assert!(matches!(world.send(Some(&good)), Answer::Served(_)));
 }

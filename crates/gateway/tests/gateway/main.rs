@@ -21,6 +21,7 @@ mod refunds;
 mod reload;
 mod secrets;
 mod sessions;
+mod slow_top_up;
 mod sockets;
 mod streams;
 mod tls;
