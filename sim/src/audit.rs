@@ -284,7 +284,7 @@ async fn books_agree(env: &Env, folder: &Path, captured: u128) -> Result<()> {
     let store = store.await.context("the store does not open")?;
     let channels = store.channels();
     let mut ids = Vec::new();
-    channels.select(&|_, _| true, &mut |id| ids.push(id));
+    channels.select(&|_| true, &mut |id| ids.push(id));
     let mut sum = 0;
     for id in ids {
         let channel = channels.channel(&id).context("a channel")?;
