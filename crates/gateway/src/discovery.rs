@@ -185,7 +185,7 @@ fn operation(route: &Route, name: &str, priced: &Priced, methods: &[&MethodName]
                     cap: None,
                 },
             },
-            description: Some(session.text()),
+            description: Some(format!("{}; {}", session.text(), session.at_stake())),
         })
     });
     let offers = charges.chain(sessions);

@@ -417,11 +417,15 @@ fn session_offer(
     methods: &Methods,
 ) -> Result<SessionOffer, QuoteError> {
     let method = Arc::clone(&methods.session);
-    let offer = match (session.per_request(), &session.window) {
+    let mut offer = match (session.requests(), &session.window) {
         (None, Some(window)) => SessionOffer::metered(method, session.prices(), window)?,
-        (Some(amount), _) => SessionOffer::per_request(method, amount.clone())?,
+        (Some(price), _) => SessionOffer::for_requests(method, price.amount.clone(), price.per)?,
         (None, None) => return Err(QuoteError::Amount),
     };
+    for (unit, usage) in &session.usage {
+        let source = usage.source().ok_or(QuoteError::Amount)?;
+        offer = offer.usage(unit, source)?;
+    }
     let mut offer = offer
         .pause_max(session.pause)
         .stall_max(session.stall)

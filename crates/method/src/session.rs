@@ -178,6 +178,9 @@ pub struct SessionQuote<'a> {
     pub suggested_deposit: Option<&'a Amount>,
     /// The smallest step between two vouchers, base units; zero for none.
     pub min_voucher_delta: u128,
+    /// What is served before it is paid for good, base units, of all meters together: what either
+    /// side can lose. Zero where each request is paid before it is served.
+    pub window: u128,
     /// A channel of this payer that the server knows, to go on with.
     pub snapshot: Option<&'a Snapshot>,
     /// Shown to the payer; never relied upon.

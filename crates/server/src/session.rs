@@ -329,6 +329,14 @@ impl SessionOffer {
         !matches!(self.charging, Charging::PerRequest(_))
     }
 
+    /// What either side can lose, base units; zero where each request is paid before it is served.
+    pub fn window(&self) -> u128 {
+        match &self.charging {
+            Charging::PerRequest(_) => 0,
+            Charging::Metered(metered) => metered.window,
+        }
+    }
+
     /// The prices, one for each meter.
     pub fn prices(&self) -> &[UnitPrice] {
         &self.prices

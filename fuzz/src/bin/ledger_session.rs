@@ -85,6 +85,7 @@ static HONEST: LazyLock<Honest> = LazyLock::new(|| {
         prices: &[price],
         suggested_deposit: None,
         min_voucher_delta: 0,
+        window: 0,
         snapshot: None,
         description: None,
         external_id: None,

@@ -16,7 +16,7 @@ use super::{
     pricing::{Choice, HookFailure, Place, Price, Pricing, Quantity, Round, Term},
     route::{Access, BodyMode, Priced, Route, Settle},
     secret::SecretRef,
-    session::Session,
+    session::{Session, UsageAt},
     sessions::Sessions,
     upstream::{HeaderSource, Upstream},
 };
@@ -360,7 +360,7 @@ fn session(row: &Session) -> Value {
     let suggested = row.suggested_deposit.as_ref();
     let step = Some(&row.min_voucher).filter(|step| !step.is_zero());
     // What only metered answers have is written where they are.
-    let metered = |value: Option<Value>| value.filter(|_| row.per_request().is_none());
+    let metered = |value: Option<Value>| value.filter(|_| row.requests().is_none());
     table([
         ("window", row.window.as_ref().and_then(text)),
         ("suggested_deposit", suggested.and_then(text)),
@@ -369,7 +369,28 @@ fn session(row: &Session) -> Value {
         ("min_voucher", step.and_then(text)),
         ("pause_s", metered(seconds(row.pause))),
         ("stall_s", metered(seconds(row.stall))),
+        ("usage", (!row.usage.is_empty()).then(|| usage(row))),
     ])
+}
+
+fn usage(row: &Session) -> Value {
+    let places = row.usage.iter().map(|(unit, it)| {
+        let (key, value) = match &it.at {
+            UsageAt::Json(pointer) => ("json", pointer.as_str()),
+            UsageAt::Header(name) => ("header", name.as_str()),
+            UsageAt::Trailer(name) => ("trailer", name.as_str()),
+        };
+        let place = table([
+            (key, text(value)),
+            ("adds", it.adds.then_some(Value::Boolean(true))),
+            (
+                "in",
+                it.in_watt_hours.then(|| Value::String("Wh".to_owned())),
+            ),
+        ]);
+        (unit.clone(), place)
+    });
+    Value::Table(places.collect())
 }
 
 fn computed(row: &Pricing) -> Value {

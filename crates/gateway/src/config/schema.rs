@@ -308,6 +308,11 @@ static SESSION: Table = Table {
         key("min_voucher", "min_voucher = \"0.0001 USD\""),
         key("pause_s", "pause_s = 60"),
         key("stall_s", "stall_s = 60"),
+        table(
+            "usage",
+            "usage = { token = { header = \"x-usage-tokens\" } }",
+            Holds::Values,
+        ),
     ],
 };
 

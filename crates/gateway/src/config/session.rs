@@ -1,11 +1,15 @@
 //! `price = "... per token"`, `prices` and `[route.session]`: what a session pays.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use stiver_channel::meter::Price as Fraction;
+use http::HeaderName;
+use stiver_channel::meter::{Price as Fraction, Unit};
 use stiver_core::{Amount, Currency};
 use stiver_method::session::{PRICES_MAX, UnitPrice};
-use stiver_server::limits::{PAUSE_MS_MAX, STALL_MS_MAX};
+use stiver_server::{
+    limits::{PAUSE_MS_MAX, STALL_MS_MAX},
+    session::UsageSource,
+};
 use toml::Spanned;
 
 use super::{ConfigError, pricing, source::Source, wire};
@@ -14,11 +18,19 @@ use super::{ConfigError, pricing, source::Source, wire};
 const PER: &str = " per ";
 /// The unit of requests.
 const REQUEST: &str = "request";
+/// The unit of language models.
+const TOKEN: &str = "token";
+/// The unit of energy.
+const KWH: &str = "kWh";
 /// The longest that a metered answer may be told to wait, seconds.
 pub const WAIT_S_MAX: u64 = 86_400;
 /// The units that are counted, for errors.
-const UNITS: &str = "units are request, byte, KB, MB, event, millisecond, second, minute, hour and \
-                     token";
+const UNITS: &str = "units are request, byte, KB, MB, event, millisecond, second, minute, hour, \
+                     token, kWh, and names of your own in a-z 0-9 _ -";
+/// An example of where units are reported, for errors.
+const USAGE_EXAMPLE: &str = "[route.session.usage]\nkWh = { json = \"/energy_wh\", in = \"Wh\" }";
+/// Watt-hours are thousandths of kilowatt-hours.
+const WATT_HOUR_PLACES: u8 = 3;
 
 /// How sessions pay for a route.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +51,47 @@ pub struct Session {
     pub pause: Duration,
     /// How long a metered answer waits for a client that does not read.
     pub stall: Duration,
+    /// Where the upstream reports what was used, by unit.
+    pub usage: BTreeMap<String, Usage>,
+}
+
+/// Where an upstream reports how many of a unit its answer used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Usage {
+    /// Where it stands.
+    pub at: UsageAt,
+    /// Each event says how much more, and not how much in all.
+    pub adds: bool,
+    /// The values are watt-hours.
+    pub in_watt_hours: bool,
+}
+
+/// Where a report stands in an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UsageAt {
+    /// In JSON: a pointer (RFC 6901).
+    Json(String),
+    /// In a header field.
+    Header(HeaderName),
+    /// In a trailer field.
+    Trailer(HeaderName),
+}
+
+impl Usage {
+    /// As the engine reads it.
+    #[must_use]
+    pub fn source(&self) -> Option<UsageSource> {
+        let source = match &self.at {
+            UsageAt::Json(pointer) => UsageSource::json(pointer)?,
+            UsageAt::Header(name) => UsageSource::header(name.clone()),
+            UsageAt::Trailer(name) => UsageSource::trailer(name.clone()),
+        };
+        let source = match self.in_watt_hours {
+            true => source.scaled_down(WATT_HOUR_PLACES),
+            false => source,
+        };
+        Some(if self.adds { source.adds() } else { source })
+    }
 }
 
 /// A price by the unit.
@@ -51,11 +104,20 @@ pub struct Meter {
 }
 
 impl Session {
-    /// What each request costs, when that is all: single payments may pay it too.
+    /// What each request costs, when that is all, and in whole base units: single payments may pay
+    /// it too.
     #[must_use]
     pub fn per_request(&self) -> Option<&Amount> {
+        self.requests()
+            .filter(|price| price.per == 1)
+            .map(|price| &price.amount)
+    }
+
+    /// The price of requests, when that is all.
+    #[must_use]
+    pub fn requests(&self) -> Option<&UnitPrice> {
         match &self.meters[..] {
-            [meter] if meter.counts_requests() => Some(&meter.price.amount),
+            [meter] if meter.counts_requests() => Some(&meter.price),
             _ => None,
         }
     }
@@ -78,7 +140,19 @@ impl Session {
     #[must_use]
     pub fn reads_answers(&self) -> bool {
         let mut units = self.meters.iter().map(|meter| meter.price.unit.as_deref());
-        units.any(|unit| matches!(unit, Some("token" | "event")))
+        units.any(|unit| match unit.and_then(|unit| self.usage.get(unit)) {
+            Some(usage) => matches!(usage.at, UsageAt::Json(_)),
+            None => matches!(unit, Some("token" | "event")),
+        })
+    }
+
+    /// What either side can lose, for people.
+    #[must_use]
+    pub fn at_stake(&self) -> String {
+        match &self.window {
+            Some(window) => format!("either side can lose {window}"),
+            None => "each request is paid before it is served".to_owned(),
+        }
     }
 }
 
@@ -143,7 +217,9 @@ pub(super) fn resolve(
     };
     let pause = session.and_then(|session| session.pause_s.as_ref());
     let stall = session.and_then(|session| session.stall_s.as_ref());
+    let usage = usage(source, session, &meters)?;
     let resolved = Session {
+        usage,
         pause: waits("pause_s", pause, PAUSE_MS_MAX)?,
         stall: waits("stall_s", stall, STALL_MS_MAX)?,
         window: given("window", window)?,
@@ -164,7 +240,7 @@ fn has_window(
     session: &Session,
     (window, offset): (Option<&Spanned<String>>, usize),
 ) -> Result<(), ConfigError> {
-    match (session.per_request(), window) {
+    match (session.requests(), window) {
         (Some(_), Some(window)) => {
             let problem = "window is for what is counted while it is served: a price per request \
                            is reserved as a whole";
@@ -207,6 +283,91 @@ type Deposits<'a> = (
     Option<&'a Spanned<String>>,
 );
 
+/// Where units are reported. Each has a price, and each unit that only the upstream counts a place.
+fn usage(
+    source: &Source<'_>,
+    session: Option<&wire::Session>,
+    meters: &[Meter],
+) -> Result<BTreeMap<String, Usage>, ConfigError> {
+    let mut found = BTreeMap::new();
+    let given = session.map(|session| &session.usage);
+    for (unit, usage) in given.into_iter().flatten() {
+        let has_price = |meter: &Meter| meter.price.unit.as_deref() == Some(unit);
+        if !meters.iter().any(has_price) {
+            let problem = format!("usage.{unit}: no price is per {unit}");
+            return Err(source.at(usage, problem));
+        }
+        if is_counted(unit) {
+            let problem = format!("usage.{unit}: it is counted by the gateway itself");
+            return Err(source.at(usage, problem));
+        }
+        found.insert(unit.clone(), place(source, unit, usage)?);
+    }
+    for meter in meters {
+        let unit = meter.price.unit.as_deref().unwrap_or(REQUEST);
+        if !is_counted(unit) && unit != TOKEN && !found.contains_key(unit) {
+            let problem = format!(
+                "price {:?}: say where the upstream reports each {unit}, such as\n{USAGE_EXAMPLE}",
+                meter.text
+            );
+            return Err(source.error(0, problem));
+        }
+    }
+    Ok(found)
+}
+
+fn is_counted(unit: &str) -> bool {
+    matches!(unit, REQUEST | "byte" | "event" | "second" | "millisecond")
+}
+
+fn place(
+    source: &Source<'_>,
+    unit: &str,
+    usage: &Spanned<wire::Usage>,
+) -> Result<Usage, ConfigError> {
+    let wire = usage.get_ref();
+    let wrong = |problem: String| source.at(usage, format!("usage.{unit}: {problem}"));
+    let name = |text: &str| {
+        let name = text.parse::<HeaderName>();
+        name.map_err(|_| wrong(format!("{text:?} is no name of a field")))
+    };
+    let at = match (&wire.json, &wire.header, &wire.trailer) {
+        (Some(json), None, None) => match UsageSource::json(json) {
+            Some(_) => UsageAt::Json(json.clone()),
+            None => {
+                let problem = format!("{json:?} is no pointer, such as /usage/total_tokens");
+                return Err(wrong(problem));
+            }
+        },
+        (None, Some(header), None) => UsageAt::Header(name(header)?),
+        (None, None, Some(trailer)) => UsageAt::Trailer(name(trailer)?),
+        _ => {
+            let problem = "say one of json = \"/usage/total_tokens\", header = \"x-units\" and \
+                           trailer = \"x-units\"";
+            return Err(wrong(problem.to_owned()));
+        }
+    };
+    let in_watt_hours = match wire.unit.as_deref() {
+        None => false,
+        Some("kWh") if unit == KWH => false,
+        Some("Wh") if unit == KWH => true,
+        Some(other) => {
+            return Err(wrong(format!(
+                "in = {other:?}: only kWh is told in Wh or kWh"
+            )));
+        }
+    };
+    let adds = wire.adds.unwrap_or(false);
+    if adds && !matches!(at, UsageAt::Json(_)) {
+        return Err(wrong("a field stands once: adds goes with json".to_owned()));
+    }
+    Ok(Usage {
+        at,
+        adds,
+        in_watt_hours,
+    })
+}
+
 /// One price. The unit of one without a unit is the request.
 fn meter(
     source: &Source<'_>,
@@ -238,26 +399,24 @@ fn meter(
     if fraction.units() == 0 {
         return Err(wrong("it is zero: say access = \"free\"".to_owned()));
     }
-    if unit == REQUEST && fraction.per() > 1 {
-        // A fraction is carried within one answer, and this would be all of it.
-        let least = currency.units(1);
-        return Err(wrong(format!(
-            "a request costs whole base units, each {least}"
-        )));
+    // Units with decimals are metered in steps of them.
+    let steps = unit.parse().map_or(1, |unit: Unit| unit.steps());
+    if fraction.per().checked_mul(steps).is_none() {
+        return Err(wrong("it is too fine for a unit with decimals".to_owned()));
     }
     Ok(Meter {
         text: text.clone(),
         price: UnitPrice {
             amount: currency.units(fraction.units()),
             per: fraction.per(),
-            unit: Some(unit.to_owned()),
+            unit: Some(unit),
         },
     })
 }
 
 /// What is counted for a word, and how many of it the word means.
-fn unit(word: &str) -> Option<(&'static str, u64)> {
-    Some(match word {
+fn unit(word: &str) -> Option<(String, u64)> {
+    let (unit, steps) = match word {
         "request" | "requests" => (REQUEST, 1),
         "byte" | "bytes" => ("byte", 1),
         "KB" => ("byte", 1_000),
@@ -267,9 +426,13 @@ fn unit(word: &str) -> Option<(&'static str, u64)> {
         "second" | "seconds" => ("second", 1),
         "minute" | "minutes" => ("second", 60),
         "hour" | "hours" => ("second", 3_600),
-        "token" | "tokens" => ("token", 1),
-        _ => return None,
-    })
+        "token" | "tokens" => (TOKEN, 1),
+        // A name of one's own: not one that could be taken for another.
+        "KiB" | "MiB" | "GB" | "kwh" | "Wh" | "wh" | "ms" | "s" => return None,
+        _ => (word, 1),
+    };
+    let known: Unit = unit.parse().ok()?;
+    Some((known.as_str().to_owned(), steps))
 }
 
 /// A number above zero, in plain digits.

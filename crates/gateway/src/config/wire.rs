@@ -226,6 +226,20 @@ pub(super) struct Session {
     pub(super) min_voucher: Given<String>,
     pub(super) pause_s: Given<u64>,
     pub(super) stall_s: Given<u64>,
+    #[serde(default)]
+    pub(super) usage: BTreeMap<String, Spanned<Usage>>,
+}
+
+/// An entry of `[route.session.usage]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Usage {
+    pub(super) json: Option<String>,
+    pub(super) header: Option<String>,
+    pub(super) trailer: Option<String>,
+    pub(super) adds: Option<bool>,
+    #[serde(rename = "in")]
+    pub(super) unit: Option<String>,
 }
 
 /// `[route.pricing]`

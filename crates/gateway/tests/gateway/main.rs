@@ -28,3 +28,4 @@ mod tls;
 mod upgrade;
 mod uploads;
 mod upstreams;
+mod usage;

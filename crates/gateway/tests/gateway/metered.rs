@@ -239,6 +239,56 @@ async fn a_price_that_changes_holds_for_the_challenges_that_are_out() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_keeps_its_price_while_it_changes_and_its_channel_goes_on_at_the_new_one() {
+    let world = world().await;
+    let mut session = Session::prepare(&world, ask(true), DEPOSIT, None).await;
+    assert_eq!(session.asked("window").as_deref(), Some("30"));
+    let request = paid(ask(true), &session.pay(30).await);
+    let mut response = world.begin(request.map(Full::new)).await;
+    let mut text = String::new();
+    while !text.contains("payment-need-voucher") {
+        let frame = response.body_mut().frame().await.unwrap().unwrap();
+        text.push_str(std::str::from_utf8(frame.data_ref().unwrap()).unwrap());
+    }
+    // It waits, and meanwhile everything becomes twice as dear.
+    let file = std::fs::read_to_string(&world.config.file).unwrap();
+    let head = file.split("[[route]]").next().unwrap();
+    let dearer = ROUTES.replace("0.0000015 USD", "0.000003 USD");
+    std::fs::write(&world.config.file, format!("{head}\n{dearer}")).unwrap();
+    world.running().reload().await.unwrap();
+    let cost = price_of(PROMPT + WORDS);
+    let update = Request::head(PATH).body(Bytes::new()).unwrap();
+    let update = paid(update, &session.pay(cost).await);
+    assert_eq!(world.ask(update).await.status, StatusCode::NO_CONTENT);
+    let rest = response.into_body().collect().await.unwrap().to_bytes();
+    let rest = std::str::from_utf8(&rest).unwrap();
+    assert!(
+        rest.contains(&format!("\"spent\":\"{cost}\"")),
+        "as it was quoted: {rest}"
+    );
+
+    // The same channel, by a challenge of now: the new price, and what was carried is not lost.
+    session.renew(&world, ask(false)).await;
+    assert_eq!(session.asked("amount").as_deref(), Some("3"));
+    assert_eq!(session.asked("unitCount"), None);
+    let dearer = u128::from(PROMPT + WORDS) * 3;
+    let short = session.ask(&world, ask(false), cost + dearer - 1).await;
+    assert_eq!(short.problem().0, ProblemKind::SessionInsufficientBalance);
+    let reply = session.ask(&world, ask(false), cost + dearer).await;
+    let receipt = reply.receipt().unwrap();
+    assert_eq!(figure(&receipt, "spent"), cost + dearer);
+    // Half a base unit of the first, at 1.5 for each of 77.
+    assert_eq!(receipt.extra["carried"].to_jcs(), r#"{"token":"1/2"}"#);
+    let close = session.close(cost + dearer).await;
+    world.ask(paid(ask(false), &close)).await;
+    assert_eq!(
+        world.spent().await.unsigned_abs(),
+        cost + dearer,
+        "the books are exact"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_whole_answer_is_paid_by_the_tokens_in_it() {
     let world = world().await;
     let mut session = Session::prepare(&world, ask(false), DEPOSIT, None).await;

@@ -123,6 +123,7 @@ impl Gate {
             prices: &offer.prices,
             suggested_deposit: offer.suggested_deposit.as_ref(),
             min_voucher_delta: offer.min_voucher_delta,
+            window: offer.window(),
             snapshot,
             description: route.description.as_deref(),
             external_id: route.external_id.as_deref(),

@@ -163,6 +163,7 @@ impl LedgerSessionPayee {
                 unit_count: count(first.per),
                 meters: meters.collect(),
                 min_voucher_delta: (delta > 0).then(|| delta.to_string()),
+                window: (quote.window > 0).then(|| quote.window.to_string()),
                 voucher: self.schemes(),
                 grace_seconds: self.config.grace_seconds,
                 session_snapshot: quote.snapshot.map(|snapshot| wire::Snapshot {

@@ -49,6 +49,10 @@ pub struct MethodDetails {
     /// The smallest step between two vouchers, base units; absent for none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_voucher_delta: Option<String>,
+    /// What is served before it is paid for good, base units; absent where each request is paid
+    /// before it is served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<String>,
     /// The kinds of voucher that the payee takes.
     pub voucher: Vec<String>,
     /// The shortest grace of a forced close that the payee accepts, seconds.

@@ -1,6 +1,9 @@
 //! Prices of sessions, `[route.session]` and `[sessions]`.
 
-use super::{super::session::Session, *};
+use super::{
+    super::session::{Session, UsageAt},
+    *,
+};
 
 fn with(lines: &str) -> String {
     GOOD.replace("price = \"0.01 USD\"", lines)
@@ -71,18 +74,18 @@ fn every_unit_is_charged_exactly_and_by_sessions_only() {
 /// Lines in the place of the price, the line that is named, and what is said of it.
 const BROKEN_SESSIONS: &[(&str, usize, &str)] = &[
     ("price = \"0.01 USD per token\"", 10, "window ="),
-    (
-        "price = \"0.0000001 USD per request\"",
-        10,
-        "whole base units",
-    ),
     ("price = \"0 USD per request\"", 10, "free"),
     ("price = \"0.01 per token\"", 10, "name its currency"),
     ("price = \"1e3 USD per second\"", 10, "write digits"),
     ("price = \"-1 USD per second\"", 10, "write digits"),
     ("price = \"1 USD per 0 seconds\"", 10, "plain digits"),
     ("price = \"1 USD per 1.5 seconds\"", 10, "plain digits"),
-    ("price = \"1 USD per kWh\"", 10, "is not counted: units are"),
+    ("price = \"1 USD per kwh\"", 10, "is not counted: units are"),
+    (
+        "price = \"1 USD per Image\"",
+        10,
+        "is not counted: units are",
+    ),
     ("price = \"1 USD per \"", 10, "is not counted: units are"),
     (
         "price = \"0.0000000000000000000000000001 USD per token\"",
@@ -220,4 +223,65 @@ fn what_leaves_http_may_be_priced_by_what_is_delivered() {
     let lines = "price = \"1 USD per event\"\nupgrade = true\n[route.session]\nwindow = \"2 USD\"";
     let (_, session) = session(lines);
     assert!(session.is_some_and(|it| it.per_request().is_none()));
+}
+
+#[test]
+fn a_price_per_request_may_be_below_one_base_unit_and_only_sessions_pay_it() {
+    let (price, session) = session("price = \"0.0000004 USD per request\"");
+    assert_eq!(price, Price::Session);
+    let session = session.unwrap();
+    assert_eq!(
+        (session.per_request(), session.window.as_ref()),
+        (None, None)
+    );
+    let asked = session.requests().unwrap();
+    assert_eq!((asked.amount.units(), asked.per), (2, 5));
+}
+
+/// Meters that are reported: a price, and where.
+const ENERGY: &str = "prices = [\"0.25 USD per kWh\", \"0.01 USD per minute\"]\n[route.session]\n\
+                      window = \"0.5 USD\"\n[route.session.usage]\n";
+
+#[test]
+fn units_that_are_reported_say_where() {
+    let lines = format!("{ENERGY}kWh = {{ json = \"/wh\", in = \"Wh\", adds = true }}");
+    let found = session(&lines).1.unwrap();
+    let usage = &found.usage["kWh"];
+    assert_eq!(usage.at, UsageAt::Json("/wh".to_owned()));
+    assert!(usage.adds && usage.in_watt_hours && found.reads_answers());
+    assert_eq!(found.prices()[0].unit.as_deref(), Some("kWh"));
+    let lines = format!("{ENERGY}kWh = {{ trailer = \"X-Energy\" }}");
+    let found = session(&lines).1.unwrap();
+    let name = http::HeaderName::from_static("x-energy");
+    assert_eq!(found.usage["kWh"].at, UsageAt::Trailer(name));
+    assert!(!found.reads_answers());
+    for (lines, said) in [
+        ("", "say where the upstream reports each kWh"),
+        ("kWh = {}", "say one of json"),
+        ("kWh = { json = \"/a\", header = \"b\" }", "say one of json"),
+        ("kWh = { json = \"a\" }", "is no pointer"),
+        ("kWh = { header = \"a b\" }", "no name of a field"),
+        (
+            "kWh = { header = \"a\", adds = true }",
+            "adds goes with json",
+        ),
+        (
+            "kWh = { header = \"a\", in = \"J\" }",
+            "only kWh is told in Wh",
+        ),
+        (
+            "kWh = { header = \"a\" }\nimage = { header = \"b\" }",
+            "no price is per image",
+        ),
+        (
+            "kWh = { header = \"a\" }\nsecond = { header = \"b\" }",
+            "counted by the gateway",
+        ),
+        ("kWh = { haeder = \"a\" }", "haeder"),
+    ] {
+        let error = parse(&with(&format!("{ENERGY}{lines}")))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(said), "{lines}: {error}");
+    }
 }

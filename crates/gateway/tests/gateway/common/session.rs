@@ -103,6 +103,19 @@ impl Session {
         credential.to_header()
     }
 
+    /// Goes on with the same channel by a challenge of now.
+    pub(crate) async fn renew(&mut self, world: &World, request: Request<Bytes>) {
+        self.challenge = world.ask(request).await.challenge_for("session");
+    }
+
+    /// A member of what its challenge asks.
+    pub(crate) fn asked(&self, name: &str) -> Option<String> {
+        let asked = self.challenge.params.request.object().to_value();
+        let details = asked.get("methodDetails").and_then(|it| it.get(name));
+        let member = asked.get(name).or(details)?;
+        member.as_str().map(str::to_owned)
+    }
+
     /// Sends a request that pays this much in all.
     pub(crate) async fn ask(
         &mut self,

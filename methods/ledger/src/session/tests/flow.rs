@@ -291,6 +291,7 @@ fn several_meters_below_one_base_unit_and_a_snapshot_travel_in_the_request() {
         prices: &prices,
         suggested_deposit: None,
         min_voucher_delta: 0,
+        window: 0,
         snapshot: Some(&snapshot),
         description: Some("a story"),
         external_id: Some("order 7"),

@@ -89,6 +89,7 @@ impl Setup {
             prices: &[price()],
             suggested_deposit: Some(&deposit),
             min_voucher_delta: 5,
+            window: 0,
             snapshot: None,
             description: None,
             external_id: None,
