@@ -466,7 +466,22 @@ impl PayeeSession for Escrow {
         settle: SettleRequest<'a>,
     ) -> BoxFuture<'a, Result<Artefact, SettleError>> {
         let most = settle.voucher.map_or(0, |it| it.cumulative);
-        if settle.capture > most {
+        let settled = self
+            .lock()
+            .channels
+            .get(&settle.channel)
+            .map_or(0, |it| it.settled);
+        // Where a voucher is captured as a whole, it is for that or there is none.
+        let whole = match settle.voucher {
+            Some(voucher) => voucher.cumulative == settle.capture,
+            None => settle.capture == settled,
+        };
+        let partly = settle.capture <= most;
+        if !(if self.caps.partial_capture {
+            partly
+        } else {
+            whole
+        }) {
             let refused = SettleError::Refused(invalid("the capture"));
             return Box::pin(std::future::ready(Err(refused)));
         }

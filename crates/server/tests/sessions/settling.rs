@@ -291,3 +291,83 @@ fn a_channel_that_has_ended_is_remembered_from_its_end_on() {
     let gone = world.send(get(close)).kind();
     assert_eq!(gone, ProblemKind::SessionChannelNotFound);
 }
+
+/// A rail that captures whole vouchers only.
+fn whole(seed: u64) -> World {
+    let mut world = World::new(seed);
+    let caps = stiver_channel::Caps {
+        partial_capture: false,
+        ..stiver_channel::Caps::LEDGER
+    };
+    world.escrow = world.escrow.clone().with_caps(caps);
+    world.restart();
+    world
+}
+
+#[test]
+fn whole_vouchers_are_captured_when_they_are_for_what_was_served_and_never_for_more() {
+    // Each voucher is for what is served: all of it is taken, at once or at the close.
+    let world = whole(10);
+    let challenge = world.open();
+    world
+        .send(get(world.payer.voucher(&challenge, 20)))
+        .served();
+    let (gate, id) = (world.gate.clone(), world.payer.channel());
+    let closed = world.run(async move { gate.close_channel(id).await.unwrap() });
+    assert_eq!((closed.captured, world.captured()), (20, 20));
+
+    // The payer has signed ahead, and shows one for what was served.
+    let world = whole(11);
+    let challenge = world.open();
+    world
+        .send(get(world.payer.voucher(&challenge, 100)))
+        .served();
+    let refused = world
+        .send(get(world.payer.close(&challenge, 100)))
+        .refused();
+    assert_eq!(refused.problem.kind, ProblemKind::VerificationFailed);
+    assert!(refused.problem.detail.contains("one for 20"), "{refused:?}");
+    assert_eq!(phase(&world), PhaseName::Active, "it is not even fenced");
+    world.send(get(world.payer.close(&challenge, 20))).state();
+    assert_eq!((world.captured(), phase(&world)), (20, PhaseName::Closed));
+
+    // The payer has signed ahead, and has gone: what was settled is all there is.
+    let world = whole(12);
+    let challenge = world.open();
+    let (gate, id) = (world.gate.clone(), world.payer.channel());
+    world.run(async move { gate.settle_channel(id).await.unwrap() });
+    assert_eq!(world.captured(), COST);
+    world
+        .send(get(world.payer.voucher(&challenge, 100)))
+        .served();
+    let gate = world.gate.clone();
+    let closed = world.run(async move { gate.close_channel(id).await.unwrap() });
+    assert_eq!((closed.captured, world.captured()), (COST, COST));
+    assert_eq!(phase(&world), PhaseName::Closed);
+}
+
+#[test]
+fn a_close_with_a_whole_voucher_that_is_cut_off_anywhere_ends_and_takes_no_more_than_served() {
+    let mut exact = 0;
+    for cut in 0..16 {
+        let mut world = whole(300 + cut);
+        let challenge = world.open();
+        world
+            .send(get(world.payer.voucher(&challenge, 100)))
+            .served();
+        world.sim.disk.cut_power_after(cut);
+        let close = get(world.payer.close(&challenge, 20));
+        let it = crate::common::exchange(world.gate.clone(), close.clone(), world.route());
+        drop(world.start(it));
+        world.sim.run_for(Duration::from_secs(1));
+        world.restart();
+        world.send(close).state();
+        let gate = world.gate.clone();
+        let report = world.run(async move { gate.recover_channels().await });
+        assert_eq!((report.errors, report.left), (0, 0), "cut {cut}");
+        assert_eq!(phase(&world), PhaseName::Closed, "cut {cut}");
+        exact += u32::from(world.captured() == 20);
+        assert!(world.captured() <= 20, "cut {cut}");
+    }
+    assert_eq!(exact, 16, "the payer asked again each time");
+}

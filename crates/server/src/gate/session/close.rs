@@ -75,6 +75,7 @@ impl Gate {
             let status = 200;
             return Ok(Outcome::Acknowledge(Acknowledged { status, receipt }));
         }
+        self.is_exact(&busy, &seen.channel, &voucher)?;
         let challenge_id = credential.challenge.id.as_str();
         let closed = self.close(&busy, Some(voucher), challenge_id).await?;
         Ok(Outcome::Acknowledge(Acknowledged {
@@ -104,7 +105,7 @@ impl Gate {
             voucher: voucher.as_ref().map(|it| it.cumulative),
         };
         let begin = Apply {
-            proof: voucher.map(|it| it.proof),
+            proof: voucher.as_ref().map(|it| it.proof.clone()),
             ..Apply::op(busy.id, busy.rules, op)
         };
         let mut channel = self.change(busy, begin).await?;
@@ -119,7 +120,20 @@ impl Gate {
         if channel.figures().reserved > 0 {
             return Err(GateError::InProgress);
         }
-        self.finish_close(busy, challenge_id).await
+        self.finish_close(busy, challenge_id, voucher).await
+    }
+
+    /// What is captured in whole vouchers is closed with one for what was served: one for more
+    /// would pay for nothing, and the payee may not present it.
+    #[expect(clippy::unused_self, reason = "it reads as the other steps do")]
+    fn is_exact(&self, busy: &Busy, channel: &Channel, voucher: &Voucher) -> Result<(), GateError> {
+        let figures = channel.figures();
+        let used = figures.spent.saturating_add(figures.reserved);
+        let owed = used.max(figures.settled);
+        match busy.rules.caps.partial_capture || voucher.cumulative <= owed {
+            true => Ok(()),
+            false => Err(SessionRefused::not_exact(busy, owed)),
+        }
     }
 
     /// Goes on with a close that was begun and that nothing is reserved under.
@@ -127,6 +141,7 @@ impl Gate {
         &self,
         busy: &Busy,
         challenge_id: &str,
+        shown: Option<Voucher>,
     ) -> Result<Closed, GateError> {
         let seen = self.seen(busy)?;
         if seen.channel.phase().name().is_final() {
@@ -145,6 +160,13 @@ impl Gate {
                 (true, None) => return Err(GateError::OutcomeUnknown),
                 (false, _) => {}
             }
+        }
+        if !busy.rules.caps.partial_capture {
+            let settling = self.begin_whole(busy, shown).await?;
+            let closed = self
+                .end_settlement(busy, &settling, true, challenge_id)
+                .await?;
+            return closed.ok_or(GateError::OutcomeUnknown);
         }
         let highest = seen.voucher.as_ref().map_or(0, |it| it.cumulative);
         let fix = Op::FixCapture { voucher: highest };
@@ -188,12 +210,78 @@ impl Gate {
             .map(drop)
     }
 
+    /// Begins the close of a channel that is captured in whole vouchers: with the highest one when
+    /// it is for no more than was served, else with the one that the payer has shown, else with
+    /// none: then what was settled before is all. What is captured is fixed in the same write that
+    /// journals it, because the voucher that was shown is kept nowhere else.
+    async fn begin_whole(
+        &self,
+        busy: &Busy,
+        shown: Option<Voucher>,
+    ) -> Result<Settling, GateError> {
+        let seen = self.seen(busy)?;
+        let figures = seen.channel.figures();
+        let owed = figures.spent.max(figures.settled);
+        let mut known = [seen.voucher, shown].into_iter().flatten();
+        let voucher = known.find(|it| it.cumulative <= owed);
+        let amount = voucher.as_ref().map_or(0, |it| it.cumulative);
+        let capture = amount.max(figures.settled);
+        if capture < owed {
+            let lost = owed - capture;
+            tracing::warn!(channel = %busy.id, lost, "no voucher is for what was served");
+        }
+        let voucher = voucher.filter(|it| it.cumulative > figures.settled);
+        let settling = self
+            .sign_settlement(busy, (capture, true), voucher.as_ref())
+            .await?;
+        if let Some(publish) = self.publishes(busy, voucher.as_ref()) {
+            self.change(busy, Apply::op(busy.id, busy.rules, publish))
+                .await?;
+        }
+        let fix = Op::FixCapture { voucher: amount };
+        let begin = Apply {
+            work: ChannelWork::Begin(Box::new(settling.clone())),
+            ..Apply::op(busy.id, busy.rules, fix)
+        };
+        self.change(busy, begin).await?;
+        Ok(settling)
+    }
+
     /// Signs a settlement, and journals it.
     async fn begin_settlement(
         &self,
         busy: &Busy,
         capture: u128,
         last: bool,
+    ) -> Result<Settling, GateError> {
+        let voucher = self.seen(busy)?.voucher;
+        let settling = self
+            .sign_settlement(busy, (capture, last), voucher.as_ref())
+            .await?;
+        let begin = Apply {
+            id: busy.id,
+            rules: busy.rules,
+            op: self.publishes(busy, voucher.as_ref()),
+            proof: None,
+            work: ChannelWork::Begin(Box::new(settling.clone())),
+        };
+        self.change(busy, begin).await?;
+        Ok(settling)
+    }
+
+    /// What is to be written down before a voucher is shown to others.
+    #[expect(clippy::unused_self, reason = "it reads as the other steps do")]
+    fn publishes(&self, busy: &Busy, voucher: Option<&Voucher>) -> Option<Op> {
+        let shown = voucher.filter(|_| busy.rules.caps.public_settlement)?;
+        let cumulative = shown.cumulative;
+        Some(Op::Publish { cumulative })
+    }
+
+    async fn sign_settlement(
+        &self,
+        busy: &Busy,
+        (capture, last): (u128, bool),
+        voucher: Option<&Voucher>,
     ) -> Result<Settling, GateError> {
         let seen = self.seen(busy)?;
         let details = record::ChannelDetails::decode(&seen.details).map_err(GateError::Record)?;
@@ -202,7 +290,7 @@ impl Gate {
         let request = SettleRequest {
             channel: busy.id,
             terms: &details.terms,
-            voucher: seen.voucher.as_ref(),
+            voucher,
             capture,
             last,
             key,
@@ -212,22 +300,11 @@ impl Gate {
             tracing::warn!(channel = %busy.id, %error, "a settlement was not prepared");
             GateError::OutcomeUnknown
         })?;
-        let settling = Settling {
+        Ok(Settling {
             artefact: record::encode_artefact(&artefact).into(),
             capture,
             last,
-        };
-        let highest = seen.voucher.as_ref().map(|it| it.cumulative);
-        let publish = highest.filter(|_| busy.rules.caps.public_settlement);
-        let begin = Apply {
-            id: busy.id,
-            rules: busy.rules,
-            op: publish.map(|cumulative| Op::Publish { cumulative }),
-            proof: None,
-            work: ChannelWork::Begin(Box::new(settling.clone())),
-        };
-        self.change(busy, begin).await?;
-        Ok(settling)
+        })
     }
 
     /// Executes a settlement that is journaled, and writes down what became of it. `None` when

@@ -79,6 +79,18 @@ impl SessionRefused {
         )))
     }
 
+    /// A close with a voucher for more than was served, where nothing less can be captured.
+    pub(super) fn not_exact(busy: &Busy, owed: u128) -> GateError {
+        let detail = format!(
+            "what a voucher of this channel is for is captured as a whole: close it with one for \
+             {owed}, which is what was served"
+        );
+        let kind = ProblemKind::VerificationFailed;
+        let mut refused = Self::of(kind, detail, Some(&busy.text));
+        refused.session.spent = Some(owed);
+        GateError::Session(Box::new(refused))
+    }
+
     /// The request was charged before, under its Idempotency-Key, and is not delivered again.
     pub(super) fn charged(busy: &Busy, channel: &Channel, metered: bool) -> GateError {
         let detail = match metered {

@@ -173,7 +173,7 @@ impl Gate {
             if seen.channel.figures().reserved > 0 {
                 return Err(GateError::InProgress);
             }
-            return self.finish_close(&busy, "").await.map(|_| true);
+            return self.finish_close(&busy, "", None).await.map(|_| true);
         }
         self.settle_channel(id).await.map(|()| false)
     }
