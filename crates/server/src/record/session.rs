@@ -267,4 +267,43 @@ mod tests {
             assert_eq!(SpendReceipt::decode(&bytes), Ok(told));
         }
     }
+
+    /// What a damaged disk hands back is refused, or is a record like any other.
+    #[test]
+    fn damaged_records_never_panic_and_what_is_read_is_written_again() {
+        let told = SpendReceipt {
+            challenge_id: "challenge".to_owned(),
+            at: Timestamp::from_millis(1 << 40),
+            figures: Some((9, 7)),
+        };
+        let details = ChannelDetails {
+            method: "ledger".to_owned(),
+            currency: usd(),
+            voucher_delta_min: 5,
+            terms: vec![9; 20],
+        };
+        let funded = funding(FundingKind::Open, true).encode();
+        let mut read = 0;
+        for good in [told.encode(), details.encode(), funded] {
+            for at in 0..good.len() {
+                for byte in 0..=u8::MAX {
+                    let mut bytes = good.clone();
+                    bytes[at] = byte;
+                    if let Ok(it) = SpendReceipt::decode(&bytes) {
+                        assert_eq!(SpendReceipt::decode(&it.encode()), Ok(it));
+                        read += 1;
+                    }
+                    if let Ok(it) = ChannelDetails::decode(&bytes) {
+                        assert_eq!(ChannelDetails::decode(&it.encode()), Ok(it));
+                        read += 1;
+                    }
+                    if let Ok(it) = Funding::decode(&bytes) {
+                        assert_eq!(Funding::decode(&it.encode()), Ok(it));
+                        read += 1;
+                    }
+                }
+            }
+        }
+        assert!(read > 1_000, "{read}");
+    }
 }
