@@ -50,6 +50,10 @@ pub const DEPOSIT_REQUESTS: u128 = 100;
 pub const AHEAD_PART: u128 = 10;
 /// Most channels to one payee at once.
 pub const CHANNELS_PER_PAYEE: usize = 4;
+/// Words that a hash chain is to have at most. What a word is worth follows from it.
+pub const CHAIN_WORDS_MAX: u128 = 65_536;
+/// A hash chain is to last for so many times the first deposit, so that the deposit can grow.
+pub const CHAIN_ROOM: u128 = 4;
 /// Times that a refused voucher is put right within one call, before the call is given up.
 pub const SESSION_REFUSALS_MAX: u32 = 3;
 /// Longest event of a stream that is looked at for the payment's sake, bytes.

@@ -58,6 +58,7 @@ fn opened() -> [SessionStep; 3] {
             channel: "c1".into(),
             deposit: 1_000,
             grain: 1,
+            most: None,
         },
         SessionStep::Opened,
     ]

@@ -25,7 +25,7 @@ use stiver_client::{
     outbox::MemoryOutbox,
     pins::MemoryPins,
     policy,
-    session::{LaneSessions, Session, SessionLimits, SessionParts, SessionState},
+    session::{LaneSessions, Session, SessionLimits, SessionParts, SessionState, VoucherKind},
 };
 use stiver_core::{Amount, Currency};
 use stiver_env::BoxFuture;
@@ -264,6 +264,22 @@ impl World {
         Ok((status, body.unwrap().to_bytes(), payment))
     }
 
+    /// The program ends without a word, and another one begins.
+    fn restart(&mut self, limits: SessionLimits) {
+        // The first one holds its lane until it ends.
+        let nobody = PaymentClient::new(Parts {
+            env: self.simulation.env(),
+            payers: Vec::new(),
+            policy: Arc::new(policy::dangerous_allow_any_amount()),
+            outbox: Arc::new(MemoryOutbox::new(self.simulation.env().clock)),
+            pins: Arc::new(MemoryPins::new()),
+            options: Options::default(),
+        });
+        drop(std::mem::replace(&mut self.client, nobody));
+        self.simulation.run_for(std::time::Duration::from_secs(1));
+        self.client = client(&self.simulation, &self.ledger, limits);
+    }
+
     fn sessions(&self) -> Vec<Session> {
         self.simulation.block_on(self.client.sessions()).unwrap()
     }
@@ -351,6 +367,41 @@ fn a_session_opens_pays_tops_up_and_closes_to_the_base_unit() {
 }
 
 #[test]
+fn a_hash_chain_pays_is_resumed_by_the_next_program_and_is_replaced_when_it_ends() {
+    let limits = SessionLimits::new(dollars("0.5"))
+        .with_deposit(dollars("0.03"))
+        .with_voucher(VoucherKind::HashChain);
+    let mut world = World::new(limits.clone());
+    for _ in 0..5 {
+        world.send().unwrap();
+    }
+    let before = world.sessions().remove(0);
+    assert_eq!((before.bounds.grain, before.signed), (COST, 5 * COST));
+    // Four deposits long, whatever may be set aside.
+    assert_eq!((before.bounds.cap, before.deposit), (12 * COST, 6 * COST));
+    world.restart(limits);
+    for _ in 5..12 {
+        let (_, _, payment) = world.send().unwrap();
+        assert_eq!(payment.unwrap().terms.amount, usd().units(COST));
+    }
+    assert_eq!(world.sessions().len(), 1);
+    // All words are shown: it is closed, and another one takes its place.
+    let (status, ..) = world.send().unwrap();
+    assert_eq!(status, 200);
+    let sessions = world.sessions();
+    assert_eq!(sessions.len(), 2);
+    let (first, second) = (&sessions[0], &sessions[1]);
+    assert_eq!(
+        (first.state, first.captured),
+        (SessionState::Closed, Some(12 * COST))
+    );
+    assert_eq!((second.state, second.signed), (SessionState::Open, COST));
+    assert_eq!(world.close().captured, Some(COST));
+    assert_eq!(world.balance(SHOP), (1_000_000 + 13 * COST, 0));
+    assert_eq!(world.shop.served.load(Ordering::SeqCst), 13);
+}
+
+#[test]
 fn a_lost_answer_is_not_paid_twice() {
     let world = World::new(SessionLimits::new(dollars("0.5")));
     world.send().unwrap();
@@ -373,18 +424,7 @@ fn the_next_program_goes_on_with_the_channel_that_the_last_one_left() {
     let before = world.sessions().remove(0);
     assert_eq!((before.signed, before.in_flight.len()), (2 * COST, 1));
     world.shop.lost.store(0, Ordering::SeqCst);
-    // The first program holds its lane until it ends.
-    let nobody = PaymentClient::new(Parts {
-        env: world.simulation.env(),
-        payers: Vec::new(),
-        policy: Arc::new(policy::dangerous_allow_any_amount()),
-        outbox: Arc::new(MemoryOutbox::new(world.simulation.env().clock)),
-        pins: Arc::new(MemoryPins::new()),
-        options: Options::default(),
-    });
-    drop(std::mem::replace(&mut world.client, nobody));
-    let limits = SessionLimits::new(dollars("0.5"));
-    world.client = client(&world.simulation, &world.ledger, limits);
+    world.restart(SessionLimits::new(dollars("0.5")));
     let (status, ..) = world.send().unwrap();
     assert_eq!(status, 200);
     let sessions = world.sessions();

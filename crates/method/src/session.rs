@@ -481,6 +481,15 @@ pub trait VoucherSigner: Send {
     fn channel(&self) -> ChannelId;
     /// Vouchers are multiples of this many base units; 1 where any figure can be signed.
     fn granularity(&self) -> u128;
+    /// The largest voucher that this signer can ever make: a hash chain has an end.
+    fn most(&self) -> u128 {
+        u128::MAX
+    }
+    /// How far a voucher may lie above the one that the payee took last, or above nothing. A payee
+    /// refuses one that is further: send some in between.
+    fn leap_max(&self) -> u128 {
+        u128::MAX
+    }
     /// Signs the smallest voucher of at least `cumulative` base units: above it by less than
     /// [`VoucherSigner::granularity`]. Journal the voucher's figure before it is sent.
     ///

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::{EXIT_CODES, WalletChoice, data::Data};
 
@@ -86,12 +86,31 @@ pub(crate) struct Payment {
     /// take for nothing. A tenth of the deposit when it is not given.
     #[arg(long, value_name = "AMOUNT", requires = "session")]
     pub(crate) sign_ahead: Option<String>,
+    /// How the vouchers of a session that is opened are made: each signed, or as words of a hash
+    /// chain, which cost next to nothing to make and to check and are worth a fixed step each.
+    /// What the server prefers when it is not given.
+    #[arg(
+        long,
+        value_name = "KIND",
+        requires = "session",
+        env = "STIVER_VOUCHER"
+    )]
+    pub(crate) voucher: Option<Voucher>,
     /// Close the session when the answer has been read: what was not used comes back.
     #[arg(long, requires = "session")]
     pub(crate) close: bool,
     /// Finish an earlier payment whose outcome is unknown: its id in `stiver wallet history`.
     #[arg(long, value_name = "CALL", conflicts_with_all = ["url", "dry_run"])]
     pub(crate) resume: Option<String>,
+}
+
+/// How vouchers are made.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Voucher {
+    /// Each is signed.
+    Ed25519,
+    /// Each is a word of a hash chain.
+    HashChain,
 }
 
 /// What is sent.

@@ -291,6 +291,7 @@ pub(crate) fn row(session: &Session) -> Value {
         "captured": session.captured.map(|units| units.to_string()),
         "display": session.amount(session.signed).to_string(),
         "inFlight": session.in_flight.len(),
+        "step": session.bounds.grain.to_string(),
         "requests": session.requests,
         "vouchers": session.vouchers,
         "withdrawableAt": session.withdrawable_at.map(Timestamp::to_rfc3339),

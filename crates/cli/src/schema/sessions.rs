@@ -89,6 +89,10 @@ pub(super) fn session() -> Value {
             ),
             ("display", text("What is signed, for people.")),
             ("inFlight", whole("Requests whose outcome is not known.")),
+            (
+                "step",
+                units("What vouchers are multiples of: 1, or a word of its chain."),
+            ),
             ("requests", whole("Requests begun.")),
             ("vouchers", whole("Vouchers signed.")),
             (

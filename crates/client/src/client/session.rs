@@ -4,6 +4,7 @@
 mod end;
 mod own;
 mod stream;
+mod vouchers;
 mod work;
 
 use std::sync::Arc;
@@ -30,7 +31,7 @@ use crate::{
     origin::RealmClaim,
     outbox::Terms,
     session::{
-        OwnMeter, SessionParts, SessionState, SessionStep, SessionTerms, Told,
+        OverLimit, OwnMeter, SessionParts, SessionState, SessionStep, SessionTerms, Told,
         lease::{Scope, SessionOffer, Sessions},
         policy::request_cost,
     },
@@ -230,6 +231,12 @@ impl PaymentClient {
         for _ in 0..=limits::SESSION_REFUSALS_MAX {
             let credential = match (work.authorise(agree, least).await, refused.take()) {
                 (Ok(credential), _) => credential,
+                (Err(error), None) if is_limit(&error) && work.is_worn() => {
+                    if !work.retire().await {
+                        return Err(error);
+                    }
+                    continue;
+                }
                 (Err(error), None) => return Err(error),
                 (Err(error), Some(refusal)) => {
                     // The payee did not serve it: what was agreed for it is free.
@@ -424,6 +431,17 @@ fn judge(head: &Head) -> Meaning {
         Meaning::Answered if !head.receipts().is_empty() => Meaning::Paid,
         other => other,
     }
+}
+
+/// True when the limit of a session is in the way.
+fn is_limit(error: &CallError) -> bool {
+    let CallError::Session { failure, .. } = error else {
+        return false;
+    };
+    matches!(
+        **failure,
+        SessionFailure::OverLimit(OverLimit::Session { .. })
+    )
 }
 
 fn is_gone(kind: Option<ProblemKind>) -> bool {

@@ -349,7 +349,10 @@ impl SessionStep {
                 channel,
                 deposit,
                 grain,
+                most,
             } => {
+                let most = most.unwrap_or(u128::MAX);
+                session.bounds.cap = session.bounds.cap.min(most.max(*deposit));
                 within_cap(*deposit, session.bounds.cap)?;
                 session.state = SessionState::Opening;
                 session.channel = Some(channel.clone());

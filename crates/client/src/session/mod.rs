@@ -35,7 +35,7 @@ pub use machine::{
     SessionEvent, SessionMachine, SessionRefusal, SessionReply,
 };
 pub use meter::OwnMeter;
-pub use policy::{ChannelPlan, OverLimit, SessionLimits};
+pub use policy::{ChannelPlan, OverLimit, SessionLimits, VoucherKind};
 pub use record::{
     Bounds, ChannelRecord, Session, SessionId, SessionIdError, SessionSecrets, SessionState,
     SessionStep, SessionTerms, Told,

@@ -2,7 +2,7 @@
 //! far ahead of what was delivered is signed. Pure.
 
 use stiver_core::Amount;
-use stiver_method::session::{SessionView, UnitPrice};
+use stiver_method::session::{SessionView, UnitPrice, VoucherScheme};
 
 use super::Bounds;
 use crate::limits;
@@ -32,6 +32,8 @@ pub struct SessionLimits {
     /// The most that a unit may cost, for the units that are named here. A request at a higher
     /// price is not paid for, in an open channel neither: prices change from request to request.
     pub max_prices: Vec<UnitPrice>,
+    /// How the vouchers of a channel that is opened are made. `None`: the method chooses.
+    pub voucher: Option<VoucherKind>,
     /// Most channels to one payee at once: requests that go on at the same time need one each.
     /// [`limits::CHANNELS_PER_PAYEE`] by default.
     pub channels_per_payee: usize,
@@ -49,6 +51,7 @@ impl SessionLimits {
             max_request: None,
             sign_ahead: None,
             max_prices: Vec::new(),
+            voucher: None,
             channels_per_payee: limits::CHANNELS_PER_PAYEE,
             keep_events: false,
         }
@@ -79,6 +82,13 @@ impl SessionLimits {
     #[must_use]
     pub fn with_sign_ahead(mut self, sign_ahead: Amount) -> Self {
         self.sign_ahead = Some(sign_ahead);
+        self
+    }
+
+    /// Makes the vouchers of new channels so.
+    #[must_use]
+    pub fn with_voucher(mut self, voucher: VoucherKind) -> Self {
+        self.voucher = Some(voucher);
         self
     }
 
@@ -126,7 +136,28 @@ impl SessionLimits {
             window,
             grain: 1,
         };
-        Ok(ChannelPlan { deposit, bounds })
+        let scheme = match self.voucher {
+            None => None,
+            Some(VoucherKind::Signed) => Some(VoucherScheme::Signed),
+            Some(VoucherKind::HashChain) => {
+                let price =
+                    cost.unwrap_or_else(|| price_of(view).map_or(1, |it| it.amount.units()));
+                let most = deposit.saturating_mul(limits::CHAIN_ROOM).min(free);
+                let step = chain_step(price.max(1), most);
+                if step > window.max(least) {
+                    return Err(OverLimit::Coarse {
+                        step: currency.units(step),
+                        ahead: currency.units(window),
+                    });
+                }
+                Some(VoucherScheme::HashChain { step })
+            }
+        };
+        Ok(ChannelPlan {
+            deposit,
+            bounds,
+            scheme,
+        })
     }
 
     /// Whether requests may be paid for at these prices.
@@ -197,6 +228,23 @@ pub struct ChannelPlan {
     pub deposit: u128,
     /// What this side holds itself to.
     pub bounds: Bounds,
+    /// How its vouchers are made; `None` where the method chooses.
+    pub scheme: Option<VoucherScheme>,
+}
+
+/// How vouchers are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VoucherKind {
+    /// Each is signed: for any amount.
+    Signed,
+    /// Each is a word of a hash chain, one hash to make and to verify: for multiples of a step.
+    HashChain,
+}
+
+/// What a word is worth: the price, or as many times the price as a chain for `most` needs.
+fn chain_step(price: u128, most: u128) -> u128 {
+    let times = most.div_ceil(price.saturating_mul(limits::CHAIN_WORDS_MAX));
+    price.saturating_mul(times.max(1))
 }
 
 /// A limit of the payer's own is in the way: nothing was signed.
@@ -226,6 +274,17 @@ pub enum OverLimit {
         asked: String,
         /// The limit.
         limit: String,
+    },
+    /// The words of a hash chain would be too large.
+    #[error(
+        "a word of the hash chain would be worth {step}, and at most {ahead} is signed ahead: set \
+         less aside, or let vouchers be signed"
+    )]
+    Coarse {
+        /// What a word would be worth.
+        step: Amount,
+        /// How far ahead may be signed.
+        ahead: Amount,
     },
     /// No limit is set for the currency.
     #[error("no limit for sessions is set in the currency {0}")]
@@ -366,6 +425,31 @@ mod tests {
         );
         view.prices[0].unit = Some("request".into());
         assert_eq!(request_cost(&view.prices), Some(1));
+    }
+
+    #[test]
+    fn a_word_is_worth_the_price_or_as_much_as_the_length_of_a_chain_asks_for() {
+        let chains =
+            |max| SessionLimits::new(usd().units(max)).with_voucher(VoucherKind::HashChain);
+        let step = |limits: SessionLimits, price, suggested| {
+            let plan = limits.plan(&view(price, Some("byte"), Some(suggested)), 0);
+            match plan.map(|plan| plan.scheme) {
+                Ok(Some(VoucherScheme::HashChain { step })) => Ok(step),
+                Ok(other) => panic!("{other:?}"),
+                Err(error) => Err(error),
+            }
+        };
+        assert_eq!(step(chains(1_000_000), 20, 100_000), Ok(20));
+        // Four deposits of a million units in 65,536 words.
+        assert_eq!(step(chains(u128::MAX), 1, 1_000_000), Ok(62));
+        assert_eq!(step(chains(u128::MAX), 20, 1_000_000), Ok(80));
+        assert_eq!(step(chains(1_000_000), 20, 1_000_000), Ok(20));
+        let ahead = chains(u128::MAX).with_sign_ahead(usd().units(50));
+        let refused = step(ahead, 1, 1_000_000);
+        assert!(
+            matches!(refused, Err(OverLimit::Coarse { .. })),
+            "{refused:?}"
+        );
     }
 
     proptest! {

@@ -326,6 +326,13 @@ pub enum SessionStep {
         /// What vouchers are multiples of.
         #[serde(with = "wire::units")]
         grain: u128,
+        /// The most that vouchers can ever be for, where they come to an end.
+        #[serde(
+            default,
+            with = "wire::some_units",
+            skip_serializing_if = "Option::is_none"
+        )]
+        most: Option<u128>,
     },
     /// The opening was confirmed: by the payee's receipt or by the rail.
     Opened,

@@ -52,6 +52,7 @@ fn opening(deposit: u128, grain: u128) -> SessionStep {
         channel: "c1".into(),
         deposit,
         grain,
+        most: None,
     }
 }
 

@@ -62,6 +62,8 @@ struct Book {
     channels: HashMap<ChannelId, ChannelState>,
     done: HashMap<Vec<u8>, ChannelId>,
     now_ms: u64,
+    /// How far a voucher may be above the last one.
+    leap: Option<u128>,
     /// What has been captured or can be, by the highest voucher seen.
     down: bool,
 }
@@ -73,6 +75,10 @@ impl Rail {
 
     pub(crate) fn channels(&self) -> Vec<ChannelState> {
         self.book().channels.values().cloned().collect()
+    }
+
+    pub(crate) fn leaps(&self, most: u128) {
+        self.book().leap = Some(most);
     }
 
     pub(crate) fn go_down(&self) {
@@ -173,7 +179,7 @@ fn proof(action: &str, voucher: &Voucher) -> Proof {
     }
 }
 
-struct PlainSigner(ChannelId);
+struct PlainSigner(ChannelId, u128);
 
 impl VoucherSigner for PlainSigner {
     fn channel(&self) -> ChannelId {
@@ -181,6 +187,9 @@ impl VoucherSigner for PlainSigner {
     }
     fn granularity(&self) -> u128 {
         1
+    }
+    fn leap_max(&self) -> u128 {
+        self.1
     }
     fn sign<'a>(
         &'a mut self,
@@ -268,7 +277,8 @@ impl PayerSession for PlainPayer {
     }
 
     fn signer(&self, record: &[u8]) -> Result<Box<dyn VoucherSigner>, Unpayable> {
-        Ok(Box::new(PlainSigner(channel_of(record))))
+        let leap = self.rail.book().leap.unwrap_or(u128::MAX);
+        Ok(Box::new(PlainSigner(channel_of(record), leap)))
     }
 
     fn fund<'a>(
@@ -572,10 +582,13 @@ impl Payee {
             _ => {}
         }
         let deposit = self.2.book().channels.get(&channel)?.deposit;
+        let leap_max = self.2.book().leap.unwrap_or(u128::MAX);
         let mut shop = self.shop();
         let account = shop.accounts.get_mut(&channel)?;
         if let Some(cumulative) = units(payload, "cumulativeAmount") {
             assert!(cumulative <= deposit, "a voucher beyond the deposit");
+            let leap = cumulative.saturating_sub(account.accepted);
+            assert!(leap <= leap_max, "a voucher too far ahead: {leap}");
             account.accepted = account.accepted.max(cumulative);
         }
         for waker in shop.wakers.drain(..) {

@@ -354,6 +354,25 @@ fn a_plain_body_that_never_ends_is_signed_for_up_to_the_limit_of_a_request() {
 }
 
 #[test]
+fn vouchers_that_may_not_leap_are_sent_in_steps() {
+    let own = ahead(100_000, 400).with_deposit(fixtures::micro_usd(5_000));
+    let show = Show::new(own, "byte", false);
+    show.world.payee.shop().price = 1;
+    show.world.rail.leaps(70);
+    let show = show.with((0..30).map(|_| Do::Bytes(60)));
+    let mut reply = show.begin();
+    assert_eq!(
+        show.world.session().signed,
+        70,
+        "the first comes with the opening"
+    );
+    assert_eq!(show.read(reply.body_mut()), (1_800, false));
+    assert_eq!(show.world.session().agreed, 1_800);
+    // Nobody leaps when it is closed either.
+    assert_eq!(show.world.close().unwrap().captured, Some(1));
+}
+
+#[test]
 fn a_body_that_breaks_off_for_want_of_payment_is_told_from_one_that_just_breaks() {
     for (limit, unpaid) in [(300, true), (100_000, false)] {
         let own = ahead(100_000, 200).with_max_request(fixtures::micro_usd(limit));

@@ -2,7 +2,7 @@
 
 use stiver_channel::{
     ChannelId, Voucher,
-    voucher::chain::{Hasher, TermsError, Word, Words},
+    voucher::chain::{Hasher, SKIP_MAX, TermsError, Word, Words},
 };
 use stiver_ledger::{
     id::{HoldId, LedgerId},
@@ -145,6 +145,14 @@ impl VoucherSigner for ChainSigner {
 
     fn granularity(&self) -> u128 {
         self.chain.step
+    }
+
+    fn most(&self) -> u128 {
+        self.chain.step.saturating_mul(u128::from(self.chain.words))
+    }
+
+    fn leap_max(&self) -> u128 {
+        self.chain.step.saturating_mul(u128::from(SKIP_MAX))
     }
 
     /// A word confirms nothing beside itself: an ack is left out.

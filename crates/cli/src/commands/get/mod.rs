@@ -27,7 +27,7 @@ use stiver_client::{
     Answer, CallError, CallId, MoneyMoved, Origin, Parts, PayingClient, PaymentClient,
     outbox::{Entry, HistoryFilter, MemoryOutbox, OutboxError},
     pins::MemoryPins,
-    session::SessionLimits,
+    session::{SessionLimits, VoucherKind},
 };
 use stiver_core::{Amount, Currency, name::MethodName};
 use stiver_env::Env;
@@ -43,7 +43,7 @@ use self::{
     watch::Watch,
 };
 use crate::{
-    args::get::Get,
+    args::get::{Get, Voucher},
     failure::{Advice, Again, Failure, FailureKind, UsageContext},
     output::Output,
     payer::{amount_of, ledger_payer, open_wallet, remote_ledger, session_parts},
@@ -322,6 +322,10 @@ impl Purse {
         limits.deposit = deposit;
         limits.max_request = max_request.cloned();
         limits.sign_ahead = read(&asked.sign_ahead)?;
+        limits.voucher = asked.voucher.map(|kind| match kind {
+            Voucher::Ed25519 => VoucherKind::Signed,
+            Voucher::HashChain => VoucherKind::HashChain,
+        });
         Ok(Some((limits, limit)))
     }
 

@@ -11,7 +11,7 @@ use stiver_method::{
 };
 
 use super::{
-    super::{Exchange, Outgoing, PaymentClient, note_text, pay, words},
+    super::{Exchange, Outgoing, PaymentClient, Side, note_text, pay, words},
     work::{ask_aside, ended},
 };
 use crate::{
@@ -244,11 +244,20 @@ impl PaymentClient {
         exchange: &E,
     ) -> Result<Session, CallError> {
         let mut lease = self.all()?.lease_of(id).await;
-        let mut ending = self.ending(id).await?;
         if let Some(lease) = &mut lease {
             lease.session = None;
             lease.signer = None;
         }
+        self.close_held(id, &exchange.side()).await
+    }
+
+    /// Asks the payee to close a session that nobody else uses meanwhile.
+    pub(super) async fn close_held(
+        &self,
+        id: SessionId,
+        side: &Arc<dyn Side>,
+    ) -> Result<Session, CallError> {
+        let mut ending = self.ending(id).await?;
         if ending.session.state == SessionState::Intended
             || ending.session.state == SessionState::Opening
         {
@@ -262,7 +271,10 @@ impl PaymentClient {
         let signer = ending.payer.signer(&record.0);
         let mut signer = signer.map_err(|why| unusable(why.to_string()))?;
         ending.record(SessionStep::Closing).await?;
-        let voucher = signer.sign(ending.session.signed, None).await;
+        // Not so far above the last one that the payee has that it could not be verified.
+        let reach = ending.session.accepted.saturating_add(signer.leap_max());
+        let last = signer.sign(ending.session.signed.min(reach), None);
+        let voucher = last.await;
         let voucher = voucher.map_err(|source| failed(id, SessionFailure::Pay(source)))?;
         let proof = ending.payer.close(&voucher);
         let proof = proof.map_err(|refusal| unusable(refusal.detail))?;
@@ -279,7 +291,7 @@ impl PaymentClient {
             (self.parts(), self.sessions.as_deref()),
         )?;
         let credential = pay::credential_of(&challenge, proof);
-        let answer = ask_aside(self, &outgoing, &exchange.side(), &credential).await;
+        let answer = ask_aside(self, &outgoing, side, &credential).await;
         if ending.ended_at_the_rail().await? {
             return Ok(ending.session);
         }

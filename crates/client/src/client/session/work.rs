@@ -24,8 +24,7 @@ use crate::{
     pins::Claim,
     policy::{Decision, PaymentView, Trust},
     session::{
-        ChannelRecord, Session, SessionId, SessionJournalError, SessionRefusal, SessionSecrets,
-        SessionState, SessionStep, Told,
+        ChannelRecord, Session, SessionId, SessionSecrets, SessionState, SessionStep, Told,
         lease::{Lease, SessionOffer, Sessions, Signing},
         policy::request_cost,
     },
@@ -43,6 +42,8 @@ pub(crate) struct Work {
     pub(super) signatures: u32,
     /// Something that lets the payee take money has left.
     pub(super) sent: bool,
+    /// The highest voucher that the payee has, as far as is known.
+    pub(super) taken: u128,
     /// When the request began.
     pub(super) since: Timestamp,
     /// Tells the caller what became of a body that is paid for as it comes.
@@ -79,6 +80,7 @@ impl Work {
             side,
             signatures: 0,
             sent: false,
+            taken: 0,
             since: client.now(),
             streamed: Streamed::default(),
         })
@@ -195,129 +197,6 @@ impl Work {
         proof.map_err(|why| self.failed(SessionFailure::RailRefused(why.detail)))
     }
 
-    /// What the voucher is to be for. Tops the channel up when that is needed and allowed.
-    pub(super) async fn target(&mut self, agree: u128, least: u128) -> Result<u128, CallError> {
-        let metered = request_cost(&self.offer.view.prices).is_none();
-        let ahead = self.ahead(agree);
-        let session = self.session()?;
-        let agreed = session.agreed.saturating_add(agree);
-        let needed = least.max(agreed).max(session.signed);
-        // What a payee claims is compared before anything is set aside for it.
-        let most = agreed.saturating_add(ahead);
-        let most = most.saturating_add(session.bounds.grain.saturating_sub(1));
-        if needed > session.signed && needed > most {
-            return Err(self.claims(needed, most));
-        }
-        if needed > session.backing() && session.state == SessionState::Open {
-            self.top_up(needed).await?;
-        }
-        let session = self.session()?;
-        let allowed = session.bounds.may_sign(agreed, session.backing()).min(most);
-        let wanted = match metered {
-            // As far ahead as it may be, so that the stream need not wait for long.
-            true => needed.max(agreed.saturating_add(ahead).min(allowed)),
-            false => needed,
-        };
-        let step = wanted.saturating_sub(session.signed);
-        let wanted = match step {
-            0 => wanted,
-            _ => wanted.max(
-                session
-                    .signed
-                    .saturating_add(self.offer.view.min_voucher_delta),
-            ),
-        };
-        let rounded = session.bounds.round_up(wanted).unwrap_or(u128::MAX);
-        if rounded > session.signed && rounded > allowed {
-            return Err(self.claims(rounded, allowed));
-        }
-        Ok(rounded)
-    }
-
-    fn claims(&self, asked: u128, allowed: u128) -> CallError {
-        let currency = &self.offer.terms.currency;
-        self.failed(SessionFailure::Claims {
-            asked: currency.units(asked),
-            allowed: currency.units(allowed),
-        })
-    }
-
-    /// How far ahead of what is agreed, `agree` of it now, the voucher of a metered request may be.
-    pub(super) fn ahead(&self, agree: u128) -> u128 {
-        let Some(session) = &self.lease.session else {
-            return 0;
-        };
-        let limits = &self.sessions.parts.limits;
-        let agreed = session.in_flight.get(&self.id).copied().unwrap_or(0);
-        let agreed = agreed.saturating_add(agree);
-        let most = limits
-            .max_request
-            .as_ref()
-            .map_or(u128::MAX, |most| most.units());
-        session.bounds.window.min(most.saturating_sub(agreed))
-    }
-
-    /// Journals what is signed, then signs it.
-    pub(super) async fn sign(
-        &mut self,
-        cost: u128,
-        cumulative: u128,
-    ) -> Result<Voucher, CallError> {
-        let request = self.id;
-        let step = SessionStep::Signing {
-            request,
-            cost,
-            cumulative,
-        };
-        self.record(step)
-            .await
-            .map_err(|error| self.translate(error))?;
-        self.signer().await?;
-        let Some(signer) = self.lease.signer.as_mut() else {
-            return Err(self.failed(SessionFailure::NotOpen));
-        };
-        let voucher = signer.signer().sign(cumulative, None).await;
-        self.signatures = self.signatures.saturating_add(1);
-        match voucher {
-            Ok(voucher) if voucher.cumulative == cumulative => Ok(voucher),
-            Ok(_) => {
-                let why = "the method made a voucher of another amount".to_owned();
-                Err(self.failed(SessionFailure::RailRefused(why)))
-            }
-            Err(source) => Err(self.failed(SessionFailure::Pay(source))),
-        }
-    }
-
-    /// A journal that refuses to let so much be signed says so in amounts.
-    fn translate(&self, error: CallError) -> CallError {
-        let CallError::Session { failure, .. } = &error else {
-            return error;
-        };
-        let SessionFailure::Journal(SessionJournalError::Refused(SessionRefusal::TooMuch {
-            asked,
-            allowed,
-        })) = failure.as_ref()
-        else {
-            return error;
-        };
-        self.claims(*asked, *allowed)
-    }
-
-    /// Sets up what signs the channel's vouchers, once.
-    async fn signer(&mut self) -> Result<(), CallError> {
-        if self.lease.signer.is_some() {
-            return Ok(());
-        }
-        let record = self.channel_record().await?;
-        let signer = self.offer.payer.signer(&record.0);
-        let signer = signer.map_err(|why| {
-            let source = PayError::Unpayable(why);
-            self.failed(SessionFailure::Pay(source))
-        })?;
-        self.lease.signer = Some(Signing::new(signer));
-        Ok(())
-    }
-
     pub(super) async fn channel_record(&self) -> Result<ChannelRecord, CallError> {
         let secrets = self.secrets().await?;
         let record = secrets.record;
@@ -362,7 +241,7 @@ impl Work {
         let prepared = self.offer.payer.prepare_open(OpenRequest {
             challenge: &self.offer.challenge,
             deposit: &deposit,
-            scheme: None,
+            scheme: plan.scheme,
             call: id.call_key(),
             entropy: Zeroizing::new(self.client.env().random()),
             now,
@@ -386,6 +265,7 @@ impl Work {
             channel: self.offer.payer.channel_text(&prepared.channel),
             deposit: plan.deposit,
             grain: signer.granularity(),
+            most: Some(signer.most()).filter(|most| *most < u128::MAX),
         };
         let secrets = SessionSecrets {
             record: Some(ChannelRecord(prepared.record)),
