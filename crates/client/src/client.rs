@@ -42,7 +42,7 @@ use crate::{
 
 pub use delivery::Delivery;
 pub(crate) use request::Outgoing;
-pub use session::{SessionStream, StreamEnd, Streamed};
+pub use session::{LostChannel, SessionStream, StreamEnd, Streamed};
 use session::{Tried, Within};
 
 /// One way to a server: sends a request and gives its response. The seam between the client and

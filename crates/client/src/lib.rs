@@ -66,8 +66,8 @@ pub mod socket;
 
 pub use body::WatchedBody;
 pub use client::{
-    Answer, Delivery, Exchange, NotSent, Options, Parts, Payment, PaymentClient, Redirects,
-    SessionStream, Side, SideAnswer, StreamEnd, Streamed,
+    Answer, Delivery, Exchange, LostChannel, NotSent, Options, Parts, Payment, PaymentClient,
+    Redirects, SessionStream, Side, SideAnswer, StreamEnd, Streamed,
 };
 pub use error::{CallError, MoneyMoved, Retry, SessionFailure};
 pub use layer::{PayLayer, PayService};

@@ -2,6 +2,8 @@
 //! payee refuses, as far as this side's own record allows.
 
 mod end;
+mod idle;
+mod lost;
 mod own;
 mod stream;
 mod vouchers;
@@ -19,6 +21,7 @@ use stiver_core::{
     problem::{ProblemKind, ReceivedProblem},
 };
 
+pub use lost::LostChannel;
 pub use stream::{SessionStream, StreamEnd, Streamed};
 pub(crate) use work::Work;
 
@@ -362,6 +365,7 @@ impl PaymentClient {
             .remember(scope(&work.outgoing), work.offer.clone());
         let mut payment = work.payment(MoneyMoved::Yes)?;
         work.confirm_opening(fault.is_none()).await?;
+        work.watch_idle();
         payment.receipt = receipt;
         payment.receipt_fault.clone_from(&fault);
         if is_stream && metered {

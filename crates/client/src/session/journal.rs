@@ -47,6 +47,14 @@ pub trait SessionJournal: Send + Sync {
         &self,
         id: SessionId,
     ) -> BoxFuture<'_, Result<Option<SessionSecrets>, SessionJournalError>>;
+    /// Whether a channel is in the journal, also where another process holds it.
+    fn knows<'a>(&'a self, channel: &'a str) -> BoxFuture<'a, Result<bool, SessionJournalError>> {
+        Box::pin(async move {
+            let sessions = self.sessions().await?;
+            let mut channels = sessions.iter().filter_map(|it| it.channel.as_deref());
+            Ok(channels.any(|known| known == channel))
+        })
+    }
     /// Finishes: nothing can be recorded afterwards. The secrets of final channels are wiped at
     /// the latest now.
     fn close(&self) -> BoxFuture<'_, Result<(), SessionJournalError>>;
@@ -200,6 +208,14 @@ impl SessionJournal for LaneSessions {
                 return Ok(None);
             };
             open_secrets(&lock(&lane.0.keys), &live).map(Some)
+        })
+    }
+
+    fn knows<'a>(&'a self, channel: &'a str) -> BoxFuture<'a, Result<bool, SessionJournalError>> {
+        Box::pin(async move {
+            let sessions = session_history(&self.folder, &self.env)?;
+            let mut channels = sessions.iter().filter_map(|it| it.channel.as_deref());
+            Ok(channels.any(|known| known == channel))
         })
     }
 

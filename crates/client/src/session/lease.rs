@@ -2,7 +2,7 @@
 //! that its vouchers are in order.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -91,6 +91,8 @@ pub(crate) struct Sessions {
     /// Opening one channel after the other: so what is set aside is counted right.
     pub(crate) opening: AsyncMutex<()>,
     loaded: AsyncMutex<bool>,
+    /// The channels whose idle time is watched.
+    watched: Mutex<HashSet<SessionId>>,
 }
 
 impl Sessions {
@@ -102,6 +104,7 @@ impl Sessions {
             scopes: Mutex::default(),
             opening: AsyncMutex::default(),
             loaded: AsyncMutex::default(),
+            watched: Mutex::default(),
         }
     }
 
@@ -217,6 +220,23 @@ impl Sessions {
             }
         }
         None
+    }
+
+    /// The place of a channel, when nobody uses it now.
+    pub(crate) fn free_lease_of(&self, id: SessionId) -> Option<Lease> {
+        let lots = lock(&self.lots);
+        let slots = lots.iter().flat_map(|(_, lot)| &lot.slots);
+        let mut free = slots.filter_map(|slot| slot.try_lock_owned());
+        free.find(|lease| lease.session.as_ref().is_some_and(|held| held.id == id))
+    }
+
+    /// True for the first who watches a channel.
+    pub(crate) fn begin_watch(&self, id: SessionId) -> bool {
+        lock(&self.watched).insert(id)
+    }
+
+    pub(crate) fn end_watch(&self, id: SessionId) {
+        lock(&self.watched).remove(&id);
     }
 
     /// The challenge that a request of this scope was answered with before.

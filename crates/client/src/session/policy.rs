@@ -1,6 +1,8 @@
 //! What a payer allows a session: how much is set aside, how much one request may cost, and how
 //! far ahead of what was delivered is signed. Pure.
 
+use std::time::Duration;
+
 use stiver_core::Amount;
 use stiver_method::session::{SessionView, UnitPrice, VoucherScheme};
 
@@ -37,6 +39,9 @@ pub struct SessionLimits {
     /// Most channels to one payee at once: requests that go on at the same time need one each.
     /// [`limits::CHANNELS_PER_PAYEE`] by default.
     pub channels_per_payee: usize,
+    /// Closes a channel that nothing has used for so long, while the program runs. `None`: it stays
+    /// open for the next time.
+    pub idle_close: Option<Duration>,
     /// Leaves `payment-need-voucher` and `payment-receipt` in the events that a program reads. They
     /// are taken out by default.
     pub keep_events: bool,
@@ -53,8 +58,16 @@ impl SessionLimits {
             max_prices: Vec::new(),
             voucher: None,
             channels_per_payee: limits::CHANNELS_PER_PAYEE,
+            idle_close: None,
             keep_events: false,
         }
+    }
+
+    /// Closes channels that nothing has used for so long.
+    #[must_use]
+    pub fn with_idle_close(mut self, idle: Duration) -> Self {
+        self.idle_close = Some(idle);
+        self
     }
 
     /// Sets aside this much at an opening, and by a top-up.

@@ -14,7 +14,10 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full};
-use stiver_client::{CallError, PayLayer, Payment, WatchedBody, session::SessionLimits};
+use stiver_client::{
+    CallError, PayLayer, Payment, WatchedBody,
+    session::{SessionLimits, SessionState},
+};
 use stiver_env::BoxFuture;
 use stiver_testkit::fixtures;
 use tower_layer::Layer;
@@ -480,6 +483,46 @@ fn a_channel_is_free_once_its_body_has_been_read_though_the_response_is_kept() {
     let again = show.begin();
     assert_eq!(show.world.journal.all().len(), 1);
     drop((reply, again));
+}
+
+#[test]
+fn a_channel_that_nothing_uses_is_closed_after_its_time_and_one_in_use_is_not() {
+    let own = ahead(1_000, 20).with_idle_close(Duration::from_secs(60));
+    let show = Show::new(own, "byte", false).with([Do::Say("x"), Do::Say("y")]);
+    let mut reply = show.begin();
+    // A reader that takes its time has the channel.
+    show.world.simulation.run_for(Duration::from_secs(300));
+    assert_eq!(show.world.session().state, SessionState::Open);
+    show.read(reply.body_mut());
+    show.world.simulation.run_for(Duration::from_secs(50));
+    let mut again = show.begin();
+    show.read(again.body_mut());
+    show.world.simulation.run_for(Duration::from_secs(50));
+    assert_eq!(show.world.session().state, SessionState::Open);
+    show.world.simulation.run_for(Duration::from_secs(70));
+    let session = show.world.session();
+    assert_eq!(session.state, SessionState::Closed);
+    assert_eq!(session.captured, Some(show.world.payee.spent()));
+}
+
+#[test]
+fn a_client_that_is_gone_watches_nothing_any_more() {
+    let own = ahead(1_000, 20).with_idle_close(Duration::from_secs(60));
+    let mut show = Show::new(own, "byte", false);
+    let mut reply = show.begin();
+    show.read(reply.body_mut());
+    let spare = World::new(limits(1));
+    drop(reply);
+    show.world.client = spare.client.clone();
+    show.world.simulation.run_for(Duration::from_secs(300));
+    assert_eq!(show.world.session().state, SessionState::Open);
+    assert!(
+        !show
+            .world
+            .payee
+            .actions()
+            .contains(&"HEAD close".to_owned())
+    );
 }
 
 #[test]

@@ -202,7 +202,7 @@ impl PaymentClient {
         CallKey::from_bytes(self.env().random())
     }
 
-    fn all(&self) -> Result<&Arc<Sessions>, CallError> {
+    pub(super) fn all(&self) -> Result<&Arc<Sessions>, CallError> {
         self.sessions.as_ref().ok_or(CallError::Session {
             session: None,
             moved: MoneyMoved::No,
