@@ -376,6 +376,17 @@ pub enum SessionFailure {
     /// No answer tells what became of the request. What was agreed for it counts as spent.
     #[error("{0}")]
     Unknown(LastSeen),
+    /// The payee says that it has a voucher beyond what this side's journal has signed.
+    #[error(
+        "the payee says that it has {claimed} of this session; by this wallet's journal {signed} \
+         was signed. The journal is older than the session, or the payee is wrong"
+    )]
+    Behind {
+        /// What it says.
+        claimed: Amount,
+        /// What was signed.
+        signed: Amount,
+    },
     /// The payee answered without what was asked for.
     #[error("{}", match charged {
         true => "the payee has charged for the request, and does not deliver it again",
@@ -412,6 +423,7 @@ impl SessionFailure {
             Self::RailRefused(_) => "rail-refused",
             Self::Refused(_) => "payment-refused",
             Self::Unknown(_) => "outcome-unknown",
+            Self::Behind { .. } => "journal-behind",
             Self::NotDelivered { .. } => "not-delivered",
             Self::NotOpen => "session-not-open",
             Self::NoPayer(_) => "no-account",

@@ -75,12 +75,7 @@ pub(crate) struct Payment {
     pub(crate) deposit: Option<String>,
     /// The most to set aside for one payee: what is set aside is out of reach until the session is
     /// closed. As much as --deposit when only that is given.
-    #[arg(
-        long,
-        value_name = "AMOUNT",
-        requires = "session",
-        env = "STIVER_MAX_SESSION"
-    )]
+    #[arg(long, value_name = "AMOUNT", env = "STIVER_MAX_SESSION")]
     pub(crate) max_session: Option<String>,
     /// How far a session may sign ahead of what was delivered, and so the most that a payee can
     /// take for nothing. A tenth of the deposit when it is not given.
@@ -89,12 +84,7 @@ pub(crate) struct Payment {
     /// How the vouchers of a session that is opened are made: each signed, or as words of a hash
     /// chain, which cost next to nothing to make and to check and are worth a fixed step each.
     /// What the server prefers when it is not given.
-    #[arg(
-        long,
-        value_name = "KIND",
-        requires = "session",
-        env = "STIVER_VOUCHER"
-    )]
+    #[arg(long, value_name = "KIND", env = "STIVER_VOUCHER")]
     pub(crate) voucher: Option<Voucher>,
     /// Close the session when the answer has been read: what was not used comes back.
     #[arg(long, requires = "session")]

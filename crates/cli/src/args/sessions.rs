@@ -17,7 +17,8 @@ pub(crate) enum Sessions {
     #[command(after_help = EXIT_CODES)]
     Close(Close),
     /// Go on with what was left half done: ask the ledger about openings, top-ups and forced
-    /// closes, and take back what can be taken back. Signs no voucher.
+    /// closes, and take back what can be taken back. Finds the sessions of this key that the
+    /// wallet does not know, after its folder was lost. Signs no voucher.
     #[command(after_help = EXIT_CODES)]
     Recover(Recover),
 }
@@ -38,6 +39,9 @@ pub(crate) struct Close {
     /// Which, as `stiver sessions list` prints them; every open one when none is named.
     #[arg(value_name = "SESSION")]
     pub(crate) sessions: Vec<String>,
+    /// Only those that nothing has used for so long: 90s, 10m, 2h, 1d.
+    #[arg(long, value_name = "TIME", conflicts_with = "sessions")]
+    pub(crate) idle: Option<String>,
     #[command(flatten)]
     pub(crate) wallet: WalletChoice,
 }

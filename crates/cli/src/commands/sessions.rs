@@ -1,25 +1,34 @@
 //! `stiver sessions`: the deposits that a wallet has with payees.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::anyhow;
 use serde_json::{Value, json};
 use stiver_client::{
-    CallError, MoneyMoved, Parts, PayingClient, PaymentClient, SessionFailure,
+    CallError, LostChannel, MoneyMoved, Parts, PayingClient, PaymentClient, SessionFailure,
     policy::{self, Decision},
-    session::{Session, SessionId, SessionLimits, SessionState},
+    session::{
+        ChannelRecord, Session, SessionId, SessionLimits, SessionParts, SessionState, SessionTerms,
+    },
 };
-use stiver_core::{Timestamp, untrusted::Untrusted};
+use stiver_core::{Currency, Timestamp, amount::parse_base_units, untrusted::Untrusted};
 use stiver_env::Env;
-use stiver_wallet::Wallet;
+use stiver_method::session::PayerSession as _;
+use stiver_method_ledger::{
+    LedgerSessionPayer,
+    query::{Answer, AskError, ChannelAnswer, Question, RemoteLedger},
+};
 
 use crate::{
     args::{Sessions, WalletChoice},
     commands::get::Connect,
     failure::{Advice, Again, Failure, FailureKind, UsageContext},
     output::{DIM, Output},
-    payer::{bound_account, open_wallet, session_parts},
+    payer::{bound_account, ledger_session_payer, open_wallet, remote_ledger},
 };
+
+/// Channels that the ledger is asked for at once.
+const CHANNELS_AT_ONCE: u32 = 50;
 
 /// Runs one of the commands.
 pub(crate) async fn run(command: Sessions, env: &Env, output: Output) -> Result<(), Failure> {
@@ -32,7 +41,8 @@ pub(crate) async fn run(command: Sessions, env: &Env, output: Output) -> Result<
         }
         Sessions::Close(args) => {
             let ids = ids(&args.sessions)?;
-            close(&args.wallet, ids, env, output).await
+            let idle = args.idle.as_deref().map(span).transpose()?;
+            close(&args.wallet, (ids, idle), env, output).await
         }
         Sessions::Recover(args) => {
             let force = ids(&args.force)?;
@@ -46,15 +56,103 @@ fn ids(texts: &[String]) -> Result<Vec<SessionId>, Failure> {
     ids.collect()
 }
 
+/// A time span as it is typed: `90s`, `10m`, `2h`, `1d`.
+fn span(text: &str) -> Result<Duration, Failure> {
+    let wrong = || Failure::usage(format!("--idle {text:?}: such as 90s, 10m, 2h or 1d"));
+    let unit = text.chars().next_back().ok_or_else(wrong)?;
+    let number = text.strip_suffix(unit).ok_or_else(wrong)?;
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    let seconds = match unit {
+        's' => Some(number),
+        'm' => number.checked_mul(60),
+        'h' => number.checked_mul(3_600),
+        'd' => number.checked_mul(86_400),
+        _ => None,
+    };
+    seconds.map(Duration::from_secs).ok_or_else(wrong)
+}
+
+/// Asks the ledger which channels this wallet's account has open, and takes those into the journal
+/// that it does not know.
+async fn find_lost(
+    payments: &PaymentClient,
+    payer: &LedgerSessionPayer,
+    ledger: &RemoteLedger,
+) -> Result<(), Failure> {
+    let network = |error: AskError| Failure::new(FailureKind::Network, error);
+    let mut after = None;
+    loop {
+        let question = Question::Channels {
+            after,
+            limit: CHANNELS_AT_ONCE,
+        };
+        let answer = match ledger.ask(question).await {
+            Err(error) if error.is_no_account() => return Ok(()),
+            answer => answer.map_err(network)?,
+        };
+        let Answer::Channels { channels, next } = answer else {
+            return Err(anyhow!("the ledger answered something else than it was asked").into());
+        };
+        for told in &channels {
+            let lost = lost_channel(payer, ledger, told)?;
+            payments.adopt_lost(lost).await.map_err(failure)?;
+        }
+        after = match next {
+            Some(next) => Some(next.parse()?),
+            None => return Ok(()),
+        };
+    }
+}
+
+fn lost_channel(
+    payer: &LedgerSessionPayer,
+    ledger: &RemoteLedger,
+    told: &ChannelAnswer,
+) -> Result<LostChannel, Failure> {
+    let record = payer.stranded(ledger.ledger, told)?;
+    let at = told.withdrawable_at.as_deref();
+    let at = at.map(Timestamp::parse_rfc3339).transpose()?;
+    Ok(LostChannel {
+        terms: SessionTerms {
+            origin: String::new(),
+            realm: String::new(),
+            method: payer.name().to_string(),
+            network: format!("ledger {}", ledger.ledger),
+            payee: told.payee.clone(),
+            currency: Currency::new(&told.currency, told.decimals)?,
+        },
+        channel: told.channel_id.clone(),
+        deposit: parse_base_units(&told.deposit, 128)?,
+        withdrawable_at: at,
+        record: ChannelRecord(record),
+    })
+}
+
+/// What closes and recovers.
+struct Purse {
+    client: PayingClient,
+    payer: Arc<LedgerSessionPayer>,
+    ledger: Option<RemoteLedger>,
+}
+
 /// A client that closes and recovers, and opens nothing.
-async fn client(choice: &WalletChoice, env: &Env) -> Result<(Wallet, PayingClient), Failure> {
+async fn client(choice: &WalletChoice, env: &Env) -> Result<Purse, Failure> {
     let (home, wallet) = open_wallet(choice, env)?;
     let account = bound_account(&wallet)?;
     let currency = account.currencies.first();
     let currency = currency.ok_or_else(|| Failure::usage("its ledger has no currencies"))?;
     let limits = SessionLimits::new(currency.zero());
     let connect = Connect::default();
-    let parts = session_parts(&wallet, &account, &connect, limits, env).await?;
+    let payer = Arc::new(ledger_session_payer(&wallet, &account, &connect, env)?);
+    let ledger = match &account.query_url {
+        Some(_) => Some(remote_ledger(&wallet, &account, &connect, env)?),
+        None => None,
+    };
+    let parts = SessionParts {
+        payers: vec![payer.clone()],
+        journal: Arc::new(wallet.sessions().await?),
+        limits,
+    };
     let nothing = policy::from_fn(|_| Decision::Refuse("nothing is paid here".to_owned()));
     let payments = PaymentClient::new(Parts {
         env: env.clone(),
@@ -65,22 +163,31 @@ async fn client(choice: &WalletChoice, env: &Env) -> Result<(Wallet, PayingClien
         options: stiver_client::Options::default(),
     });
     let client = PayingClient::new(payments.with_sessions(parts))?;
-    Ok((wallet, client))
+    Ok(Purse {
+        client,
+        payer,
+        ledger,
+    })
 }
 
 async fn close(
     choice: &WalletChoice,
-    named: Vec<SessionId>,
+    (named, idle): (Vec<SessionId>, Option<Duration>),
     env: &Env,
     output: Output,
 ) -> Result<(), Failure> {
-    let (_, client) = client(choice, env).await?;
+    let client = client(choice, env).await?.client;
     let payments = client.payments();
     let ids = match named.is_empty() {
         false => named,
         true => {
             let mut open = payments.sessions().await.map_err(failure)?;
+            let since = |session: &Session| {
+                let now = env.clock.now().as_millis();
+                Duration::from_millis(now.saturating_sub(session.changed_at.as_millis()))
+            };
             open.retain(|session| !session.state.is_final());
+            open.retain(|session| idle.is_none_or(|idle| since(session) >= idle));
             open.iter().map(|session| session.id).collect()
         }
     };
@@ -104,10 +211,23 @@ async fn recover(
     env: &Env,
     output: Output,
 ) -> Result<(), Failure> {
-    let (_, client) = client(choice, env).await?;
+    let Purse {
+        client,
+        payer,
+        ledger,
+    } = client(choice, env).await?;
     let payments = client.payments();
     let mut told = Vec::new();
     let mut left = Vec::new();
+    if let Some(ledger) = &ledger
+        && let Err(failure) = find_lost(payments, &payer, ledger).await
+    {
+        let note = format!(
+            "the ledger could not be asked for sessions that this wallet does not know: {:#}",
+            failure.error
+        );
+        output.tell(&note, &json!({"note": note}))?;
+    }
     for id in force {
         match payments.force_close(id).await {
             Ok(session) => told.push(session),
@@ -201,6 +321,11 @@ pub(crate) fn advice(failure: &SessionFailure) -> (FailureKind, String) {
             Kind::Refused,
             "the payee's words say why; `stiver sessions recover --force SESSION` closes a \
              session without it",
+        ),
+        SessionFailure::Behind { .. } => (
+            Kind::Payment,
+            "nothing is signed for it any more: close it with `stiver sessions close`. Was the \
+             wallet's folder copied, or restored from a backup?",
         ),
         SessionFailure::NotDelivered { charged: true } => (
             Kind::Refused,

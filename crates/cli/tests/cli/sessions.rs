@@ -1,12 +1,23 @@
 //! `stiver get --session` and `stiver sessions`, with a gateway that offers sessions.
 
+use std::{
+    io::{BufRead, BufReader},
+    process::Stdio,
+};
+
 use serde_json::Value;
 
-use crate::common::{Stage, site::Site};
+use crate::common::{Stage, command, site::Site};
 
 const EACH: &str = r#"
 [[route]]
 path = "/feed"
+methods = ["GET"]
+price = "0.001 USD per event"
+session = { window = "0.002 USD", pause_s = 1 }
+
+[[route]]
+path = "/endless"
 methods = ["GET"]
 price = "0.001 USD per event"
 session = { window = "0.002 USD", pause_s = 1 }
@@ -29,6 +40,15 @@ const FILE_BYTES: usize = 3_000_050;
 /// Answers `/feed` with ten events, `/file` with a file, and everything else with a word.
 fn site() -> Site {
     Site::start(|asked, wire| {
+        if asked.target == "/endless" {
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\
+                        connection: close\r\n\r\n";
+            let _ = wire.write_all(head.as_bytes());
+            let _ = wire.write_all("data: reading\n\n".repeat(5).as_bytes());
+            // Until the other side goes away.
+            let _ = wire.read(&mut [0]);
+            return;
+        }
         let (kind, body) = match asked.target.as_str() {
             "/feed" => ("text/event-stream", "data: reading\n\n".repeat(10)),
             "/file" => ("application/octet-stream", "x".repeat(FILE_BYTES)),
@@ -145,6 +165,118 @@ fn a_body_that_costs_more_than_is_allowed_ends_early_and_says_so() {
     assert!((900_000..=1_000_000).contains(&done.out.len()));
     done.fails(5, "because no more was paid for it");
     assert!(sessions(&stage).iter().all(|it| it["state"] == "closed"));
+}
+
+#[test]
+fn a_hash_chain_goes_on_after_its_program_was_killed_and_both_sides_agree_in_the_end() {
+    let site = site();
+    let stage = Stage::before(&site.url, EACH);
+    let get = [
+        "get",
+        "--session",
+        "--voucher",
+        "hash-chain",
+        "--max-session",
+        "0.2 USD",
+        "--deposit",
+        "0.05 USD",
+    ];
+    stage
+        .run(&[&get[..], &[&stage.at("/feed")]].concat())
+        .ends_with(0);
+    let before = sessions(&stage).remove(0);
+    assert_eq!(
+        (&before["step"], &before["spent"]),
+        (&"1000".into(), &"10000".into())
+    );
+    let mut killed = command(&stage.home());
+    killed.args(get).arg(stage.at("/endless"));
+    let mut killed = killed.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(killed.stdout.take().unwrap()).lines();
+    for _ in 0..3 {
+        let data = lines
+            .by_ref()
+            .find(|line| line.as_ref().unwrap() == "data: reading");
+        assert!(data.is_some());
+    }
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    let between = sessions(&stage).remove(0);
+    assert_eq!(between["inFlight"], 1, "{between}");
+    stage
+        .run(&[&get[..], &[&stage.at("/feed")]].concat())
+        .ends_with(0);
+    let all = sessions(&stage);
+    assert_eq!(all.len(), 1, "the next program goes on with the same chain");
+    let closed = stage.json(&["sessions", "close"]);
+    let closed = &closed["sessions"][0];
+    let figure = |name: &str| -> u128 { closed[name].as_str().unwrap().parse().unwrap() };
+    assert_eq!(closed["state"], "closed");
+    // Twice ten events, and what had left of the five.
+    assert!((23_000..=25_000).contains(&figure("captured")), "{closed}");
+    assert!(figure("captured") <= figure("signed"));
+    assert_eq!(figure("signed") % 1_000, 0);
+    assert_eq!(stage.left(), 10_000_000 - figure("captured"));
+}
+
+#[test]
+fn only_sessions_that_nothing_has_used_for_so_long_are_closed() {
+    let site = site();
+    let stage = Stage::before(&site.url, EACH);
+    let get = [
+        "get",
+        "--session",
+        "--max-session",
+        "0.2 USD",
+        &stage.at("/x"),
+    ];
+    stage.run(&get).ends_with(0);
+    let told = stage.json(&["sessions", "close", "--idle", "1h"]);
+    assert_eq!(told["sessions"], Value::Array(Vec::new()));
+    stage
+        .run(&["sessions", "close", "--idle", "soon"])
+        .fails(2, "such as 90s");
+    let told = stage.json(&["sessions", "close", "--idle", "0s"]);
+    assert_eq!(told["sessions"][0]["state"], "closed");
+}
+
+#[test]
+fn a_session_whose_journal_is_lost_is_found_at_the_ledger_and_left_by_force() {
+    let site = site();
+    let stage = Stage::before(&site.url, EACH);
+    let get = [
+        "get",
+        "--session",
+        "--max-session",
+        "0.2 USD",
+        &stage.at("/x"),
+    ];
+    stage.run(&get).ends_with(0);
+    let known = sessions(&stage).remove(0);
+    // What the wallet knows is not found a second time.
+    let told = stage.json(&["sessions", "recover"]);
+    assert_eq!(told["sessions"].as_array().unwrap().len(), 1);
+    let folder = stage.home().join("sessions/default");
+    std::fs::remove_dir_all(&folder).unwrap();
+    assert!(sessions(&stage).is_empty());
+    let told = stage.json(&["sessions", "recover"]);
+    let found = &told["sessions"][0];
+    assert_eq!(found["channel"], known["channel"]);
+    assert_eq!(
+        (&found["state"], &found["origin"]),
+        (&"open".into(), &"unknown".into())
+    );
+    let id = found["session"].as_str().unwrap();
+    // It can sign nothing, so it is neither used nor closed by a voucher.
+    stage.run(&["sessions", "close", id]).fails(4, "secret");
+    stage.run(&get).ends_with(0);
+    assert_eq!(sessions(&stage).len(), 2);
+    let told = stage.json(&["sessions", "recover", "--force", id]);
+    let rows = told["sessions"].as_array().unwrap();
+    let left = rows.iter().find(|row| row["session"] == id).unwrap();
+    // A gateway that has seen it already has taken its due.
+    let state = left["state"].as_str().unwrap();
+    assert!(matches!(state, "forced" | "closed"), "{told}");
 }
 
 #[test]

@@ -20,6 +20,7 @@ use stiver_core::{
     json::Value,
     problem::{ProblemKind, ReceivedProblem},
 };
+use stiver_method::session::Snapshot;
 
 pub use lost::LostChannel;
 pub use stream::{SessionStream, StreamEnd, Streamed};
@@ -250,14 +251,14 @@ impl PaymentClient {
             // Agreed to once, however often it is sent.
             agree = 0;
             let sent = self.send_in_session(&work, &credential, exchange).await;
-            let (head, response) = match sent {
+            let (head, response, sent_again) = match sent {
                 Ok(answer) => answer,
                 Err(last) => return Err(work.unanswered(last).await),
             };
             let status = head.status();
             if judge(&head) == Meaning::Paid {
                 if let Some(told) = work.told_without_goods(&head) {
-                    match work.without_goods(told).await {
+                    match work.without_goods(told, sent_again).await {
                         Next::Raise(required) => least = required,
                         Next::Fail(error) => return Err(error),
                         Next::Reopen | Next::Stale => {}
@@ -266,6 +267,9 @@ impl PaymentClient {
                 }
                 let answer = self.paid_in_session::<E>(work, &head, response).await?;
                 return Ok(Within::Answer(Box::new(answer)));
+            }
+            if let Some(snapshot) = work.contradicted(&head) {
+                return Err(work.behind(&snapshot).await);
             }
             let (body, response) = E::peek(response, limits::PROBLEM_BYTES_MAX).await;
             let (refusal, problem) = words(status, &body);
@@ -307,10 +311,13 @@ impl PaymentClient {
         work: &Work,
         credential: &HeaderValue,
         exchange: &mut E,
-    ) -> Result<(Head, E::Response), LastSeen> {
+    ) -> Result<(Head, E::Response, bool), LastSeen> {
         let mut call = Call::with_sends(self.parts().options.sends_max);
+        let mut sends = 0_u32;
         loop {
             call.sent();
+            sends = sends.saturating_add(1);
+            let again = sends > 1;
             let sending = exchange.send(work.request(credential));
             let limit = self.parts().options.reply_timeout;
             let (head, last) = match self.within(limit, sending).await {
@@ -326,9 +333,9 @@ impl PaymentClient {
                         }
                         Meaning::Answered => match self.not_yet::<E>(&head, response).await {
                             Ok(last) => (Some(head), last),
-                            Err(response) => return Ok((head, response)),
+                            Err(response) => return Ok((head, response, again)),
                         },
-                        _ => return Ok((head, response)),
+                        _ => return Ok((head, response, again)),
                     }
                 }
             };
@@ -479,10 +486,10 @@ impl Work {
         nothing.then(|| told(&receipt).unwrap_or_default())
     }
 
-    /// The payee took the voucher, or had it before, and delivered nothing. When what it has
-    /// charged has grown since it was told last, it has charged this request at an earlier
-    /// sending. Else the voucher may not have been enough.
-    async fn without_goods(&mut self, told: Told) -> Next {
+    /// The payee took the voucher, or had it before, and delivered nothing. When the request was
+    /// sent before, and what it has charged has grown since it told last, it has charged for it
+    /// then. Else the voucher may not have been enough.
+    async fn without_goods(&mut self, told: Told, sent_again: bool) -> Next {
         if let Err(error) = self.confirm_opening(true).await {
             return Next::Fail(error);
         }
@@ -490,11 +497,14 @@ impl Work {
             return Next::Fail(self.failed(SessionFailure::NotOpen));
         };
         let known = told.accepted <= session.signed && told.spent <= session.signed;
-        let charged = known && told.spent > session.spent;
+        let charged = known && sent_again && told.spent > session.spent;
         let price = request_cost(&self.offer.view.prices).unwrap_or(0).max(1);
         let required = told.spent.saturating_add(price);
         if known && !charged && required > session.signed {
-            return Next::Raise(required);
+            return match self.settle(told).await {
+                Ok(()) => Next::Raise(required),
+                Err(error) => Next::Fail(error),
+            };
         }
         let step = match charged {
             true => self.charged_in_vain(Some(told)),
@@ -504,6 +514,49 @@ impl Work {
             },
         };
         Next::Fail(self.not_delivered(step, charged).await)
+    }
+
+    /// What the payee tells of the channel settles the requests whose outcome is not known: this
+    /// one alone is under way. Figures that cannot be are not taken.
+    async fn settle(&mut self, told: Told) -> Result<(), CallError> {
+        let signed = self.session()?.signed;
+        if told.accepted > signed || told.spent > signed {
+            return Ok(());
+        }
+        let request = self.id;
+        self.record(SessionStep::Settled { request, told }).await
+    }
+
+    /// A payee's snapshot of this channel that says more than was signed here. It is a hint and
+    /// raises nothing; but the journal may be older than the channel.
+    fn contradicted(&self, head: &Head) -> Option<Snapshot> {
+        let session = self.lease.session.as_ref()?;
+        let challenges = head.challenges().into_iter().flatten();
+        let views = challenges.filter_map(|challenge| self.offer.payer.view(&challenge).ok());
+        let mut snapshots = views.filter_map(|view| view.snapshot);
+        snapshots.find(|snapshot| {
+            let channel = self.offer.payer.channel_text(&snapshot.channel);
+            session.channel.as_ref() == Some(&channel)
+                && snapshot.accepted.max(snapshot.spent) > session.signed
+        })
+    }
+
+    /// Nothing more is signed on a channel whose payee says that it has more than this side signed.
+    async fn behind(&mut self, snapshot: &Snapshot) -> CallError {
+        let claimed = snapshot.accepted.max(snapshot.spent);
+        let signed = self.lease.session.as_ref().map_or(0, |it| it.signed);
+        let currency = &self.offer.terms.currency;
+        let failure = SessionFailure::Behind {
+            claimed: currency.units(claimed),
+            signed: currency.units(signed),
+        };
+        let note = super::note_text(&failure.to_string());
+        let request = self.id;
+        let error = self.failed(failure);
+        match self.record(SessionStep::Released { request, note }).await {
+            Ok(()) => error,
+            Err(error) => error,
+        }
     }
 
     /// The payee says that it charged the request at an earlier sending, and does not deliver it
@@ -551,6 +604,13 @@ impl Work {
         let raise = problem.and_then(|problem| problem.required_top_up);
         match (kind, raise) {
             (Some(P::SessionInsufficientBalance | P::PaymentInsufficient), Some(more)) => {
+                let figures = problem.and_then(|it| Some((it.accepted_cumulative?, it.spent?)));
+                if let Some((accepted, spent)) = figures
+                    && self.state() == Some(SessionState::Open)
+                    && let Err(error) = self.settle(Told { accepted, spent }).await
+                {
+                    return Next::Fail(error);
+                }
                 let signed = self.lease.session.as_ref().map_or(0, |s| s.signed);
                 match signed.checked_add(more) {
                     Some(required) if more > 0 => Next::Raise(required),

@@ -267,9 +267,10 @@ impl SessionStep {
             Self::Opened | Self::Void { .. } => state == S::Opening,
             Self::Signing { .. } => matches!(state, S::Opening | S::Open),
             // An answer may come late, while the channel closes.
-            Self::Answered { .. } | Self::Released { .. } | Self::Noted { .. } => {
-                !state.is_final() && state != S::Intended
-            }
+            Self::Answered { .. }
+            | Self::Settled { .. }
+            | Self::Released { .. }
+            | Self::Noted { .. } => !state.is_final() && state != S::Intended,
             Self::ToppingUp { .. } => state == S::Open && asked == 0,
             Self::ToppedUp | Self::TopUpVoid { .. } => state == S::Open && asked > 0,
             Self::Closing => matches!(state, S::Open | S::Closing),
@@ -301,6 +302,7 @@ impl SessionStep {
             | Self::ToppingUp { .. }
             | Self::Signing { .. }
             | Self::Answered { .. }
+            | Self::Settled { .. }
             | Self::Released { .. } => return self.apply_money(session),
             Self::Opened | Self::ToppedUp => {
                 session.state = SessionState::Open;
@@ -385,6 +387,15 @@ impl SessionStep {
                     session.accepted = session.accepted.max(told.accepted);
                     session.spent = session.spent.max(told.spent);
                 }
+            }
+            Self::Settled { request, told } => {
+                let before = session.in_flight.len();
+                session.in_flight.retain(|begun, _| begun == request);
+                if session.in_flight.len() < before {
+                    session.agreed = session.agreed.max(told.spent.min(session.signed));
+                }
+                session.accepted = session.accepted.max(told.accepted);
+                session.spent = session.spent.max(told.spent);
             }
             Self::Released { request, .. } => {
                 let cost = take(session, *request)?;

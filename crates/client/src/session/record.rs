@@ -362,6 +362,15 @@ pub enum SessionStep {
         /// What was odd about it.
         note: Option<String>,
     },
+    /// The payee has told what was used in all, while this request alone is under way. Those that
+    /// were begun before and whose outcome is not known are settled by that: nobody will say more.
+    Settled {
+        /// The request.
+        #[serde(with = "wire::text")]
+        request: CallId,
+        /// What it says it accepted and used.
+        told: Told,
+    },
     /// The payee has answered a request that it does not charge for.
     Released {
         /// The request.
@@ -435,6 +444,7 @@ impl SessionStep {
             Self::Opened => "opened",
             Self::Signing { .. } => "signing",
             Self::Answered { .. } => "answered",
+            Self::Settled { .. } => "settled",
             Self::Released { .. } => "released",
             Self::ToppingUp { .. } => "topping up",
             Self::ToppedUp => "topped up",

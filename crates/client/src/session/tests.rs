@@ -131,6 +131,39 @@ fn a_voucher_is_never_signed_beyond_what_was_agreed_and_the_window() {
 }
 
 #[test]
+fn what_a_payee_tells_settles_the_requests_in_doubt_up_to_what_is_signed() {
+    let (journal, _) = journal([intended(1_000, 30), opening(1_000, 1), SessionStep::Opened]);
+    write(&journal, signing(1, 0, 30)).unwrap();
+    write(&journal, signing(2, 0, 30)).unwrap();
+    let told = |spent| SessionStep::Settled {
+        request: request(2),
+        told: Told {
+            accepted: 30,
+            spent,
+        },
+    };
+    // All of it was used by the one whose answer never came; nobody can claim more than is signed.
+    let session = write(&journal, told(500)).unwrap();
+    assert_eq!((session.agreed, session.signed), (30, 30));
+    let left: Vec<CallId> = session.in_flight.into_keys().collect();
+    assert_eq!(left, [request(2)]);
+    write(&journal, signing(2, 0, 60)).unwrap();
+    // Once they are settled, a word raises nothing more.
+    let session = write(&journal, told(60)).unwrap();
+    assert_eq!((session.agreed, session.spent), (30, 500));
+    let most = IN_FLIGHT_MAX + 5;
+    for n in 0..most {
+        let step = SessionStep::Signing {
+            request: CallId::from_bytes(u128::try_from(n).unwrap().to_be_bytes()),
+            cost: 0,
+            cumulative: 60,
+        };
+        write(&journal, step).unwrap();
+    }
+    assert_eq!(journal.all()[0].in_flight.len(), IN_FLIGHT_MAX);
+}
+
+#[test]
 fn a_voucher_is_never_signed_beyond_the_deposit_or_below_another() {
     let (journal, _) = journal([intended(100, 90), opening(20, 1), SessionStep::Opened]);
     let why = refused(&journal, signing(1, 50, 21));

@@ -28,7 +28,7 @@ use stiver_method::{
     payer::{CallKey, PayError, Proof, Unpayable},
     session::{
         ChannelLookup, ChannelMoved, ChannelState, Ended, OpenRequest, PayerSession, PreparedOpen,
-        SessionView, TopUpRequest, UnitPrice, VoucherSigner,
+        SessionView, Snapshot, TopUpRequest, UnitPrice, VoucherSigner,
     },
 };
 use stiver_testkit::fixtures;
@@ -228,7 +228,12 @@ impl PayerSession for PlainPayer {
             suggested_deposit: units(request, "suggestedDeposit").map(fixtures::micro_usd),
             min_voucher_delta: 0,
             grace_ms: Some(GRACE_MS),
-            snapshot: None,
+            snapshot: text(request, "snapshotChannel").map(|channel| Snapshot {
+                channel: parse(&channel).unwrap(),
+                deposit: 0,
+                accepted: units(request, "snapshotAccepted").unwrap(),
+                spent: 0,
+            }),
             expires: challenge.params.expires.as_ref().map(Expires::instant),
         })
     }
@@ -426,6 +431,8 @@ pub(crate) struct Shop {
     pub(crate) accounts: HashMap<ChannelId, Account>,
     /// What every request bought, by its key.
     served: HashMap<String, u128>,
+    /// What its challenges say of the channel.
+    pub(crate) snapshot: Option<u128>,
     /// A repeated request is answered as before, not with the state alone.
     pub(crate) keeps_answers: bool,
     script: VecDeque<Act>,
@@ -453,6 +460,7 @@ impl Payee {
             recipient: "merchant",
             accounts: HashMap::new(),
             served: HashMap::new(),
+            snapshot: None,
             keeps_answers: true,
             script: VecDeque::new(),
             seen: Vec::new(),
@@ -499,6 +507,11 @@ impl Payee {
             ("recipient", shop.recipient.to_owned()),
         ];
         members.extend(shop.unit.map(|unit| ("unitType", unit.to_owned())));
+        if let Some(accepted) = shop.snapshot {
+            let channel = shop.accounts.keys().next().unwrap().to_hex();
+            members.push(("snapshotChannel", channel));
+            members.push(("snapshotAccepted", accepted.to_string()));
+        }
         members.extend(shop.suggested.map(|d| ("suggestedDeposit", d.to_string())));
         let mut params = Params::new(
             Realm::new("api.example").unwrap(),

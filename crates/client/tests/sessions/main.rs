@@ -273,6 +273,24 @@ fn a_request_that_was_charged_and_is_not_kept_is_told_so_and_stays_counted() {
 }
 
 #[test]
+fn a_snapshot_beyond_what_was_signed_stops_the_signing_and_one_within_it_changes_nothing() {
+    for (accepted, stops) in [(21, true), (20, false)] {
+        let world = World::new(limits(1_000));
+        world.send().unwrap();
+        world.payee.shop().snapshot = Some(accepted);
+        let refusals = [Act::Refuse(ProblemKind::SessionDeltaTooSmall)];
+        world.payee.script(refusals);
+        let (failure, _) = world.fails();
+        assert_eq!(failure.code() == "journal-behind", stops, "{failure}");
+        let session = world.session();
+        assert_eq!((session.signed, session.agreed), (20, 10));
+        // The way out is open: nothing but what was signed is shown for it.
+        assert_eq!(world.close().unwrap().captured, Some(10));
+        assert_eq!(world.payee.accepted(), 20);
+    }
+}
+
+#[test]
 fn a_delivery_that_did_not_come_and_was_not_charged_is_told_so_and_its_voucher_pays_for_the_next() {
     let world = World::new(limits(1_000));
     world.send().unwrap();
