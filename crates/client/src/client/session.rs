@@ -233,20 +233,9 @@ impl PaymentClient {
         let mut least = 0;
         let mut refused = None;
         for _ in 0..=limits::SESSION_REFUSALS_MAX {
-            let credential = match (work.authorise(agree, least).await, refused.take()) {
-                (Ok(credential), _) => credential,
-                (Err(error), None) if is_limit(&error) && work.is_worn() => {
-                    if !work.retire().await {
-                        return Err(error);
-                    }
-                    continue;
-                }
-                (Err(error), None) => return Err(error),
-                (Err(error), Some(refusal)) => {
-                    // The payee did not serve it: what was agreed for it is free.
-                    let _ = work.release(refusal).await;
-                    return Err(error);
-                }
+            let Some(credential) = work.ready(agree, least, refused.take()).await? else {
+                least = 0;
+                continue;
             };
             // Agreed to once, however often it is sent.
             agree = 0;
@@ -276,25 +265,18 @@ impl PaymentClient {
             if problem.as_ref().and_then(|it| it.kind) == Some(ProblemKind::AnswerNotKept) {
                 return Err(work.charged_before().await);
             }
-            let next = match (
-                judge(&head),
-                problem.as_ref().and_then(|problem| problem.kind),
-            ) {
-                (Meaning::Answered, kind) if !is_gone(kind) => {
-                    let payment = work.answered_otherwise(status).await?;
-                    return Ok(Within::Answer(Box::new(Answer {
-                        response,
-                        payment: Some(payment),
-                    })));
-                }
-                (_, kind) => {
-                    refused = Some(refusal.clone());
-                    work.refused(kind, problem.as_ref(), refusal).await
-                }
-            };
-            match next {
+            let kind = problem.as_ref().and_then(|problem| problem.kind);
+            if judge(&head) == Meaning::Answered && !is_gone(kind) {
+                let payment = work.answered_otherwise(status).await?;
+                return Ok(Within::Answer(Box::new(Answer {
+                    response,
+                    payment: Some(payment),
+                })));
+            }
+            refused = Some(refusal.clone());
+            match work.refused(kind, problem.as_ref(), refusal).await {
                 Next::Raise(required) => least = required,
-                Next::Reopen => agree = cost.unwrap_or(0),
+                Next::Reopen => (agree, least) = (cost.unwrap_or(0), 0),
                 Next::Stale => {
                     sessions.forget(&scope(outgoing));
                     return Ok(Within::Stale);
@@ -477,6 +459,29 @@ fn told(receipt: &Receipt) -> Option<Told> {
 }
 
 impl Work {
+    /// The credential for the request; `None` when the channel had come to its end, and another is
+    /// to be opened.
+    async fn ready(
+        &mut self,
+        agree: u128,
+        least: u128,
+        refused: Option<Refused>,
+    ) -> Result<Option<HeaderValue>, CallError> {
+        let error = match self.authorise(agree, least).await {
+            Ok(credential) => return Ok(Some(credential)),
+            Err(error) => error,
+        };
+        match refused {
+            // The payee did not serve it: what was agreed for it is free.
+            Some(refusal) => {
+                let _ = self.release(refusal).await;
+            }
+            None if is_limit(&error) && self.is_worn() && self.retire().await => return Ok(None),
+            None => {}
+        }
+        Err(error)
+    }
+
     /// What the payee tells of the channel in an answer that has nothing else: its receipt says
     /// that nothing was delivered.
     fn told_without_goods(&self, head: &Head) -> Option<Told> {
