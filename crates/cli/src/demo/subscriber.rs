@@ -3,6 +3,7 @@
 use std::{
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use anyhow::{Context, anyhow};
@@ -25,10 +26,15 @@ use crate::{
     payer::{bound_account, ledger_payer, ledger_session_payer},
 };
 
+/// How often it is asked whether a close that was agreed to is done, and how long between.
+const CLOSES_MAX: u32 = 50;
+const CLOSE_PAUSE: Duration = Duration::from_millis(100);
+
 /// A payer of streams.
 pub(crate) struct Subscriber {
     client: PayingClient,
     seen: Arc<Seen>,
+    env: Env,
 }
 
 /// How it pays, where that is not left to the client.
@@ -101,6 +107,7 @@ impl Subscriber {
         Ok(Self {
             client: PayingClient::new(payments)?,
             seen,
+            env: env.clone(),
         })
     }
 
@@ -130,9 +137,22 @@ impl Subscriber {
         let open = open.iter().find(|session| !session.state.is_final());
         let id = open.context("there is no open session")?.id;
         let exchange = self.client.exchange();
-        let closed = self.client.payments().close_session(id, &exchange).await;
-        let closed = closed.map_err(failure)?;
-        let _ = self.client.payments().close().await;
+        let payments = self.client.payments();
+        let mut closed = payments
+            .close_session(id, &exchange)
+            .await
+            .map_err(failure)?;
+        for _ in 0..CLOSES_MAX {
+            if closed.state.is_final() {
+                break;
+            }
+            // Agreed to, and not done yet.
+            self.env.clock.sleep(CLOSE_PAUSE).await;
+            let told = payments.recover_sessions().await.map_err(failure)?;
+            let same = told.into_iter().find(|(session, _)| session.id == id);
+            closed = same.map_or(closed, |(session, _)| session);
+        }
+        let _ = payments.close().await;
         Ok(closed)
     }
 }

@@ -20,9 +20,10 @@ const FAST_MWH: u32 = 9_524;
 /// A segment of so many steps, at a post: `right` or `fast`.
 pub(super) async fn segment(Path((post, steps, _segment)): Path<(String, u32, u32)>) -> Response {
     let flows = if post == "fast" { FAST_MWH } else { RIGHT_MWH };
-    let mut left = steps;
+    let mut sold = (1..=steps).map(|step| STEP_WH.saturating_mul(step));
     feed::events(PACE, move || {
-        left = left.checked_sub(1)?;
-        Some(json!({"sold_wh": STEP_WH, "cable_mwh": flows}).to_string())
+        let total = sold.next()?;
+        let event = json!({"sold_wh": STEP_WH, "total_wh": total, "cable_mwh": flows});
+        Some(event.to_string())
     })
 }
