@@ -50,7 +50,8 @@ pub fn run(setting: &Setting, found: &mut dyn FnMut(Finding)) -> Result<()> {
     if setting.wants(ROWS[3]) {
         let modules = setting.mppx.as_deref().context("no mppx was named")?;
         let mut node = Command::new("node");
-        node.arg(Path::new("bench/peers/mppx.mjs")).arg(modules);
+        node.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/mppx.mjs"));
+        node.arg(modules);
         let (mut mppx, _) = Program::start(node)?;
         let mut sides: [Side<'_>; 2] = [
             Box::new(|| ours.round()),

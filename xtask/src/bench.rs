@@ -34,14 +34,12 @@ pub(crate) struct Plan {
 impl Plan {
     /// Whether the session servers of others are measured: they take minutes to build.
     fn wants_peers(&self) -> bool {
-        let mut rows = self.rows.iter();
-        let wanted = |row: &OsString| PEERS.starts_with(&*row.to_string_lossy());
-        self.rows.is_empty() || rows.any(|row| wanted(row) || begins_with(row, PEERS))
+        let wanted = |row: &OsString| {
+            let row = row.to_string_lossy();
+            PEERS.starts_with(&*row) || row.starts_with(PEERS)
+        };
+        self.rows.is_empty() || self.rows.iter().any(wanted)
     }
-}
-
-fn begins_with(row: &OsString, prefix: &str) -> bool {
-    row.to_string_lossy().starts_with(prefix)
 }
 
 /// How the rows begin that need them.
@@ -59,7 +57,6 @@ pub(crate) fn run(workspace: &Workspace, plan: &Plan) -> Result<()> {
     let release = workspace.target.join("release");
     let mut measure = Command::new(release.join("stiver-bench"));
     measure.arg("--stiver").arg(release.join("stiver"));
-    measure.current_dir(&workspace.root);
     if plan.list {
         measure.arg("--list");
     } else if plan.wants_peers() {
