@@ -15,6 +15,7 @@ Examples:
   stiver get --max-amount \"1 USD\" -H 'Accept: text/event-stream' https://api.example/v1/feed
   stiver get --json --max-amount \"0.05 USD\" https://api.example/v1/reading | jq .payment
   stiver get --session --max-session \"1 USD\" https://api.example/v1/feed
+  stiver get --session --max-session \"1 USD\" wss://api.example/v1/ticks
   stiver get --resume CALL                                     # what is paid for, once more
 
 The body goes to standard output and everything else to standard error: as text on a terminal, as
@@ -30,7 +31,8 @@ fn after_help() -> String {
 #[derive(Debug, Args)]
 #[command(after_long_help = after_help())]
 pub(crate) struct Get {
-    /// The URL: https, or http for this machine.
+    /// The URL: https, or http for this machine. With --session also wss and ws: what --data gives
+    /// is sent as one message, or else the lines of standard input, and what comes is printed.
     #[arg(required_unless_present_any = ["resume"])]
     pub(crate) url: Option<String>,
     #[command(flatten)]

@@ -12,7 +12,7 @@ pub(super) fn printed() -> Printed {
     Printed::new(
         "get",
         "The answer; with --dry-run, what would be paid.",
-        json!({"anyOf": [answer(), dry_run()]}),
+        json!({"anyOf": [answer(), dry_run(), message()]}),
     )
 }
 
@@ -45,6 +45,18 @@ pub(super) fn lines() -> Printed {
         "What `stiver get` prints on standard error without --json when that is no terminal: one \
          object on each line. An error is one of them too.",
         json!({"anyOf": [object_with("A payment.", [("payment", paid)], []), note]}),
+    )
+}
+
+/// Of a WebSocket: one object on each line, and the answer as the last one.
+fn message() -> Value {
+    object_with(
+        "A message of a WebSocket. Each has a line of its own; the answer is the last line.",
+        [],
+        [
+            ("message", text("The message, when it is text.")),
+            ("messageBase64Url", text("The message, when it is not.")),
+        ],
     )
 }
 

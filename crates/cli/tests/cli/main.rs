@@ -12,6 +12,7 @@ mod get_away;
 mod get_output;
 mod get_refused;
 mod get_sent;
+mod get_socket;
 mod get_without_wallet;
 mod hostile;
 mod inspect;

@@ -91,4 +91,8 @@ const SEAMS: &str = "\
   `PaymentChallenge::with_secret_key_full`, and with it go their expiry and their ids.
 - Serving each payment once is left to the method by all three: the peers keep a set of the orders
   that they were paid with.
+- Sessions go through no seam of theirs. mppx's paid WebSockets are bound to its method `tempo`: its
+  client opens no other session, and its reader takes no receipt of another method. So no socket of
+  mppx was paid by `ledger`, nor the other way round. What is compared is the framing: each kind of
+  frame that mppx's functions write is read by ours, and ours by its parser, as the same.
 ";

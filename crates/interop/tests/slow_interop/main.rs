@@ -10,6 +10,7 @@
 )]
 
 mod document;
+mod frames;
 mod library;
 mod our_client;
 mod peers;

@@ -9,6 +9,7 @@ mod outcome;
 mod request;
 mod session;
 mod show;
+mod socket;
 mod source;
 mod target;
 mod watch;
@@ -24,10 +25,11 @@ use http::Request;
 use reqwest::Response;
 use serde_json::json;
 use stiver_client::{
-    Answer, CallError, CallId, MoneyMoved, Origin, Parts, PayingClient, PaymentClient,
+    Answer, CallError, CallId, HttpExchange, MoneyMoved, Origin, Parts, PayingClient,
+    PaymentClient,
     outbox::{Entry, HistoryFilter, MemoryOutbox, OutboxError},
     pins::MemoryPins,
-    session::{SessionLimits, VoucherKind},
+    session::{SessionId, SessionLimits, VoucherKind},
 };
 use stiver_core::{Amount, Currency, name::MethodName};
 use stiver_env::Env;
@@ -68,6 +70,7 @@ pub(crate) async fn run(args: &Get, env: &Env, output: Output) -> Result<(), Fai
 
 async fn fetch(args: &Get, env: &Env, output: Output) -> Result<(), Failure> {
     // What is wrong with the command line is found before anything is sent or written.
+    socket::check(args)?;
     let purse = Purse::open(args, env)?;
     let limit = purse.limit(args)?;
     let connect = Connect::read(args, env)?;
@@ -142,6 +145,12 @@ struct Job<'a> {
 impl Job<'_> {
     async fn run(mut self, asked: Asked) -> Result<(), Failure> {
         let payments = self.client.payments();
+        if let (Asked::Call(_), Some(url)) = (&asked, &self.show.args.url)
+            && socket::is_socket(url)
+            && let Asked::Call(request) = asked
+        {
+            return Box::pin(self.socket(*request)).await;
+        }
         let result = match asked {
             Asked::Resume(call) => payments.resume(call, &mut self.watch).await,
             Asked::Call(request) => payments.call(*request, &mut self.watch).await,
@@ -163,23 +172,26 @@ impl Job<'_> {
             .as_ref()
             .and_then(|paid| paid.session.as_ref());
         let session = session.map(|session| session.id);
-        let close = self.show.args.payment.close;
-        let exchange = self.watch.exchange().clone();
-        let output = self.show.output;
+        let (client, exchange) = (self.client, self.watch.exchange().clone());
+        let (close, output) = (self.show.args.payment.close, self.show.output);
         let shown = self.show.answer(answer).await;
         if let (Some(id), true) = (session, close) {
-            let closed = self.client.payments().close_session(id, &exchange).await;
-            let closed = closed.map_err(crate::commands::sessions::failure);
+            let closed = close_session(client, id, &exchange, output).await;
             shown?;
-            let closed = closed?;
-            let taken = closed.amount(closed.captured.unwrap_or(closed.signed));
-            let text = format!("closed session {id}: {taken} taken");
-            if !output.is_json() {
-                output.tell(&text, &json!({"note": text}))?;
-            }
-            return Ok(());
+            return closed;
         }
         shown
+    }
+
+    /// Closes the session that was used, where that was asked for.
+    async fn close_after(&self, session: Option<SessionId>) -> Result<(), Failure> {
+        match session.filter(|_| self.show.args.payment.close) {
+            Some(id) => {
+                let exchange = self.watch.exchange().clone();
+                close_session(self.client, id, &exchange, self.show.output).await
+            }
+            None => Ok(()),
+        }
     }
 
     fn scene(&self) -> Scene<'_> {
@@ -236,6 +248,23 @@ impl Job<'_> {
         }))?;
         Err(Failure::new(FailureKind::DryRun, anyhow!("dry run")))
     }
+}
+
+/// Closes a session, and says what was taken.
+async fn close_session(
+    client: &PayingClient,
+    id: SessionId,
+    exchange: &HttpExchange,
+    output: Output,
+) -> Result<(), Failure> {
+    let closed = client.payments().close_session(id, exchange).await;
+    let closed = closed.map_err(crate::commands::sessions::failure)?;
+    let taken = closed.amount(closed.captured.unwrap_or(closed.signed));
+    let text = format!("closed session {id}: {taken} taken");
+    if !output.is_json() {
+        output.tell(&text, &json!({"note": text}))?;
+    }
+    Ok(())
 }
 
 /// The wallet to pay with, as far as there is one.

@@ -107,7 +107,7 @@ impl Show<'_> {
     }
 
     /// What was paid from a session, once the body has come.
-    fn note_session(&self, payment: &Payment) {
+    pub(super) fn note_session(&self, payment: &Payment) {
         let Some((session, cost)) = self.meter.now(payment) else {
             return;
         };
@@ -142,7 +142,7 @@ impl Show<'_> {
     }
 
     /// A payment in JSON; of a session with what it came to in the end.
-    fn payment_json(&self, payment: &Payment) -> Value {
+    pub(super) fn payment_json(&self, payment: &Payment) -> Value {
         let mut object = payment_json(payment);
         if let Some((session, cost)) = self.meter.now(payment) {
             object["amount"] = json!(cost.to_wire());
@@ -284,7 +284,7 @@ fn broken(error: reqwest::Error, payment: Option<&Payment>) -> Failure {
 }
 
 /// A body that is paid for as it comes ended before its time, because no more was signed.
-fn unpaid(payment: &Payment) -> Option<Failure> {
+pub(super) fn unpaid(payment: &Payment) -> Option<Failure> {
     let why = payment.streamed.as_ref()?.end().unpaid?;
     let error = anyhow!("the body ended early, because no more was paid for it: {why}");
     let next = "what came is paid for, and no more. Allow more with --max-amount, --max-session \
@@ -314,7 +314,7 @@ fn not_written(error: io::Error, payment: Option<&Payment>, ended: bool) -> Fail
 
 /// What to do when a body was not had whole. Once it was read to its end, the call is finished, and
 /// there is nothing to resume.
-fn after(payment: Option<&Payment>, ended: bool) -> Advice {
+pub(super) fn after(payment: Option<&Payment>, ended: bool) -> Advice {
     let safe = Advice {
         moved: MoneyMoved::No,
         again: Again::Safe,
