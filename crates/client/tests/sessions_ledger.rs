@@ -217,6 +217,11 @@ struct World {
 
 impl World {
     fn new(limits: SessionLimits) -> Self {
+        Self::at(limits, (COST, 1))
+    }
+
+    /// So many base units for so many requests.
+    fn at(limits: SessionLimits, (units, per): (u128, u64)) -> Self {
         let simulation = Simulation::new(1);
         let ledger = simulation.block_on(ledger(&simulation));
         let env = simulation.env();
@@ -238,7 +243,7 @@ impl World {
             .session_method(method.clone())
             .build()
             .unwrap();
-        let offer = SessionOffer::per_request(method, usd().units(COST)).unwrap();
+        let offer = SessionOffer::for_requests(method, usd().units(units), per).unwrap();
         let shop = Shop {
             gate,
             route: Arc::new(Route::for_sessions(vec![offer]).unwrap()),
@@ -399,6 +404,27 @@ fn a_hash_chain_pays_is_resumed_by_the_next_program_and_is_replaced_when_it_ends
     assert_eq!(world.close().captured, Some(COST));
     assert_eq!(world.balance(SHOP), (1_000_000 + 13 * COST, 0));
     assert_eq!(world.shop.served.load(Ordering::SeqCst), 13);
+}
+
+#[test]
+fn requests_below_a_base_unit_are_signed_for_as_they_become_due() {
+    let world = World::at(SessionLimits::new(dollars("0.5")), (2, 5));
+    for n in 1..=25_u128 {
+        let (status, _, payment) = world.send().unwrap();
+        assert_eq!(status, 200, "request {n}");
+        assert_eq!(payment.unwrap().receipt_fault, None);
+        let session = world.sessions().remove(0);
+        let due = n * 2 / 5;
+        assert_eq!((session.spent, session.agreed), (due, due), "after {n}");
+        // At most the request that is rounded up is signed ahead.
+        assert!(
+            session.signed <= (n - 1) * 2 / 5 + 1,
+            "{} after {n}",
+            session.signed
+        );
+    }
+    assert_eq!(world.close().captured, Some(10));
+    assert_eq!(world.balance(SHOP), (1_000_010, 0));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::{Request, Response};
 use http_body::Frame;
-use http_body_util::{BodyExt as _, Empty, StreamBody};
+use http_body_util::{BodyExt as _, Empty, StreamBody, combinators::UnsyncBoxBody};
 use stiver_method::session::UnitPrice;
 use stiver_server::{Gate, Route, session::SessionOffer, tower::PaymentLayer};
 use stiver_store::{ChannelStore as _, EmbeddedStore, Limits};
@@ -85,6 +85,18 @@ async fn gate(folder: &std::path::Path, escrow: &Escrow) -> (Gate, EmbeddedStore
     (gate.unwrap(), store)
 }
 
+fn answer(
+    (alive, most): (&Arc<AtomicU64>, &Arc<AtomicU64>),
+) -> Result<Response<UnsyncBoxBody<Bytes, Infallible>>, Infallible> {
+    let (alive, most) = (Arc::clone(alive), Arc::clone(most));
+    let pieces = (0..PIECES).map(move |_| {
+        let piece = Bytes::from_owner(Piece::new(&alive, &most));
+        Ok(Frame::data(piece))
+    });
+    let body = StreamBody::new(stream::iter(pieces));
+    Ok(Response::new(body.boxed_unsync()))
+}
+
 #[tokio::test]
 async fn a_gibibyte_of_metered_body_leaves_memory_flat() {
     let folder = tempfile::tempdir().unwrap();
@@ -100,15 +112,7 @@ async fn a_gibibyte_of_metered_body_leaves_memory_flat() {
     let route = Arc::new(Route::for_sessions(vec![offer]).unwrap());
     let (alive, most) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let (living, highest) = (Arc::clone(&alive), Arc::clone(&most));
-    let handler = service_fn(move |_: Request<_>| {
-        let (alive, most) = (Arc::clone(&living), Arc::clone(&highest));
-        let pieces = (0..PIECES).map(move |_| {
-            let piece = Bytes::from_owner(Piece::new(&alive, &most));
-            Ok::<_, Infallible>(Frame::data(piece))
-        });
-        let body = StreamBody::new(stream::iter(pieces));
-        std::future::ready(Ok::<_, Infallible>(Response::new(body.boxed_unsync())))
-    });
+    let handler = service_fn(move |_: Request<_>| std::future::ready(answer((&living, &highest))));
     let service = PaymentLayer::fixed(gate, route).layer(handler);
     let ask = |credential: Option<String>| {
         let mut request = Request::get("/file");

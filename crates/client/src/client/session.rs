@@ -381,7 +381,10 @@ impl PaymentClient {
                 payment: Some(payment),
             });
         }
-        let recorded = work.answered(told, metered, fault).await;
+        // A price that is no whole number of base units is agreed to rounded up: what it came to,
+        // the receipt says.
+        let fraction = work.offer.view.prices.iter().any(|price| price.per > 1);
+        let recorded = work.answered(told, metered || fraction, fault).await;
         payment.session = work.lease.session.clone().map(Box::new);
         match recorded {
             Ok(Some(charged)) => {

@@ -566,6 +566,11 @@ impl Work {
         let others = session.agreed.saturating_sub(own);
         let charged = told.filter(|_| metered);
         let charged = charged.map(|told| told.spent.saturating_sub(others));
+        // Where the most that it can cost was known before, it is no more than that.
+        let charged = match request_cost(&self.offer.view.prices) {
+            Some(_) => charged.map(|charged| charged.min(own)),
+            None => charged,
+        };
         self.answered_by(told, charged, note).await?;
         Ok(charged)
     }
