@@ -141,6 +141,10 @@ async fn follow(mut socket: PaidSocket, said: Bytes, output: Output) -> Result<S
 }
 
 /// The lines of standard input, read by a thread that nobody waits for.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a task that waits for a terminal would keep the program from ending"
+)]
 fn lines() -> mpsc::Receiver<String> {
     let (to, lines) = mpsc::channel(LINES_HELD_MAX);
     std::thread::spawn(move || {
