@@ -1,8 +1,9 @@
-//! Events and snapshots of the store, the ledger and the outbox, as a damaged disk hands them back.
+//! Events and snapshots of the store, the ledger, the outbox and the journal of sessions, as a damaged
+//! disk hands them back.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use stiver_client::outbox::OutboxMachine;
+use stiver_client::{outbox::OutboxMachine, session::SessionMachine};
 use stiver_ledger::LedgerMachine;
 use stiver_store::state::State;
 use stiver_wal::Machine;
@@ -11,10 +12,11 @@ fuzz_target!(|data: &[u8]| {
     let Some((&which, rest)) = data.split_first() else {
         return;
     };
-    match which % 3 {
+    match which % 4 {
         0 => read_back::<State>(rest),
         1 => read_back::<LedgerMachine>(rest),
-        _ => read_back::<OutboxMachine>(rest),
+        2 => read_back::<OutboxMachine>(rest),
+        _ => read_back::<SessionMachine>(rest),
     }
 });
 

@@ -23,7 +23,7 @@ mod machine;
 pub(crate) mod meter;
 pub(crate) mod policy;
 mod record;
-pub(crate) mod sse;
+pub mod sse;
 mod wire;
 
 pub use journal::{

@@ -1,5 +1,14 @@
 //! Server-sent events, as far as payments are in them. The payment's own events are taken out; the
 //! rest passes byte for byte.
+//!
+//! ```
+//! use stiver_client::session::sse::Events;
+//!
+//! let mut events = Events::default();
+//! let fed = events.feed(b"data: 1\n\nevent: payment-receipt\ndata: {}\n\n", false);
+//! assert_eq!(fed.pass, b"data: 1\n\n");
+//! assert_eq!((fed.others, fed.said.len()), (1, 1));
+//! ```
 
 use stiver_core::{amount::parse_base_units, json::Value};
 
@@ -12,7 +21,7 @@ const RECEIPT: &[u8] = b"payment-receipt";
 
 /// Something that a stream said about its payment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum PaymentEvent {
+pub enum PaymentEvent {
     /// `payment-need-voucher`.
     NeedVoucher(NeedVoucher),
     /// `payment-receipt`: the JSON of a receipt, untouched.
@@ -21,16 +30,16 @@ pub(crate) enum PaymentEvent {
 
 /// The figures of `payment-need-voucher`. All of them are the payee's word.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct NeedVoucher {
+pub struct NeedVoucher {
     /// `channelId`
-    pub(crate) channel: String,
+    pub channel: String,
     /// `requiredCumulative`
-    pub(crate) required: u128,
+    pub required: u128,
 }
 
 /// Splits a stream into events.
 #[derive(Debug, Default)]
-pub(crate) struct Events {
+pub struct Events {
     /// The event under way.
     block: Vec<u8>,
     /// Bytes of the line under way.
@@ -43,18 +52,18 @@ pub(crate) struct Events {
 
 /// What came of some bytes.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Fed {
+pub struct Fed {
     /// What goes on to the reader.
-    pub(crate) pass: Vec<u8>,
+    pub pass: Vec<u8>,
     /// What was said about the payment.
-    pub(crate) said: Vec<PaymentEvent>,
+    pub said: Vec<PaymentEvent>,
     /// Events that are no payment's.
-    pub(crate) others: u128,
+    pub others: u128,
 }
 
 impl Events {
     /// Takes some bytes of the stream.
-    pub(crate) fn feed(&mut self, bytes: &[u8], keep: bool) -> Fed {
+    pub fn feed(&mut self, bytes: &[u8], keep: bool) -> Fed {
         let mut fed = Fed::default();
         for byte in bytes {
             let follows_cr = std::mem::take(&mut self.after_cr);
@@ -85,7 +94,7 @@ impl Events {
     }
 
     /// The stream has ended: an event that was not finished is none, and passes.
-    pub(crate) fn finish(&mut self) -> Vec<u8> {
+    pub fn finish(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.block)
     }
 
