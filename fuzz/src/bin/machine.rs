@@ -1,5 +1,5 @@
-//! Events and snapshots of the store, the ledger, the outbox and the journal of sessions, as a damaged
-//! disk hands them back.
+//! Events and snapshots of the store, the ledger, the outbox and the journal of sessions, as a
+//! damaged disk hands them back.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
