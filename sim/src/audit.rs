@@ -37,6 +37,8 @@ pub struct Evidence {
     pub told: Vec<Told>,
     /// What the API did.
     pub deeds: Deeds,
+    /// Bytes over each connection to the gateway: asked and answered.
+    pub lengths: Vec<[u64; 2]>,
     /// Polls of tasks.
     pub steps: u64,
     /// How long it lasted, in simulated time.
@@ -59,6 +61,8 @@ pub struct Report {
     /// What attempts to buy came to, and how often: `goods`, `no-goods` for an answer that is no
     /// success or breaks off, or the code of an error.
     pub attempts: BTreeMap<&'static str, u64>,
+    /// Bytes over each connection to the gateway: asked and answered.
+    pub lengths: Vec<[u64; 2]>,
     /// Polls of tasks.
     pub steps: u64,
     /// How long it lasted, in simulated time.
@@ -97,6 +101,7 @@ pub async fn audit(shop: &Env, buyer: &Env, about: &About, seen: Evidence) -> Re
     report.captured = channels(&moved, &sessions, &seen)?;
     books_agree(shop, &config.store_dir(), report.captured).await?;
     report.channels = u64::try_from(sessions.len()).unwrap_or(u64::MAX);
+    report.lengths = seen.lengths;
     report.steps = seen.steps;
     report.lasted = seen.lasted;
     report.chain = checked.chain;

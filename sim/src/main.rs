@@ -13,7 +13,11 @@ use std::{
 };
 
 use clap::Parser;
-use stiver_sim::{attempt, audit::Report, plan::Plan};
+use stiver_sim::{
+    attempt,
+    audit::Report,
+    plan::{Plan, Purchase},
+};
 
 /// Runs simulated worlds, seed after seed, until one finds a fault.
 ///
@@ -31,6 +35,10 @@ struct Arguments {
     /// Stops after so many minutes, however many seeds are left.
     #[arg(long)]
     minutes: Option<u64>,
+    /// Instead of seeds: buys one thing of each kind, over connections that break off or fall
+    /// silent after every so many bytes.
+    #[arg(long, value_name = "STEP", num_args = 0..=1, default_missing_value = "1")]
+    cuts: Option<usize>,
     /// Prints each plan and what it came to.
     #[arg(long)]
     verbose: bool,
@@ -91,11 +99,10 @@ fn main() -> ExitCode {
     let begun = Instant::now();
     let until = arguments.minutes.map(|it| Duration::from_secs(it * 60));
     let mut sums = Sums::default();
-    for seed in arguments.from..arguments.from.saturating_add(arguments.seeds) {
+    for plan in plans(&arguments) {
         if until.is_some_and(|until| begun.elapsed() >= until) {
             break;
         }
-        let plan = Plan::draw(seed);
         if arguments.verbose {
             println!("{plan}");
         }
@@ -107,7 +114,7 @@ fn main() -> ExitCode {
                 sums.add(&plan, &report);
             }
             Err(why) => {
-                eprintln!("error: seed {seed}: {why}");
+                eprintln!("error: seed {}: {why}", plan.seed);
                 let small = plan.minimise(&mut |plan| attempt(plan).is_err());
                 let why = attempt(&small).err().unwrap_or_default();
                 eprintln!("the smallest plan that shows it:\n{small}{why}");
@@ -118,4 +125,25 @@ fn main() -> ExitCode {
     }
     sums.print(begun.elapsed());
     ExitCode::SUCCESS
+}
+
+/// What is to be run, one after the other.
+fn plans(arguments: &Arguments) -> Box<dyn Iterator<Item = Plan>> {
+    let Some(step) = arguments.cuts else {
+        let seeds = arguments.from..arguments.from.saturating_add(arguments.seeds);
+        return Box::new(seeds.map(Plan::draw));
+    };
+    let purchases = [
+        Purchase::Reading,
+        Purchase::Order,
+        Purchase::Tick,
+        Purchase::Stream { events: 6 },
+    ];
+    Box::new(purchases.into_iter().flat_map(move |purchase| {
+        let plan = Plan::of(purchase);
+        // One that fails uncut is run, and fails.
+        let lengths = attempt(&plan).map(|it| it.lengths).unwrap_or_default();
+        let cuts = plan.cut_everywhere(&lengths, step);
+        std::iter::once(plan).chain(cuts)
+    }))
 }

@@ -20,6 +20,7 @@ use stiver_env::{
 use stiver_testkit::{entropy::Random, time::SimulatedClock};
 
 use self::pipe::{End, Link};
+use crate::plan::Cut;
 
 /// How the network is. What it does is drawn anew for each connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +66,9 @@ struct State {
     links: Vec<(usize, usize, std::sync::Weak<Link>)>,
     recorded: Vec<(u16, Vec<u8>)>,
     public: u16,
+    cuts: Vec<Cut>,
+    /// Bytes that have passed over each connection to the public port: asked and answered.
+    lengths: Vec<[u64; 2]>,
 }
 
 /// Where something listens.
@@ -94,6 +98,8 @@ impl Network {
                 links: Vec::new(),
                 recorded: Vec::new(),
                 public,
+                cuts: Vec::new(),
+                lengths: Vec::new(),
             })),
             clock: clock.clone(),
         }
@@ -102,6 +108,16 @@ impl Network {
     /// Changes the weather, for connections that are made from now on.
     pub fn set_weather(&self, weather: Weather) {
         lock(&self.state).weather = weather;
+    }
+
+    /// One connection to the public port will meet this.
+    pub fn cut(&self, cut: Cut) {
+        lock(&self.state).cuts.push(cut);
+    }
+
+    /// Bytes that have passed over each connection to the public port: asked and answered.
+    pub fn lengths(&self) -> Vec<[u64; 2]> {
+        lock(&self.state).lengths.clone()
     }
 
     /// The network as a machine sees it.
@@ -170,10 +186,22 @@ impl Network {
             silent,
             of_answers: state.random.once_in(2),
         });
+        let number = (*place == Place::Port(state.public)).then(|| {
+            state.lengths.push([0; 2]);
+            state.lengths.len() - 1
+        });
+        let planned = state.cuts.iter().find(|it| Some(it.connection) == number);
+        let planned = planned.map(|it| pipe::Fate {
+            after: it.after,
+            silent: it.silent,
+            of_answers: it.of_answers,
+        });
+        let fate = planned.or(fate);
         let recorded =
             *place == Place::Port(state.public) && one_in(&mut state, weather.repeated_one_in);
         let delays = (state.random.fork(), weather.delay_ms_max);
-        let link = Arc::new(Link::new(fate, recorded, delays, &self.clock));
+        let counted = number.map(|number| (self.clone(), number));
+        let link = Arc::new(Link::new((fate, recorded), delays, counted, &self.clock));
         let to = lock(&backlog).machine;
         state.links.push((from, to, Arc::downgrade(&link)));
         drop(state);
@@ -189,6 +217,12 @@ impl Network {
             waker.wake();
         }
         Ok(Box::new(End::client(&link, told)))
+    }
+
+    fn count(&self, connection: usize, passed: [u64; 2]) {
+        if let Some(place) = lock(&self.state).lengths.get_mut(connection) {
+            *place = passed;
+        }
     }
 
     fn record(&self, port: u16, said: Vec<u8>) {

@@ -78,6 +78,21 @@ pub enum Wrong {
     Repeats,
     /// The API answers the next so many requests with 500.
     ApiFails(u32),
+    /// One connection to the gateway meets its fate.
+    Cut(Cut),
+}
+
+/// What becomes of one connection to the gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cut {
+    /// Which: the first is 0.
+    pub connection: usize,
+    /// After so many bytes.
+    pub after: u64,
+    /// Bytes of the answers are counted; else those of the requests.
+    pub of_answers: bool,
+    /// It falls silent; else it breaks off.
+    pub silent: bool,
 }
 
 impl Plan {
@@ -94,6 +109,41 @@ impl Plan {
             at_once: 1 + random.index(3),
             faults,
         }
+    }
+
+    /// A plan in which one thing is bought and nothing goes wrong.
+    pub fn of(purchase: Purchase) -> Self {
+        Self {
+            seed: 1,
+            purchases: vec![purchase],
+            at_once: 1,
+            faults: Vec::new(),
+        }
+    }
+
+    /// This plan once for every place at which one of its connections can break off or fall silent:
+    /// after each `step`th byte, either way. `lengths` are those that a run of it has told.
+    pub fn cut_everywhere(&self, lengths: &[[u64; 2]], step: usize) -> Vec<Self> {
+        let mut plans = Vec::new();
+        for (connection, lengths) in lengths.iter().enumerate() {
+            for (of_answers, length) in [(false, lengths[0]), (true, lengths[1])] {
+                for after in (0..=length).step_by(step.max(1)) {
+                    for silent in [false, true] {
+                        let what = Wrong::Cut(Cut {
+                            connection,
+                            after,
+                            of_answers,
+                            silent,
+                        });
+                        let at = Duration::ZERO;
+                        let mut plan = self.clone();
+                        plan.faults.insert(0, Fault { at, what });
+                        plans.push(plan);
+                    }
+                }
+            }
+        }
+        plans
     }
 
     /// Plans that lack one thing of this one.

@@ -32,8 +32,6 @@ pub const TICK: u128 = 2_000;
 pub const EVENT: u128 = 1_000;
 /// What a stream delivers before it is paid for, base units.
 pub const WINDOW: u128 = 4 * EVENT;
-/// How long a payer that closes a channel by force waits for its money, seconds.
-pub const GRACE_S: u64 = 60;
 
 const FOLDER: &str = "/shop";
 

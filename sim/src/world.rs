@@ -199,10 +199,14 @@ impl World {
 
     /// The time in which things go wrong.
     fn go(&mut self) -> Result<()> {
-        self.start_buyer()?;
         let begin = self.clock.monotonic();
         let end = begin + FAULTS_LAST;
         let mut faults = self.plan.faults.clone().into_iter().peekable();
+        // What is to happen at once happens before anything else.
+        while let Some(fault) = faults.next_if(|it| it.at.is_zero()) {
+            self.happen(fault.what)?;
+        }
+        self.start_buyer()?;
         while self.clock.monotonic() < end {
             let now = self.clock.monotonic();
             let next = faults.peek().map_or(end, |fault| begin + fault.at);
@@ -257,6 +261,7 @@ impl World {
             }
             Wrong::Weather(weather) => self.network.set_weather(weather),
             Wrong::Repeats => self.repeat(),
+            Wrong::Cut(cut) => self.network.cut(cut),
             Wrong::ApiFails(count) => {
                 self.deeds
                     .lock()
@@ -382,6 +387,7 @@ impl World {
             ended,
             told,
             deeds,
+            lengths: self.network.lengths(),
             steps: self.steps,
             lasted: self.clock.monotonic(),
         };

@@ -32,6 +32,8 @@ pub(super) struct Fate {
 /// A connection.
 pub(super) struct Link {
     state: Mutex<State>,
+    /// Whom to tell how many bytes have passed, and as which connection.
+    counted: Option<(Network, usize)>,
     clock: SimulatedClock,
 }
 
@@ -61,9 +63,9 @@ struct Pipe {
 
 impl Link {
     pub(super) fn new(
-        fate: Option<Fate>,
-        recorded: bool,
+        (fate, recorded): (Option<Fate>, bool),
         (random, delay_ms_max): (Random, u64),
+        counted: Option<(Network, usize)>,
         clock: &SimulatedClock,
     ) -> Self {
         Self {
@@ -77,6 +79,7 @@ impl Link {
                 delay_ms_max,
                 recorded: recorded.then(Vec::new),
             }),
+            counted,
             clock: clock.clone(),
         }
     }
@@ -263,7 +266,11 @@ impl Drop for End {
             state.broken = true;
         }
         state.wake();
+        let passed = [state.pipes[0].passed, state.pipes[1].passed];
         drop(state);
+        if let Some((network, number)) = &self.link.counted {
+            network.count(*number, passed);
+        }
         if let (Some((network, port)), Some(said)) = (told, said) {
             network.record(port, said);
         }

@@ -8,10 +8,11 @@ use super::*;
 use crate::machine::Machine;
 
 /// Two machines; one listens, the other says so many bytes, and this is what is heard.
-fn heard(weather: Weather, said: usize) -> (io::Result<usize>, Duration) {
+fn heard(weather: Weather, cut: Option<Cut>, said: usize) -> (io::Result<usize>, Duration) {
     let clock = SimulatedClock::new(Timestamp::from_millis(0));
     let network = Network::new(3, 80, &clock);
     network.set_weather(weather);
+    cut.map(|cut| network.cut(cut));
     let mut random = Random::new(1);
     let machine = |number, random: &mut Random| Machine::new(number, random, &clock, &network);
     let (one, other) = (machine(0, &mut random), machine(1, &mut random));
@@ -44,9 +45,16 @@ fn heard(weather: Weather, said: usize) -> (io::Result<usize>, Duration) {
     (read.unwrap_or_else(nothing), clock.monotonic())
 }
 
+const CUT: Cut = Cut {
+    connection: 0,
+    after: 1_000,
+    of_answers: false,
+    silent: false,
+};
+
 #[test]
 fn in_fair_weather_everything_comes_at_once() {
-    let (read, took) = heard(Weather::FAIR, 200_000);
+    let (read, took) = heard(Weather::FAIR, None, 200_000);
     assert_eq!((read.unwrap(), took), (200_000, Duration::ZERO));
 }
 
@@ -56,7 +64,7 @@ fn what_is_late_comes_all_the_same() {
         delay_ms_max: 500,
         ..Weather::FAIR
     };
-    let (read, took) = heard(weather, 200_000);
+    let (read, took) = heard(weather, None, 200_000);
     assert_eq!(read.unwrap(), 200_000);
     assert!(
         took > Duration::ZERO && took < Duration::from_secs(4),
@@ -66,20 +74,16 @@ fn what_is_late_comes_all_the_same() {
 
 #[test]
 fn a_connection_breaks_off_and_its_reader_learns() {
-    let weather = Weather {
-        cut_one_in: 1,
-        ..Weather::FAIR
-    };
-    let (read, _) = heard(weather, 200_000);
+    let (read, _) = heard(Weather::FAIR, Some(CUT), 200_000);
     assert_eq!(read.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
 }
 
 #[test]
 fn a_silent_connection_tells_nobody() {
-    let weather = Weather {
-        silent_one_in: 1,
-        ..Weather::FAIR
+    let silent = Cut {
+        silent: true,
+        ..CUT
     };
-    let (read, _) = heard(weather, 200_000);
+    let (read, _) = heard(Weather::FAIR, Some(silent), 200_000);
     assert_eq!(read.unwrap_err().kind(), io::ErrorKind::TimedOut);
 }

@@ -68,7 +68,7 @@ pub(crate) const LINES: &str = "lines";
 
 /// Commands that print no JSON of their own, whatever they are told.
 #[cfg(test)]
-const SILENT: [&str; 4] = ["completions", "demo-sensor", "man", "schema"];
+const SILENT: [&str; 5] = ["completions", "demo-buyer", "demo-sensor", "man", "schema"];
 
 /// Everything that is printed, commands in the order of `--help`, errors last.
 pub(crate) fn all() -> Vec<Printed> {
