@@ -12,7 +12,9 @@ fn heard(weather: Weather, cut: Option<Cut>, said: usize) -> (io::Result<usize>,
     let clock = SimulatedClock::new(Timestamp::from_millis(0));
     let network = Network::new(3, 80, &clock);
     network.set_weather(weather);
-    cut.map(|cut| network.cut(cut));
+    if let Some(cut) = cut {
+        network.cut(cut);
+    }
     let mut random = Random::new(1);
     let machine = |number, random: &mut Random| Machine::new(number, random, &clock, &network);
     let (one, other) = (machine(0, &mut random), machine(1, &mut random));
