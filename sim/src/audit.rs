@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use stiver_client::{
     MoneyMoved,
-    outbox::{Entry, HistoryFilter, history},
+    outbox::{Entry, HistoryFilter, State, history},
     session::session_history,
 };
 use stiver_core::Timestamp;
@@ -52,8 +52,6 @@ pub struct Report {
     pub paid: u64,
     /// Of these: given back.
     pub refunded: u64,
-    /// Of the paid: not delivered, and not given back.
-    pub undelivered: u64,
     /// Taken from channels, base units.
     pub captured: u128,
     /// Channels.
@@ -163,16 +161,6 @@ fn charges(entries: &[Entry], moved: &[Transfer], seen: &Evidence) -> Result<Rep
     for entry in entries {
         ensure!(entry.state.is_final(), "{} is {}", path(entry), entry.state);
     }
-    for (prefix, price) in [("/reading/", READING), ("/order/", ORDER)] {
-        let taken =
-            |it: &&Transfer| it.kind == TransferKind::Transfer && it.amount.units() == price;
-        let taken = moved.iter().filter(taken).count();
-        let known = paid.keys().filter(|path| path.starts_with(prefix)).count();
-        ensure!(
-            taken == known,
-            "{prefix}: {taken} charged, {known} known of"
-        );
-    }
     let given_back: BTreeSet<_> = moved.iter().filter_map(|it| it.refund_of).collect();
     let refunds = moved.iter().filter(|it| it.kind == TransferKind::Refund);
     report.refunded = u64::try_from(refunds.count()).unwrap_or(u64::MAX);
@@ -180,12 +168,17 @@ fn charges(entries: &[Entry], moved: &[Transfer], seen: &Evidence) -> Result<Rep
         u64::try_from(given_back.len()).unwrap_or(u64::MAX) == report.refunded,
         "one payment was given back twice"
     );
-    let goods: BTreeSet<&str> = seen
-        .told
-        .iter()
-        .filter(|it| matches!(it.got, Got::Goods { .. }))
-        .map(|it| it.path.as_str())
-        .collect();
+    each_once(&paid, moved)?;
+    told(&paid, seen, &mut report)?;
+    for (path, runs) in &seen.deeds.runs {
+        let once = path.starts_with("/order/");
+        ensure!(!once || *runs <= 1, "the API did {path} {runs} times");
+    }
+    Ok(report)
+}
+
+/// What the buyer was told is true.
+fn told(paid: &BTreeMap<&str, &Entry>, seen: &Evidence, report: &mut Report) -> Result<()> {
     for told in &seen.told {
         let path = told.path.as_str();
         let charged = matches!(told.purchase, Purchase::Reading | Purchase::Order);
@@ -208,16 +201,41 @@ fn charges(entries: &[Entry], moved: &[Transfer], seen: &Evidence) -> Result<Rep
             _ => {}
         }
     }
-    for (path, runs) in &seen.deeds.runs {
-        let once = path.starts_with("/order/");
-        ensure!(!once || *runs <= 1, "the API did {path} {runs} times");
+    Ok(())
+}
+
+/// Each call that the buyer knows it has paid for moved money once, at its price, and no other
+/// movement was made; and what was paid for came, or the money went back.
+fn each_once(paid: &BTreeMap<&str, &Entry>, moved: &[Transfer]) -> Result<()> {
+    let charged = moved.iter().filter(|it| it.kind == TransferKind::Transfer);
+    let charged: BTreeMap<Option<&str>, &Transfer> =
+        charged.map(|it| (it.challenge.as_deref(), it)).collect();
+    let movements = moved.iter().filter(|it| it.kind == TransferKind::Transfer);
+    ensure!(
+        movements.count() == paid.len(),
+        "{} calls are paid for, the ledger has other movements: {moved:?}",
+        paid.len()
+    );
+    for (path, entry) in paid {
+        let transfer = charged.get(&Some(entry.terms.challenge_id.as_str()));
+        let transfer =
+            transfer.with_context(|| format!("{path} is paid for, and nothing moved"))?;
+        let price = match path.starts_with("/order/") {
+            true => ORDER,
+            false => READING,
+        };
+        ensure!(
+            transfer.amount.units() == price,
+            "{path} cost {}",
+            transfer.amount
+        );
+        let came = entry.state == State::Paid;
+        ensure!(
+            came || transfer.refunded.units() == price,
+            "{path} was charged, did not come, and was not given back: {entry:?}"
+        );
     }
-    let undelivered = paid
-        .keys()
-        .filter(|path| !goods.contains(*path) && !seen.deeds.runs.contains_key(**path));
-    let undelivered = u64::try_from(undelivered.count()).unwrap_or(u64::MAX);
-    report.undelivered = undelivered.saturating_sub(report.refunded);
-    Ok(report)
+    Ok(())
 }
 
 /// Channels: what was taken was signed and served; what was served was taken, but for a window.

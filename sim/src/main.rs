@@ -51,7 +51,6 @@ struct Sums {
     faults: u64,
     paid: u64,
     refunded: u64,
-    undelivered: u64,
     channels: u64,
     attempts: BTreeMap<&'static str, u64>,
     lasted: Duration,
@@ -63,7 +62,6 @@ impl Sums {
         self.faults += u64::try_from(plan.faults.len()).unwrap_or(u64::MAX);
         self.paid += report.paid;
         self.refunded += report.refunded;
-        self.undelivered += report.undelivered;
         self.channels += report.channels;
         for (word, count) in &report.attempts {
             *self.attempts.entry(word).or_insert(0) += count;
@@ -73,15 +71,13 @@ impl Sums {
 
     fn print(&self, took: Duration) {
         println!(
-            "{} runs, {} faults, {} h simulated in {} s: {} charges ({} given back, {} not \
-             delivered), {} channels",
+            "{} runs, {} faults, {} h simulated in {} s: {} charges ({} given back), {} channels",
             self.runs,
             self.faults,
             self.lasted.as_secs() / 3600,
             took.as_secs(),
             self.paid,
             self.refunded,
-            self.undelivered,
             self.channels,
         );
         for (word, count) in &self.attempts {
