@@ -123,20 +123,23 @@ fn is(text: &str, name: &str) {
     assert!(text.contains(&format!(r#""mpp":"{name}""#)), "{text}");
 }
 
+/// A socket whose first frame has opened a channel, and been answered; with what goes on with it.
+async fn opened(address: SocketAddr) -> (Client, EscrowPayer, Challenge) {
+    let challenge = challenge(address).await;
+    let payer = EscrowPayer::new(1);
+    let (mut client, _) = connect(address, None).await.unwrap();
+    let opening = payer.open(&challenge, &fixtures::micro_usd(1_000), 20);
+    pay(&mut client, opening).await;
+    is(&text(&mut client).await, "payment-receipt");
+    (client, payer, challenge)
+}
+
 #[tokio::test]
 async fn a_socket_is_paid_for_by_frames() {
     let folder = tempfile::tempdir().unwrap();
     let env = native::env();
     let address = serve(&env, folder.path()).await;
-    let challenge = challenge(address).await;
-    let payer = EscrowPayer::new(1);
-    let (mut client, _) = connect(address, None).await.unwrap();
-    pay(
-        &mut client,
-        payer.open(&challenge, &fixtures::micro_usd(1_000), 20),
-    )
-    .await;
-    is(&text(&mut client).await, "payment-receipt");
+    let (mut client, payer, challenge) = opened(address).await;
     for _ in 0..3 {
         client.send(Message::text("22.5")).await.unwrap();
     }
@@ -200,15 +203,7 @@ async fn a_message_that_is_too_big_and_junk_end_the_socket() {
     let folder = tempfile::tempdir().unwrap();
     let env = native::env();
     let address = serve(&env, folder.path()).await;
-    let challenge = challenge(address).await;
-    let payer = EscrowPayer::new(1);
-    let (mut client, _) = connect(address, None).await.unwrap();
-    pay(
-        &mut client,
-        payer.open(&challenge, &fixtures::micro_usd(1_000), 20),
-    )
-    .await;
-    is(&text(&mut client).await, "payment-receipt");
+    let (mut client, ..) = opened(address).await;
     let long = "a".repeat(stiver_server::limits::SOCKET_MESSAGE_BYTES_MAX + 1);
     client.send(Message::text(long)).await.unwrap();
     let refusal = text(&mut client).await;

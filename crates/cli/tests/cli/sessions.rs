@@ -219,18 +219,19 @@ fn a_hash_chain_goes_on_after_its_program_was_killed_and_both_sides_agree_in_the
     assert_eq!(stage.left(), 10_000_000 - figure("captured"));
 }
 
+/// A session is opened for one request, and stays open.
+#[track_caller]
+fn buys_once(stage: &Stage) {
+    let url = stage.at("/x");
+    let get = ["get", "--session", "--max-session", "0.2 USD", &url];
+    stage.run(&get).ends_with(0);
+}
+
 #[test]
 fn only_sessions_that_nothing_has_used_for_so_long_are_closed() {
     let site = site();
     let stage = Stage::before(&site.url, EACH);
-    let get = [
-        "get",
-        "--session",
-        "--max-session",
-        "0.2 USD",
-        &stage.at("/x"),
-    ];
-    stage.run(&get).ends_with(0);
+    buys_once(&stage);
     let told = stage.json(&["sessions", "close", "--idle", "1h"]);
     assert_eq!(told["sessions"], Value::Array(Vec::new()));
     stage
@@ -306,14 +307,7 @@ fn a_deposit_that_nothing_allows_is_not_made() {
 fn a_session_is_closed_at_the_ledger_when_its_payee_is_asked_no_more() {
     let site = site();
     let stage = Stage::before(&site.url, EACH);
-    let get = [
-        "get",
-        "--session",
-        "--max-session",
-        "0.2 USD",
-        &stage.at("/x"),
-    ];
-    stage.run(&get).ends_with(0);
+    buys_once(&stage);
     let id = sessions(&stage)[0]["session"].as_str().unwrap().to_owned();
     let told = stage.json(&["sessions", "recover", "--force", &id]);
     let session = &told["sessions"][0];
